@@ -1,0 +1,58 @@
+"""Extremal perturbations in JAX.
+
+For a classifier, an image, a target and a list of areas: the smooth mask of each area whose preserved (or deleted) pixels excite the target
+most.
+
+>>> import extremal_jax as ej
+>>> model = ej.models.load("scenes")
+>>> scene = ej.data.scenes.generate(0, 1, objects=2)
+>>> image = model.preprocess(scene.images[0])
+>>> result = ej.extremal_perturbation(model, image, int(scene.labels[0].argmax()), areas=(0.05, 0.1, 0.2))
+>>> result.masks.shape, result.status.message
+((3, 128, 128), 'finished')
+
+Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `perturbation` and `graph` are loaded
+when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from extremal_jax.perturbation.config import Config
+from extremal_jax.perturbation.result import ExtremalResult, History, Status
+from extremal_jax.perturbation.spatial import extremal_perturbation
+from extremal_jax.progress import Progress
+
+if TYPE_CHECKING:
+    from extremal_jax import data, graph, models, perturbation, plots
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Config",
+    "ExtremalResult",
+    "History",
+    "Progress",
+    "Status",
+    "data",
+    "extremal_perturbation",
+    "graph",
+    "models",
+    "perturbation",
+    "plots",
+]
+
+_SUBMODULES = ("data", "graph", "models", "perturbation", "plots")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_SUBMODULES])

@@ -1,0 +1,72 @@
+"""Linear filters of images and maps: blur and resize."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+PADDINGS = ("edge", "zeros")
+
+
+def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: str = "edge") -> Float[Array, "*batch H W C"]:
+    """Blur images by a Gaussian cut off at four standard deviations.
+
+    Args:
+      images: (..., H, W, C).
+      sigma: standard deviation in pixels; 0 returns the images.
+      padding: what lies beyond the border: "edge" repeats its pixels, so that a constant image stays constant; "zeros", as in TorchRay,
+        darkens it.
+
+    Returns:
+      (..., H, W, C).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> bool(jnp.allclose(gaussian_blur(jnp.ones((9, 9, 1)), 2.0), 1))
+      True
+    """
+    if sigma == 0:
+        return images
+    rows, columns = (_blur_matrix(n, sigma, padding) for n in images.shape[-3:-1])
+    exact = jax.lax.Precision.HIGHEST
+    return jnp.einsum("ih,jw,...hwc->...ijc", rows, columns, images, precision=exact).astype(images.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _blur_matrix(size: int, sigma: float, padding: str) -> np.ndarray:
+    """(size, size): a one-dimensional blur as a matrix, so that its border is exact and it runs as a matrix product on every backend."""
+    radius = math.ceil(4 * sigma)
+    taps = np.arange(-radius, radius + 1)
+    weights = np.exp(-(taps**2) / (2 * sigma**2))
+    weights /= weights.sum()
+    target = np.arange(size)[:, None]
+    source = target + taps
+    inside = (source >= 0) & (source < size)
+    kept = np.ones_like(inside) if padding == "edge" else inside
+    matrix = np.zeros((size, size))
+    np.add.at(matrix, (np.broadcast_to(target, source.shape)[kept], np.clip(source, 0, size - 1)[kept]), (kept * weights)[kept])
+    return matrix.astype(np.float32)
+
+
+def resize(images: Float[Array, "*batch H W C"], shape: tuple[int, int]) -> Float[Array, "*batch H2 W2 C"]:
+    """Resize images by bilinear interpolation between pixel centres, without a filter against aliasing, as TorchRay resizes its maps.
+
+    Args:
+      images: (..., H, W, C).
+      shape: (height, width) to resize to.
+
+    Returns:
+      (..., height, width, C).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> resize(jnp.array([[[0.0], [1.0]]]), (1, 4))[0, :, 0].tolist()
+      [0.0, 0.25, 0.75, 1.0]
+    """
+    return jax.image.resize(images, (*images.shape[:-3], *shape, images.shape[-1]), "bilinear", antialias=False)

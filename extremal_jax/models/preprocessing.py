@@ -1,0 +1,67 @@
+"""From a picture to a network's input, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Scale the shorter side, crop the centre, normalise.
+
+    Attributes:
+      size: (height, width) after the crop, in pixels.
+      mean: of each channel, for values in [0, 1].
+      std: likewise.
+      crop: the share of the scaled picture's shorter side that the crop keeps.
+
+    Example:
+      >>> import numpy as np
+      >>> prepare = Preprocessing((2, 2), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+      >>> prepare(np.full((4, 8, 3), 255, np.uint8))[0, 0].tolist()
+      [2.0, 2.0, 2.0]
+      >>> prepare.picture(prepare(np.full((4, 8, 3), 51, np.uint8)))[0, 0].tolist()
+      [51, 51, 51]
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: float = 1.0
+
+    def __call__(self, image: Image.Image | np.ndarray | Any) -> Float[np.ndarray, "H W C"]:
+        """(H, W, C) float32 from a Pillow image, or an array (H, W, 3), (H, W, 1) or (H, W), of uint8 or of floats in [0, 1]."""
+        picture = _pillow(image)
+        height, width = self.size
+        scale = max(height / picture.height, width / picture.width) / self.crop
+        scaled = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR)
+        left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
+        pixels = np.asarray(scaled.crop((left, top, left + width, top + height)), np.float32) / 255
+        return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+
+    def picture(self, prepared: Float[Any, "*N H W C"]) -> np.ndarray:
+        """The picture of a network's input: (..., H, W, 3) uint8, the inverse of the normalisation."""
+        pixels = np.asarray(prepared, np.float32) * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)
+        return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def _pillow(image: Image.Image | np.ndarray | Any) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    pixels = np.asarray(image)
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3):
+        raise ValueError(f"image must be a Pillow image or an array (H, W, 3), (H, W, 1) or (H, W), got the shape {pixels.shape}")
+    if pixels.dtype != np.uint8:
+        if not np.issubdtype(pixels.dtype, np.floating):
+            raise TypeError(f"image must hold uint8, or floats in [0, 1], got {pixels.dtype}")
+        if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
+            raise ValueError(f"image must hold floats in [0, 1], or uint8, got values from {pixels.min():g} to {pixels.max():g}")
+        pixels = np.rint(pixels * 255).astype(np.uint8)
+    return Image.fromarray(pixels).convert("RGB")

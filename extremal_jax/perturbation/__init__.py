@@ -1,0 +1,1 @@
+"""Extremal perturbations: masks, perturbations, the area-ranking loss, and the solver."""

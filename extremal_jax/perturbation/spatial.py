@@ -1,0 +1,240 @@
+"""Extremal perturbations of images: one image or a batch in, a result out.
+
+    m_a = argmax { Φ(m ⊗ x) : m smooth, mean(m) = a }
+
+solved by ascent on Φ(m ⊗ x) − λ R_a(m) over the parameters of the smooth masks, for all images and areas at once.
+
+Source: Fong, Patrick and Vedaldi, "Understanding Deep Networks via Extremal Perturbations and Smooth Masks", ICCV 2019.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+
+from extremal_jax.graph.functional import Arrays, Program, split
+from extremal_jax.perturbation import solver
+from extremal_jax.perturbation.config import Config
+from extremal_jax.perturbation.games import GAMES
+from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_params, check_targets
+from extremal_jax.perturbation.problem import Plan, Problem, pose, smooth_masks
+from extremal_jax.perturbation.result import ExtremalResult, History, Status
+from extremal_jax.progress import Progress, Watcher, watching
+
+Model = Callable[..., Any]
+_CHUNK = 10  # steps between two moments at which a run can be watched or interrupted, where their number allows
+
+
+def extremal_perturbation(
+    model: Model,
+    images: Any,
+    targets: Any,
+    areas: Any = (0.05, 0.1, 0.2),
+    *,
+    config: Config | None = None,
+    key: Array | None = None,
+    initial_params: Any = None,
+    reference: Any = None,
+    progress: bool | Watcher | None = None,
+    chunk_size: int | None = None,
+) -> ExtremalResult:
+    """For each image and area, the smooth mask of that area that excites the target most.
+
+    All images, targets and areas are solved for in one compiled program. A second call with images of the same shape, as many areas, and
+    the same settings up to schedules and key compiles nothing. Inside a caller's own `jit`, `vmap` or `shard_map`, with images, targets and
+    areas traced, it works likewise.
+
+    Args:
+      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes): a Flax NNX or Equinox module,
+        `functools.partial(linen_module.apply, variables)`, a closure. It is never changed; its arrays are arguments of the compiled
+        program.
+      images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them; `model.preprocess` makes them for this project's models.
+      targets: one class index for all images or one per image, (N,). Names serve as well where the model has `classes`. Where the reward
+        takes several classes, a last axis holds them.
+      areas: (K,) shares of the image in (0, 1]; for a batch, (N, K) gives each image its own.
+      config: the settings; None: `Config()`, the best that is known. `Config.torchray()` reproduces TorchRay.
+      key: for the random part (jitter); None: `jax.random.key(0)`.
+      initial_params: (..., K, h, w) in [0, 1], where to start: the `params` of an earlier result. None: ones, the whole image.
+      reference: the image that takes the place of what is masked, when the config's perturbation is "reference": (H, W, C), or one per
+        image.
+      progress: True for a bar on standard error, or a function that is called with a `Progress` from time to time.
+      chunk_size: the most masks that are shown to the model at a time, to bound memory; None: all N K of them.
+
+    Returns:
+      An `ExtremalResult`, with leading axes (N, K) for a batch and (K,) for a single image.
+
+    Raises:
+      TypeError, ValueError: for arguments that do not fit, in a sentence that names the argument, what came and what is expected; a model
+        that raises is reported as a ValueError with its error as the cause. A reward that is not finite does not raise: `result.status`
+        tells.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> def model(x):  # the light of the upper half, and of the lower
+      ...     return jnp.stack([x[:, :16].sum((1, 2, 3)), x[:, 16:].sum((1, 2, 3))], axis=-1)
+      >>> result = extremal_perturbation(model, jnp.ones((32, 32, 3)), 1, areas=[0.1], config=Config(perturbation="fade"))
+      >>> result.masks.shape, f"{result.areas[0]:.3f}", bool(result.masks[0, 16:].sum() > 9 * result.masks[0, :16].sum())
+      ((1, 32, 32), '0.100', True)
+
+    Differences from TorchRay: NHWC images; a batch is one problem per image (TorchRay mixes its images); the defaults are other, better
+      ones.
+    """
+    images = check_images("images", images)
+    count = len(images) if images.ndim == 4 else None
+    areas = check_areas(areas, count)
+    settings = (config or Config()).resolve(images.shape[-3:-1])
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+    if reference is not None:
+        reference = check_images("reference", reference)
+    if (reference is None) == (settings.perturbation == "reference"):
+        raise ValueError("reference must be given if, and only if, the config's perturbation is 'reference'")
+
+    batch = images if images.ndim == 4 else images[None]
+    plan, arrays, num_classes = plan_for(model, batch, areas.shape[-1], settings, chunk_size)
+    targets = check_targets(targets, count, num_classes, settings.reward, getattr(model, "classes", None))
+    if initial_params is not None:
+        initial_params = check_params(initial_params, (*batch.shape[: images.ndim - 3], areas.shape[-1], *plan.smooth.lattice))
+    problem = pose(plan, arrays, batch, targets, areas, reference)
+    state = _start(problem, initial_params)
+    schedule = {**settings.schedules(), **_mirroring(settings, key), "step": np.arange(settings.num_steps, dtype=np.int32)}
+
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, state, schedule)))
+    if traced and progress:
+        raise ValueError("progress cannot be shown inside jit or vmap; leave it at None there")
+    with watching(progress) as watcher:
+        records: list[solver.Record] = []
+        for chunk in [slice(0, settings.num_steps)] if traced else chunks(settings.num_steps):
+            state, record = _advance(problem, state, {name: values[chunk] for name, values in schedule.items()})
+            if records and not traced:
+                jax.block_until_ready(records[-1])  # one chunk ahead at most, so that an interruption is heard
+            records.append(record)
+            if watcher:
+                watcher(Progress(chunk.stop, settings.num_steps, float(record.rewards[-1].mean())))
+    # The schedules are not part of the compiled program, and so not of its result.
+    return dataclasses.replace(_conclude(problem, state, records, count), config=settings)
+
+
+def chunks(num_steps: int) -> list[slice]:
+    """The steps of a run in parts of about ten, of equal length if possible: each length is compiled once.
+
+    Example:
+      >>> [part.stop for part in chunks(30)], [part.stop for part in chunks(23)]
+      ([10, 20, 30], [10, 20, 23])
+    """
+    length = next((n for n in range(_CHUNK, _CHUNK // 2, -1) if num_steps % n == 0), _CHUNK)
+    return [slice(start, min(start + length, num_steps)) for start in range(0, num_steps, length)]
+
+
+def plan_for(model: Model, images: AnyArray, num_areas: int, config: Config, chunk_size: int | None) -> tuple[Plan, Arrays, int]:
+    """The plan of a run, the model's arrays, and its number of classes."""
+    count, height, width, channels = images.shape
+    if min(smooth_masks(config, (height, width)).lattice) < 2:
+        raise ValueError(
+            f"images of {height}x{width} pixels are too small for a lattice of masks with step {config.step};"
+            f" give larger images, or a smaller step"
+        )
+    masks = min(count * num_areas, chunk_size or count * num_areas)
+    example = jax.ShapeDtypeStruct((len(GAMES[config.game].terms) * masks, height, width, channels), images.dtype)
+    program, arrays, num_classes = _split_model(model, example)
+    # Schedules are arguments of the compiled program; here they would only make equal plans differ.
+    settings = dataclasses.replace(config, num_steps=1, learning_rate=0.0, area_weight=0.0, anneal=0.0)
+    return Plan(program, settings, (height, width), num_areas, chunk_size), arrays, num_classes
+
+
+def _split_model(model: Model, example: jax.ShapeDtypeStruct) -> tuple[Program, Arrays, int]:
+    """The model's program, its arrays, and its number of classes."""
+    if not callable(model):
+        raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
+    try:
+        program, arrays = split(model, example)
+        outputs = _outputs(program, tuple(jax.typeof(array) for array in arrays), example)
+    except Exception as error:
+        raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
+    shape = getattr(outputs, "shape", None)
+    if shape is None or len(shape) not in (2, 4) or shape[0] != example.shape[0] or not jnp.issubdtype(outputs.dtype, jnp.floating):
+        form = type(outputs).__name__ if shape is None else f"{outputs.dtype}{list(shape)}"
+        raise ValueError(
+            f"model must return scores (B, classes) or (B, h, w, classes), floats; for images of shape {example.shape} it returned {form}"
+        )
+    return program, arrays, shape[-1]
+
+
+@functools.lru_cache(maxsize=128)
+def _outputs(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> Any:
+    """What a program returns, in shape and dtype. Remembered, since tracing a model takes longer than a step of it on a GPU."""
+    return jax.eval_shape(program, list(arrays), images)
+
+
+@jax.jit
+def _start(problem: Problem, initial_params: Array | None) -> solver.State:
+    """Parameters of one, the whole image, or those given."""
+    dtype = jnp.promote_types(problem.pyramid.dtype, jnp.float32)
+    shape = (len(problem.areas), *problem.plan.smooth.lattice)
+    params = jnp.ones(shape, dtype) if initial_params is None else initial_params.reshape(shape).astype(dtype)
+    # The run's parameters vary with images, targets and areas: under shard_map that is part of their type.
+    unused = problem.pyramid.ravel()[0] + problem.areas[0] + problem.targets.ravel()[0]
+    params = jnp.where(jnp.isnan(params), unused.astype(dtype), params)
+    return solver.init(problem.plan.config.optimizer, params)
+
+
+@jax.jit
+def _advance(problem: Problem, state: solver.State, schedule: solver.Now) -> tuple[solver.State, solver.Record]:
+    plan = problem.plan
+    return solver.scan(problem, plan.config.optimizer, state, schedule, plan.chunk_size)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _conclude(problem: Problem, state: solver.State, records: list[solver.Record], count: int | None) -> ExtremalResult:
+    """The result of the last parameters: their masks, and what the model answers to them."""
+    plan = problem.plan
+    record = jax.tree.map(lambda *parts: jnp.concatenate(parts), *records)
+    parity = plan.config.parity
+    params = state.shown if parity else state.params
+
+    def final(params: Array, elements: Array | None) -> tuple[Any, ...]:
+        shown = problem.shown(params, elements, jnp.ones(()), with_margin=True)
+        owners = jnp.arange(len(problem.areas)) // plan.num_areas
+        images = problem.pyramid[owners if elements is None else owners[elements], -1]
+        whole = problem.responses(jnp.stack([images] * len(plan.game.terms)), elements)[0]
+        return shown.masks, shown.masks_with_margin, problem.rewards(shown.masks, elements), whole
+
+    masks, masks_with_margin, rewards, whole = solver.in_chunks(final, plan.chunk_size)(params)
+    lead = () if count is None else (count,)
+
+    def by_image(values: Array) -> Array:
+        return values.reshape(*lead, plan.num_areas, *values.shape[1:])
+
+    def path(values: Array) -> Array:  # (T, E) -> (..., T, K)
+        return jnp.moveaxis(values.reshape(-1, *lead, plan.num_areas), 0, -2)
+
+    return ExtremalResult(
+        masks=by_image(masks),
+        masks_with_margin=by_image(masks_with_margin),
+        params=by_image(params),
+        rewards=by_image(record.rewards[-1] if parity else rewards),
+        image_rewards=by_image(whole)[..., 0],
+        areas=by_image(masks.mean(axis=(1, 2))),
+        requested_areas=by_image(problem.areas),
+        targets=problem.targets if count is not None else problem.targets[0],
+        history=History(path(record.rewards), path(record.area_losses)),
+        status=Status(by_image(state.nonfinite_step)),
+        config=plan.config,
+    )
+
+
+def _mirroring(config: Config, key: Array | None) -> dict[str, Any]:
+    """(T,): at which steps what is shown is mirrored, where the config asks for that. One draw for all masks, so that a batch is a loop."""
+    if not config.jitter:
+        return {}
+    if config.parity:
+        return dict(mirrored=np.arange(config.num_steps) % 2 == 0)
+    return dict(mirrored=jax.random.bernoulli(jax.random.key(0) if key is None else key, shape=(config.num_steps,)))

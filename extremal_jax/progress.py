@@ -1,0 +1,59 @@
+"""Watching a run: a bar for people, a function for programs. Silent unless asked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+
+class Progress(NamedTuple):
+    """How far a run has come.
+
+    Attributes:
+      step: steps done.
+      num_steps: steps in all.
+      reward: the mean reward over all masks at the last step.
+    """
+
+    step: int
+    num_steps: int
+    reward: float
+
+
+Watcher = Callable[[Progress], None]
+
+
+@contextlib.contextmanager
+def watching(progress: bool | Watcher | None) -> Iterator[Watcher | None]:
+    """What a run should call: nothing, the caller's function, or a bar on standard error that lasts as long as the block.
+
+    Example:
+      >>> with watching(print) as watcher:
+      ...     watcher(Progress(10, 50, 1.5))
+      Progress(step=10, num_steps=50, reward=1.5)
+    """
+    if progress is None or progress is False:
+        yield None
+    elif progress is not True:
+        yield progress
+    else:
+        with _bar() as watcher:
+            yield watcher
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Watcher]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("optimising"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("reward {task.fields[reward]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("optimising", total=None, reward="...")
+        yield lambda now: bar.update(task, completed=now.step, total=now.num_steps, reward=f"{now.reward:.2f}")

@@ -15,14 +15,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from extremal_jax.graph.varying import varying_alike
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def fenced(function: Function) -> Function:
     """The same function of arrays, in a computation of its own where it is compiled for a CPU; on other devices, itself.
 
-    The first argument must be an array of floats, and the result floats or complex numbers: where that argument begins with NaN, all is
-      NaN.
+    The arguments must be arrays, the first of them of floats, and the result floats or complex numbers: where the first begins with NaN,
+      all
+    is NaN.
 
     Example:
       >>> import jax.numpy as jnp
@@ -31,11 +34,12 @@ def fenced(function: Function) -> Function:
     """
 
     @jax.custom_jvp
-    def on_cpu(*arguments: Any) -> Any:
-        shapes = jax.eval_shape(function, *arguments)
-        nothing = jax.tree.map(lambda shape: jnp.full(shape.shape, jnp.nan, shape.dtype), shapes)
-        turned = jnp.isnan(arguments[0].reshape(-1)[0])  # False, but the compiler cannot know
-        return lax.while_loop(lambda carry: ~carry[0], lambda _: (jnp.array(True), function(*arguments)), (turned, nothing))[1]
+    def on_cpu(*given: Any) -> Any:
+        shape = jax.eval_shape(function, *given)
+        nothing = jnp.full(shape.shape, jnp.nan, shape.dtype)
+        turned = jnp.isnan(given[0].reshape(-1)[0])  # False, but the compiler cannot know
+        turned, nothing, *arguments = varying_alike(turned, nothing, *given)
+        return lax.while_loop(lambda carry: ~carry[0], lambda carry: (~carry[0], function(*arguments)), (turned, nothing))[1]
 
     on_cpu.defjvp(lambda primals, tangents: jax.jvp(function, primals, tangents))  # a loop has no reverse mode
 

@@ -177,6 +177,6 @@ def _same_parameter(x: Any, y: Any) -> bool:
         return all(c is d for c, d in constants) and _same(_open(x), _open(y))
     if type(x) is tuple:
         return len(x) == len(y) and all(map(_same_parameter, x, y))
-    if callable(x):  # the rules of a custom derivative, made anew by each trace of the function that owns them
+    if callable(x) or hasattr(x, "call_wrapped"):  # rules of a custom derivative, made anew by each trace of their owner
         return True
     return x is y or bool(np.all(x == y))

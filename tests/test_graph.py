@@ -1,0 +1,237 @@
+"""The interpreter and what is built on it: any function, rewritten, stays the function that it was."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from extremal_jax.graph.canonical import canonical
+from extremal_jax.graph.fence import fenced
+from extremal_jax.graph.functional import split
+from extremal_jax.graph.interpreter import rewrite
+
+
+def nothing(equation, values):
+    return None
+
+
+def plain(x):
+    return jnp.tanh(x) * 2 + x.sum()
+
+
+@jax.custom_jvp
+def own_jvp(x):
+    return jnp.exp(x)
+
+
+own_jvp.defjvp(lambda primals, tangents: (jnp.exp(primals[0]), 3 * tangents[0]))  # a derivative that the function does not have
+
+
+@jax.custom_vjp
+def own_vjp(x):
+    return jnp.exp(x)
+
+
+own_vjp.defvjp(lambda x: (jnp.exp(x), None), lambda _, g: (5 * g,))
+
+
+def loops(x):
+    x, ys = lax.scan(lambda c, _: (jnp.sin(c) + 1, c.sum()), x, None, length=3)
+    x = lax.fori_loop(0, 2, lambda _, c: c * 1.5, x)
+    return lax.cond(ys.sum() > 0, jnp.cos, jnp.sin, x)
+
+
+def several(x):
+    values, order = lax.top_k(x, 2)
+    return {"values": values, "order": order, "pair": (x, [2 * x])}
+
+
+FUNCTIONS = [
+    plain,
+    jax.jit(plain),
+    own_jvp,
+    own_vjp,
+    jax.checkpoint(plain),
+    loops,
+    several,
+    jax.vmap(jnp.sin),
+    lambda x: jnp.linalg.norm(x),
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_rewriting_nothing_changes_nothing(function):
+    x = jnp.array([0.3, -0.7, 1.2])
+    same = rewrite(function, nothing)
+    expected = function(x)
+    assert jax.tree.structure(same(x)) == jax.tree.structure(expected)
+    for form in (same, jax.jit(same)):
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), form(x), expected)
+
+
+@pytest.mark.parametrize("function", [plain, own_jvp, own_vjp, jax.checkpoint(plain), jax.jit(own_vjp)])
+def test_derivatives_stay_those_of_the_function(function):
+    x = jnp.array([0.3, -0.7, 1.2])
+
+    def gradient(function):
+        return jax.grad(lambda x: function(x).sum())(x)
+
+    np.testing.assert_allclose(gradient(rewrite(function, nothing)), gradient(function), rtol=1e-6)
+
+
+def double_sines(equation, values):
+    return [2 * jnp.sin(values[0])] if equation.primitive.name == "sin" else None
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (jnp.sin, lambda x: 2 * jnp.sin(x)),
+        (jax.jit(lambda x: jnp.sin(x) + x), lambda x: 2 * jnp.sin(x) + x),
+        (jax.checkpoint(lambda x: jnp.sin(jnp.sin(x))), lambda x: 2 * jnp.sin(2 * jnp.sin(x))),
+        (lambda x: lax.fori_loop(0, 2, lambda _, c: jnp.sin(c), x), lambda x: 2 * jnp.sin(2 * jnp.sin(x))),
+        (lambda x: lax.cond(True, jnp.sin, jnp.cos, x), lambda x: 2 * jnp.sin(x)),
+        (jax.vmap(jax.jit(jnp.sin)), lambda x: 2 * jnp.sin(x)),
+    ],
+)
+def test_rules_reach_into_bodies(function, expected):
+    x = jnp.array([0.3, -0.7, 1.2])
+    rewritten = rewrite(function, double_sines)
+    np.testing.assert_allclose(rewritten(x), expected(x), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(jax.vmap(rewritten))(x[None])[0], expected(x), rtol=1e-6)
+
+
+def test_rules_of_a_gradient():
+    """What is differentiated after rewriting is the rewritten function; what is rewritten after differentiating, its gradient."""
+    x = jnp.array([0.3, -0.7])
+    after = jax.grad(lambda x: rewrite(jnp.sin, double_sines)(x).sum())(x)
+    np.testing.assert_allclose(after, 2 * jnp.cos(x), rtol=1e-6)
+    before = rewrite(jax.grad(lambda x: jnp.cos(x).sum()), double_sines)(x)  # -sin
+    np.testing.assert_allclose(before, -2 * jnp.sin(x), rtol=1e-6)
+
+
+# layout of images, kernels and outputs; shapes of images and kernels; strides, padding, dilations, groups
+CONVOLUTIONS = [
+    (("NCHW", "OIHW", "NCHW"), (2, 3, 9, 10), (4, 3, 3, 3), {}),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 3), (3, 3, 3, 4), dict(window_strides=(2, 2), padding=[(1, 0), (0, 2)])),
+    (("NCHW", "OIHW", "NHWC"), (2, 3, 9, 10), (4, 3, 1, 1), {}),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 3), (1, 1, 3, 4), dict(window_strides=(2, 3))),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 3), (1, 1, 3, 4), dict(padding=[(1, 1), (0, 0)])),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 4), (3, 3, 1, 8), dict(feature_group_count=4, padding="SAME")),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 4), (1, 1, 2, 8), dict(feature_group_count=2)),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 3), (3, 3, 3, 4), dict(rhs_dilation=(2, 1), padding="SAME")),
+    (("NHWC", "HWIO", "NHWC"), (2, 5, 5, 3), (3, 3, 3, 4), dict(lhs_dilation=(2, 2), padding=[(2, 2), (1, 1)])),
+    (("NHWC", "HWIO", "NHWC"), (2, 5, 5, 3), (1, 1, 3, 4), dict(lhs_dilation=(2, 3), padding=[(0, 1), (0, 0)])),
+    (("NWC", "WIO", "NWC"), (2, 9, 3), (3, 3, 4), {}),
+]
+
+
+@pytest.mark.parametrize(("layout", "images", "kernels", "options"), CONVOLUTIONS)
+def test_canonical_convolutions(layout, images, kernels, options):
+    rng = np.random.default_rng(0)
+    x, w = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in (images, kernels))
+    settings = dict(window_strides=(1,) * (len(images) - 2), padding="VALID") | options
+
+    def convolve(x, w):
+        return lax.conv_general_dilated(x, w, dimension_numbers=layout, **settings)
+
+    def value_and_gradients(x, w):
+        cotangent = jnp.asarray(np.random.default_rng(1).standard_normal(jax.eval_shape(convolve, x, w).shape), jnp.float32)
+        y, vjp = jax.vjp(convolve, x, w)
+        return y, vjp(cotangent)
+
+    expected, actual = jax.jit(value_and_gradients)(x, w), jax.jit(canonical(value_and_gradients))(x, w)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), actual, expected)  # sums of up to 180 products
+
+
+def test_canonical_form_is_canonical():
+    """All convolutions of a gradient, inside a loop too, are NHWC and HWIO when compiled for a CPU; 1x1 ones are gone."""
+
+    def model(x):
+        x = lax.conv(x, jnp.ones((4, 3, 3, 3)), (1, 1), "SAME")
+        return lax.conv(x, jnp.ones((2, 4, 1, 1)), (1, 1), "SAME")
+
+    def steps(x):
+        return lax.scan(lambda x, _: (x - jax.grad(lambda x: jnp.square(model(x)).sum())(x), None), x, None, length=2)[0]
+
+    text = jax.jit(canonical(steps)).lower(jnp.ones((1, 3, 6, 6))).as_text()
+    assert text.count("stablehlo.convolution") == 2  # forward and backward of the 3x3
+    assert text.count("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]") == 2
+
+
+def test_fence_is_transparent():
+    x = jnp.linspace(0, 1, 7)
+
+    def chain(x, scale):
+        return jnp.exp(x) * scale
+
+    barrier = fenced(chain)
+    for transform in (lambda f: f, jax.jit, lambda f: jax.vmap(f, in_axes=(0, None)), lambda f: jax.grad(lambda x, s: f(x, s).sum())):
+        np.testing.assert_allclose(transform(barrier)(x, 3.0), transform(chain)(x, 3.0), rtol=1e-6)
+    assert np.isnan(np.asarray(barrier(x.at[0].set(jnp.nan), 3.0))).any()
+
+
+class Doubled(nnx.Module):
+    def __init__(self, value):
+        self.weight = nnx.Param(jnp.full(2, value))
+
+    def __call__(self, x):
+        return 2 * self.weight[...] * x
+
+
+def doubled_closure(value):
+    weight = jnp.full(2, value)
+    return lambda x: 2 * weight * x
+
+
+def doubled_jitted(value):
+    weight = jnp.full(2, value)
+    return jax.jit(lambda x: jnp.asarray(2.0) * weight * x)
+
+
+@pytest.mark.parametrize("make", [Doubled, doubled_closure, doubled_jitted, lambda v: functools.partial(jnp.multiply, jnp.full(2, 2 * v))])
+def test_split(make):
+    x = jnp.array([1.0, -3.0])
+    program, arrays = split(make(5.0), x)
+    np.testing.assert_array_equal(program(arrays, x), 10 * x)
+    np.testing.assert_array_equal(program([2 * a for a in arrays], x), 20 * x)
+    hash(program)
+
+
+def test_split_is_remembered_while_the_function_lives():
+    x = jnp.ones(2)
+    box = [jnp.full(2, 5.0)]
+    function = lambda x: box[0] * x  # noqa: E731
+    first, _ = split(function, x)
+    box[0] = jnp.full(2, 7.0)
+    second, arrays = split(function, x)
+    assert second is first
+    np.testing.assert_array_equal(second(arrays, x), 7 * x)
+    box[0] = jnp.full((2, 1), 7.0)  # another shape: another program
+    third, arrays = split(function, x)
+    assert third is not first
+    np.testing.assert_array_equal(third(arrays, x), jnp.full((2, 2), 7.0))
+
+
+def test_split_sees_what_changed():
+    """A number that the trace holds as a constant, or another operation, is another program."""
+    x, settings = jnp.ones(2), {"factor": 2.0, "function": jnp.sin}
+    function = lambda x: settings["function"](settings["factor"] * x)  # noqa: E731
+    programs = []
+    for change in ({}, {"factor": 3.0}, {"function": jnp.cos}):
+        settings.update(change)
+        program, arrays = split(function, x)
+        np.testing.assert_allclose(program(arrays, x), settings["function"](settings["factor"] * x), rtol=1e-6)
+        programs.append(program)
+    assert len(set(programs)) == 3
+
+
+def test_equal_modules_share_a_program():
+    x = jnp.ones(2)
+    assert split(Doubled(1.0), x)[0] == split(Doubled(2.0), x)[0]

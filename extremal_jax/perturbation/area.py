@@ -11,6 +11,8 @@ Source: Fong, Patrick and Vedaldi (2019), section 3.2; the mean is TorchRay's, t
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
@@ -27,25 +29,28 @@ def num_kept(areas: Float[Array, " K"], n: int) -> Int[Array, " K"]:
 def select_top(values: Float[Array, "K n"], counts: Int[Array, " K"], ties: str = "share") -> Float[Array, "K n"]:
     """Mark the largest values of each row.
 
-    Args:
-      values: (K, n) in [0, 1].
-      counts: (K,) how many to mark, from 0 to n.
-      ties: what to do with values equal to the smallest that is marked when not all of them fit: "share" marks each by the same fraction,
-        which keeps the result equivariant to flips and shifts; "position" marks the last ones, as a stable ascending sort does.
+        Args:
+          values: (K, n) in [0, 1].
+          counts: (K,) how many to mark, from 0 to n.
+          ties: what to do with values equal to the smallest that is marked when not all of them fit: "share" marks each by the same
+            fraction, which keeps the result equivariant to flips and shifts; "position" marks the last ones, as a stable ascending sort
+            does.
 
-    Returns:
-      (K, n): 1 where marked, 0 where not, a fraction for shared ties. Each row sums to its count.
+        Returns:
+          (K, n): 1 where marked, 0 where not, a fraction for shared ties. Each row sums to its count.
 
-    Example:
-      >>> import jax.numpy as jnp
-      >>> values = jnp.array([[0.5, 1.0, 0.5, 0.0]])
-      >>> select_top(values, jnp.array([2])).tolist(), select_top(values, jnp.array([2]), "position").tolist()
-      ([[0.5, 1.0, 0.5, 0.0]], [[0.0, 1.0, 1.0, 0.0]])
+        Example:
+          >>> from typing import Any
+
+    import jax.numpy as jnp
+          >>> values = jnp.array([[0.5, 1.0, 0.5, 0.0]])
+          >>> select_top(values, jnp.array([2])).tolist(), select_top(values, jnp.array([2]), "position").tolist()
+          ([[0.5, 1.0, 0.5, 0.0]], [[0.0, 1.0, 1.0, 0.0]])
     """
     bits = lax.bitcast_convert_type(values.astype(jnp.float32), jnp.int32)
     counts = counts[:, None]
 
-    def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds  # the threshold, the largest t with at least `counts` values >= t, is in [low, high]
         middle = high - (high - low) // 2
         enough = (bits >= middle).sum(axis=1, keepdims=True) >= counts
@@ -66,18 +71,20 @@ def select_top(values: Float[Array, "K n"], counts: Int[Array, " K"], ties: str 
 def area_loss(masks: Float[Array, "K n"], areas: Float[Array, " K"], ties: str = "share") -> Float[Array, " K"]:
     """The area-ranking loss R_a(m) of each mask.
 
-    Args:
-      masks: (K, n) in [0, 1]: masks as rows.
-      areas: (K,) in (0, 1]: the share of the n values that should be one.
-      ties: "share" or "position", as for `select_top`. It decides gradients only.
+        Args:
+          masks: (K, n) in [0, 1]: masks as rows.
+          areas: (K,) in (0, 1]: the share of the n values that should be one.
+          ties: "share" or "position", as for `select_top`. It decides gradients only.
 
-    Returns:
-      (K,). It is zero exactly when a mask is binary and keeps as many pixels as asked.
+        Returns:
+          (K,). It is zero exactly when a mask is binary and keeps as many pixels as asked.
 
-    Example:
-      >>> import jax.numpy as jnp
-      >>> area_loss(jnp.array([[0.0, 1.0, 0.0, 0.5]]), jnp.array([0.25])).tolist()
-      [0.0625]
+        Example:
+          >>> from typing import Any
+
+    import jax.numpy as jnp
+          >>> area_loss(jnp.array([[0.0, 1.0, 0.0, 0.5]]), jnp.array([0.25])).tolist()
+          [0.0625]
     """
     n = masks.shape[1]
     kept = num_kept(areas, n)
@@ -88,23 +95,25 @@ def area_loss(masks: Float[Array, "K n"], areas: Float[Array, " K"], ties: str =
 def binarize(masks: Float[Array, "K n"], areas: Float[Array, " K"]) -> Float[Array, "K n"]:
     """The largest round(a n) values of each mask as ones, the rest as zeros; among ties, the last ones by position.
 
-    Example:
-      >>> import jax.numpy as jnp
-      >>> binarize(jnp.array([[0.1, 0.9, 0.8, 0.3]]), jnp.array([0.5])).tolist()
-      [[0.0, 1.0, 1.0, 0.0]]
+        Example:
+          >>> from typing import Any
+
+    import jax.numpy as jnp
+          >>> binarize(jnp.array([[0.1, 0.9, 0.8, 0.3]]), jnp.array([0.5])).tolist()
+          [[0.0, 1.0, 1.0, 0.0]]
     """
     counts = jnp.round(areas * masks.shape[1]).astype(jnp.int32)
     return select_top(masks, counts, "position")
 
 
-def area_threshold(masks: Float[Array, "K n"], areas: Float[Array, " K"], width: float = 0.5) -> Float[Array, " K"]:
+def area_threshold(masks: Float[Array, "K n"], areas: Float[Array, " K"], width: float | Array = 0.5) -> Float[Array, " K"]:
     """The threshold t at which the mean of `ramp(masks, t, width)` is the area asked for.
 
     It is found by bisection; its gradient is that of the implicit function mean(ramp(m, t)) = a.
     """
     values = lax.stop_gradient(masks)
 
-    def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         middle = (low + high) / 2
         large = ramp(values, middle, width).mean(axis=1) > areas
@@ -119,7 +128,7 @@ def area_threshold(masks: Float[Array, "K n"], areas: Float[Array, " K"], width:
     return threshold + (mean - lax.stop_gradient(mean)) / jnp.maximum(slope, 1 / masks.shape[1])
 
 
-def ramp(masks: Float[Array, "K *n"], threshold: Float[Array, " K"], width: float = 0.5) -> Float[Array, "K *n"]:
+def ramp(masks: Float[Array, "K *n"], threshold: Float[Array, " K"], width: float | Array = 0.5) -> Float[Array, "K *n"]:
     """clip((m − t) / width + ½, 0, 1): monotone in m, so a mask keeps its level sets, and with them its smoothness.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import optax
+from jax import Array
 
 from extremal_jax.errors import check_choice
 from extremal_jax.filters import PADDINGS
@@ -89,7 +90,7 @@ class Config:
     ramp: float = 0.5
     optimizer: optax.GradientTransformation = adam
     learning_rate: Schedule | None = None
-    area_weight: Schedule = Geometric(300, 5000)
+    area_weight: Schedule = Geometric(300, 1000)
     jitter: bool = True
     parity: bool = False
 
@@ -146,14 +147,17 @@ class Config:
                 continue
             if not _is_number(value) or not 0 < value < math.inf:
                 raise ValueError(f"{name} must be a positive number{unit}, got {value!r}")
+        if self.step and self.sigma and self.sigma < self.step:
+            raise ValueError(f"sigma must be at least the step of {self.step} pixels, or masks have gaps, got {self.sigma}")
         if not _is_number(self.anneal) or not 0 <= self.anneal <= 1:
             raise ValueError(f"anneal must be a share of the steps, from 0 to 1, got {self.anneal!r}")
         if not isinstance(self.optimizer, optax.GradientTransformation | optax.GradientTransformationExtraArgs):
             raise TypeError(f"optimizer must be an optax transformation such as optax.adam(0.05), got {self.optimizer!r}")
         for name in ("learning_rate", "area_weight"):
             schedule = getattr(self, name)
-            if isinstance(schedule, np.ndarray | list):
-                object.__setattr__(self, name, tuple(np.asarray(schedule, np.float64).tolist()))
+            if isinstance(schedule, Array | np.ndarray | list):  # as something hashable
+                values = np.asarray(schedule, np.float64).tolist()
+                object.__setattr__(self, name, tuple(values) if isinstance(values, list) else values)
         self.schedules()
 
     def schedules(self) -> dict[str, np.ndarray]:
@@ -171,7 +175,7 @@ class Config:
     def resolve(self, shape: tuple[int, int]) -> Config:
         """The same settings with every length given, for images of `shape`: (height, width)."""
         side = min(shape)
-        sigma = self.sigma or (3.0 * self.step if self.step else side / 16)
+        sigma = self.sigma or (3.0 * self.step if self.step else max(1.0, side / 16))
         step = self.step or max(1, round(sigma / 3))
         return dataclasses.replace(self, sigma=float(sigma), step=step, max_blur=self.max_blur or 20 * side / 224)
 

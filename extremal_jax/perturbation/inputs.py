@@ -85,28 +85,23 @@ def check_targets(
         targets = _indices(targets, names)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f"targets must be class indices (whole numbers) or names, got {targets.dtype}")
-    several = not callable(reward) and REWARDS[reward].arity != 1
-    rank = 2 if several else 1
-    if targets.ndim == rank - 1:  # one target for all images
-        targets = jnp.broadcast_to(targets, (count or 1, *targets.shape))
-    elif count is None and not callable(reward):
-        raise ValueError(f"targets must be {_form(reward)} for a single image, got the shape {targets.shape}")
-    if len(targets) != (count or 1) or (targets.ndim != rank and not callable(reward)):
-        raise ValueError(f"targets must be {_form(reward)} for each of the {count or 1} images, got the shape {targets.shape}")
     arity = 1 if callable(reward) else REWARDS[reward].arity
-    if several and (targets.shape[1] != arity if arity else targets.shape[1] == 0):
-        raise ValueError(f"targets of the reward {reward!r} must be {_form(reward)}, got the shape {targets.shape}")
+    rank = 1 if arity == 1 else 2
+    if count is None:
+        targets = targets[None]
+    elif targets.ndim == rank - 1:  # one target for all images
+        targets = jnp.broadcast_to(targets, (count, *targets.shape))
+    fits = targets.shape[:1] == (count or 1,) and (callable(reward) or targets.ndim == rank)
+    if not fits or (rank == 2 and (targets.shape[1] != arity if arity else targets.shape[1] == 0)):
+        form = {1: "one class index", 2: "a pair of class indices", None: "a list of class indices"}[arity]
+        images, shape = ("the image", targets.shape[1:]) if count is None else (f"each of the {count} images", targets.shape)
+        raise ValueError(f"targets must be {form} for {images}, got the shape {shape}")
     if not isinstance(targets, Tracer):
         values = np.asarray(targets)
         bad = values[(values < 0) | (values >= num_classes)]
         if bad.size and not callable(reward):
             raise ValueError(f"targets must be class indices from 0 to {num_classes - 1}, got {bad.flat[0]}")
     return targets.astype(np.int32)
-
-
-def _form(reward: str | RewardFunction) -> str:
-    arity = 1 if callable(reward) else REWARDS[reward].arity
-    return {1: "one class index", 2: "a pair of class indices", None: "a list of class indices"}[arity]
 
 
 def _indices(targets: Any, names: Sequence[str] | None) -> np.ndarray:
@@ -123,7 +118,7 @@ def _indices(targets: Any, names: Sequence[str] | None) -> np.ndarray:
             return lookup[name]
         if isinstance(name, int | np.integer):
             return int(name)
-        raise ValueError(f"targets: unknown class {name!r}; {nearest(name, names)}")
+        raise ValueError(f"targets: unknown class {str(name)!r}; {nearest(name, names)}")
 
     return np.asarray([index(name) for name in array.ravel()], np.int64).reshape(array.shape)
 

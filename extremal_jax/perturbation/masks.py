@@ -45,6 +45,9 @@ class SmoothMasks:
       sigma: radius of the kernel, in pixels: the smallest detail that a mask can have.
       temperature: T of the smooth maximum; the lower, the closer to the maximum.
 
+    Raises:
+      ValueError: if the kernel is smaller than the pitch, so that masks would have gaps between lattice points.
+
     Example:
       >>> import jax.numpy as jnp
       >>> smooth = SmoothMasks((28, 28), step=7, sigma=21)
@@ -56,6 +59,10 @@ class SmoothMasks:
     step: int
     sigma: float
     temperature: float = 1 / 20
+
+    def __post_init__(self) -> None:
+        if self.sigma < self.step:
+            raise ValueError(f"sigma must be at least the step of {self.step} pixels, or masks have gaps, got {self.sigma}")
 
     @property
     def lattice(self) -> tuple[int, int]:
@@ -71,7 +78,8 @@ class SmoothMasks:
     def canvas(self) -> tuple[int, int]:
         """(H', W'): the shape of a mask with its margin."""
         region = self._region_of_canvas
-        return self.step * (region.rows - 1) + 1, self.step * (region.columns - 1) + 1
+        rows, columns = (self.step * (blocks - 1) + 1 for blocks in (region.rows, region.columns))
+        return max(rows, self.margin + self.shape[0]), max(columns, self.margin + self.shape[1])
 
     def __call__(self, params: Float[Array, "*masks h w"]) -> Float[Array, "*masks H W"]:
         """The masks on the image.

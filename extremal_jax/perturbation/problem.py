@@ -142,17 +142,22 @@ def pose(
     images: Float[Array, "N H W C"],
     targets: Int[Array, "N ..."],
     areas: Float[Array, "*N K"],
-    reference: Float[Array, "*N H W C"] | None,
+    reference: Float[Array, "*M H W C"] | None,
 ) -> Problem:
     """The problem of a batch of images."""
-    config = plan.config
-    if config.perturbation == "blur":
-        assert config.max_blur is not None, "the config is resolved"
-        pyramid = blur_pyramid(images, config.num_levels, config.max_blur, config.padding)
-    else:
-        pyramid = reference_pyramid(images, 0.0 if reference is None else reference)
+    pyramid = perturbation_pyramid(plan.config, images, reference)
     areas = jnp.broadcast_to(areas, (len(images), plan.num_areas)).reshape(-1)
     return Problem(arrays, pyramid, targets, areas, plan)
+
+
+def perturbation_pyramid(
+    config: Config, images: Float[Array, "*N H W C"], reference: Float[Array, "*M H W C"] | None = None
+) -> Float[Array, "*N L H W C"]:
+    """The pyramid of the perturbation that a resolved config describes."""
+    if config.perturbation == "blur":
+        assert config.max_blur is not None, "the config is resolved"
+        return blur_pyramid(images, config.num_levels, config.max_blur, config.padding)
+    return reference_pyramid(images, 0.0 if reference is None else reference)
 
 
 def _take(values: Array, elements: Array | None) -> Array:

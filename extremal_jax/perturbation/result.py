@@ -19,9 +19,11 @@ from extremal_jax.filters import gaussian_blur
 from extremal_jax.perturbation.area import binarize
 from extremal_jax.perturbation.config import Config, config_from_json, config_to_json
 from extremal_jax.perturbation.inputs import AnyArray
+from extremal_jax.perturbation.problem import perturbation_pyramid
 from extremal_jax.perturbation.solver import NEVER
 from extremal_jax.pytrees import pytree
 
+_DETAIL = 0.01  # the finest detail of `evidence`, as a share of the shorter side
 _FORMAT = "extremal_jax result 1"
 
 
@@ -118,20 +120,43 @@ class ExtremalResult:
           smooth: standard deviation of a Gaussian blur, as a share of the shorter side; beyond the border the map is zero. 0.09 is what
             TorchRay's pointing game uses.
         """
-        height, width = self.masks.shape[-2:]
-        mean = jnp.asarray(self.masks).mean(axis=-3)[..., None]
-        return gaussian_blur(mean, smooth * min(height, width), "zeros")[..., 0]
+        mean = jnp.asarray(self.masks).mean(axis=-3)
+        return _smoothed(mean, smooth)
 
-    def point(self, smooth: float = 0.09) -> Int[Array, "*N 2"]:
-        """(..., 2): row and column of the highest value of `saliency`: where the target is, in the pointing game."""
-        saliency = self.saliency(smooth)
-        best = saliency.reshape(*saliency.shape[:-2], -1).argmax(axis=-1)
-        return jnp.stack(jnp.unravel_index(best, saliency.shape[-2:]), axis=-1)
+    def evidence(
+        self, images: Float[AnyArray, "*N H W C"], *, smooth: float = 0.05, reference: Float[AnyArray, "*M H W C"] | None = None
+    ) -> Float[Array, "*N H W"]:
+        """The saliency of each pixel times what the perturbation would take from it.
+
+        A smooth mask covers the gaps in an object as well as the object. Where an image hardly differs from its perturbed self there is
+        nothing to keep: of the pixels under a mask, this marks those that matter.
+
+        Args:
+          images: the images that were explained, (H, W, C) or (N, H, W, C), as they were given to the model.
+          smooth: as in `saliency`.
+          reference: as in `extremal_perturbation`.
+        """
+        config = dataclasses.replace(self.config, num_levels=2)
+        two_levels = perturbation_pyramid(config, jnp.asarray(images), None if reference is None else jnp.asarray(reference))
+        loss = jnp.abs(two_levels[..., 1, :, :, :] - two_levels[..., 0, :, :, :]).mean(axis=-1)
+        return self.saliency(smooth) * _smoothed(loss, _DETAIL)
+
+    def point(self, images: Float[AnyArray, "*N H W C"] | None = None) -> Int[Array, "*N 2"]:
+        """(..., 2): row and column of where the target is, in the pointing game.
+
+        Args:
+          images: if given, the point is the highest of `evidence`; if not, of `saliency`, as in TorchRay.
+        """
+        scores = self.saliency() if images is None else self.evidence(images)
+        best = scores.reshape(*scores.shape[:-2], -1).argmax(axis=-1)
+        return jnp.stack(jnp.unravel_index(best, scores.shape[-2:]), axis=-1)
 
     def __getitem__(self, index: int) -> ExtremalResult:
         """One image of a batch."""
         if self.masks.ndim == 3:
             raise IndexError("this result is of a single image; only the result of a batch can be indexed")
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"this result is of {len(self)} images, got the index {index}")
         return jax.tree.map(lambda x: x[index], self)
 
     def __len__(self) -> int:
@@ -161,22 +186,31 @@ class ExtremalResult:
         if not Path(path).is_file():
             raise FileNotFoundError(f"no result file {path}")
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a whole result file ({error})") from error
         if str(content.get("format")) != _FORMAT:
             raise ValueError(
                 f"{path} is not a result file of this version: expected the mark {_FORMAT!r}, got {str(content.get('format'))!r}"
             )
-        fields: dict[str, Any] = {field.name: "" for field in dataclasses.fields(ExtremalResult)}
-        fields.update(history=History("", ""), status=Status(""), config=config_from_json(str(content["config"])))  # type: ignore[arg-type]
-        skeleton = ExtremalResult(**fields)
-        paths, structure = jax.tree_util.tree_flatten_with_path(skeleton)
-        missing = [_name(path) for path, _ in paths if _name(path) not in content]
+        missing = [name for name in _ARRAYS if name not in content]
         if missing:
             raise ValueError(f"{path} is not a whole result file: it lacks {', '.join(missing)}")
-        return jax.tree.unflatten(structure, [content[_name(path)] for path, _ in paths])
+        arrays = {name: content[name] for name in _ARRAYS if "." not in name}
+        history = History(content["history.rewards"], content["history.area_losses"])
+        status = Status(content["status.nonfinite_step"])
+        return ExtremalResult(**arrays, history=history, status=status, config=config_from_json(str(content["config"])))
+
+
+_ARRAYS = (
+    *("masks", "masks_with_margin", "params", "rewards", "image_rewards", "areas", "requested_areas", "targets"),
+    *("history.rewards", "history.area_losses", "status.nonfinite_step"),
+)
+
+
+def _smoothed(maps: Float[Array, "*N H W"], smooth: float) -> Float[Array, "*N H W"]:
+    return gaussian_blur(maps[..., None], smooth * min(maps.shape[-2:]), "zeros")[..., 0]
 
 
 def _name(path: tuple[Any, ...]) -> str:

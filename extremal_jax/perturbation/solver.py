@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +21,8 @@ from extremal_jax.graph.canonical import canonical
 from extremal_jax.pytrees import pytree
 
 NEVER = -1
-Now = dict[
-    str, Array
-]  # what the schedule says of one step: its number as "step", the "learning_rate", and what the objective wants to know
+# What the schedule says of one step: its number as "step", the "learning_rate", and what the objective wants to know.
+Now = Mapping[str, Any]
 
 
 class Record(NamedTuple):
@@ -87,9 +86,10 @@ def step(
     updates, moments = jax.vmap(update)(jax.tree.map(jnp.negative, gradient), state.moments, state.params)
     params = jnp.clip(state.params + now["learning_rate"] * updates, 0, 1)
 
-    finite = jnp.isfinite(record.rewards) & jnp.isfinite(params).all(axis=tuple(range(1, params.ndim)))
+    inner = tuple(range(1, params.ndim))
+    finite = jnp.isfinite(record.rewards) & jnp.isfinite(gradient).all(axis=inner) & jnp.isfinite(updates).all(axis=inner)
     healthy = finite & (state.nonfinite_step == NEVER)
-    params = jnp.where(healthy.reshape(-1, *[1] * (params.ndim - 1)), params, state.params)
+    params = jnp.where(jnp.expand_dims(healthy, inner), params, state.params)
     nonfinite_step = jnp.where(finite | (state.nonfinite_step != NEVER), state.nonfinite_step, now["step"])
     return State(params, state.params, moments, nonfinite_step), record
 

@@ -21,6 +21,7 @@ from jax import Array
 from jax.core import Tracer
 
 from extremal_jax.graph.functional import Arrays, Program, split
+from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.perturbation import solver
 from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.games import GAMES
@@ -87,6 +88,8 @@ def extremal_perturbation(
     Differences from TorchRay: NHWC images; a batch is one problem per image (TorchRay mixes its images); the defaults are other, better
       ones.
     """
+    if not callable(model):
+        raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
     images = check_images("images", images)
     count = len(images) if images.ndim == 4 else None
     areas = check_areas(areas, count)
@@ -95,9 +98,12 @@ def extremal_perturbation(
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
     if reference is not None:
         reference = check_images("reference", reference)
+        if reference.shape not in (images.shape, images.shape[-3:]):
+            raise ValueError(f"reference must have the shape of the images or of one of them, {images.shape}, got {reference.shape}")
     if (reference is None) == (settings.perturbation == "reference"):
         raise ValueError("reference must be given if, and only if, the config's perturbation is 'reference'")
 
+    images, targets, areas, reference = varying_alike(images, targets, areas, reference)
     batch = images if images.ndim == 4 else images[None]
     plan, arrays, num_classes = plan_for(model, batch, areas.shape[-1], settings, chunk_size)
     targets = check_targets(targets, count, num_classes, settings.reward, getattr(model, "classes", None))
@@ -144,19 +150,20 @@ def plan_for(model: Model, images: AnyArray, num_areas: int, config: Config, chu
         )
     masks = min(count * num_areas, chunk_size or count * num_areas)
     example = jax.ShapeDtypeStruct((len(GAMES[config.game].terms) * masks, height, width, channels), images.dtype)
-    program, arrays, num_classes = _split_model(model, example)
+    program, arrays, num_classes = _split_model(model, like(example, images))
     # Schedules are arguments of the compiled program; here they would only make equal plans differ.
     settings = dataclasses.replace(config, num_steps=1, learning_rate=0.0, area_weight=0.0, anneal=0.0)
     return Plan(program, settings, (height, width), num_areas, chunk_size), arrays, num_classes
 
 
-def _split_model(model: Model, example: jax.ShapeDtypeStruct) -> tuple[Program, Arrays, int]:
+def _split_model(model: Model, example: jax.ShapeDtypeStruct | Array) -> tuple[Program, Arrays, int]:
     """The model's program, its arrays, and its number of classes."""
-    if not callable(model):
-        raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
     try:
         program, arrays = split(model, example)
-        outputs = _outputs(program, tuple(jax.typeof(array) for array in arrays), example)
+        if isinstance(example, Tracer):
+            outputs = jax.eval_shape(program, arrays, example)
+        else:
+            outputs = _outputs(program, tuple(jax.typeof(array) for array in arrays), example)
     except Exception as error:
         raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
     shape = getattr(outputs, "shape", None)
@@ -180,9 +187,7 @@ def _start(problem: Problem, initial_params: Array | None) -> solver.State:
     dtype = jnp.promote_types(problem.pyramid.dtype, jnp.float32)
     shape = (len(problem.areas), *problem.plan.smooth.lattice)
     params = jnp.ones(shape, dtype) if initial_params is None else initial_params.reshape(shape).astype(dtype)
-    # The run's parameters vary with images, targets and areas: under shard_map that is part of their type.
-    unused = problem.pyramid.ravel()[0] + problem.areas[0] + problem.targets.ravel()[0]
-    params = jnp.where(jnp.isnan(params), unused.astype(dtype), params)
+    params, _ = varying_alike(params, problem.areas)
     return solver.init(problem.plan.config.optimizer, params)
 
 

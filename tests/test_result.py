@@ -1,0 +1,162 @@
+"""Results: what is derived from the masks, and files."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import extremal_jax as ej
+import small
+from extremal_jax import Config, ExtremalResult
+
+IMAGES = small.images()
+CONFIG = Config(num_steps=2, step=4, sigma=4.0, num_levels=2, max_blur=4.0)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return ej.extremal_perturbation(small.model(), IMAGES, (1, 3), (0.1, 0.3), config=CONFIG)
+
+
+def assert_same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_binary_masks(result):
+    binary, masks = np.asarray(result.binary_masks()), np.asarray(result.masks)
+    assert binary.shape == masks.shape
+    np.testing.assert_array_equal(binary.sum(axis=(2, 3)), [[48, 144]] * 2)  # of 480 pixels
+    assert masks[binary == 1].min() >= 0
+    for mask, cut in zip(masks.reshape(4, -1), binary.reshape(4, -1), strict=True):
+        assert mask[cut == 1].min() >= mask[cut == 0].max()
+
+
+def planted(masks, config=CONFIG):
+    """A result with masks of our own."""
+    masks = np.asarray(masks, np.float32)
+    rest = dict.fromkeys(("rewards", "areas", "requested_areas"), masks.mean(axis=(1, 2)))
+    return ExtremalResult(
+        masks=masks,
+        masks_with_margin=masks,
+        params=masks,
+        image_rewards=np.array(1, np.float32),
+        targets=np.array(0),
+        history=ej.History(rest["rewards"][None], rest["rewards"][None]),
+        status=ej.Status(np.full(len(masks), -1, np.int32)),
+        config=config.resolve(masks.shape[1:]),
+        **rest,
+    )
+
+
+def test_saliency_is_the_smoothed_mean():
+    masks = np.zeros((2, 20, 30))
+    masks[0, 5, 7] = masks[1, 5, 7] = 1
+    saliency = np.asarray(planted(masks).saliency(smooth=0.1))
+    y, x = np.mgrid[:20, :30]
+    gaussian = np.exp(-((y - 5) ** 2 + (x - 7) ** 2) / (2 * 2.0**2))  # a tenth of the shorter side
+    np.testing.assert_allclose(saliency, gaussian / (2 * np.pi * 4), atol=1e-4)  # cut off at four deviations
+    assert planted(masks).saliency(smooth=0.2).max() < saliency.max()
+
+
+def test_point_of_the_masks():
+    masks = np.zeros((2, 20, 30))
+    masks[:, 12:15, 20:23] = 1
+    assert planted(masks).point().tolist() == [13, 21]
+
+
+def test_evidence_is_where_there_is_something_to_lose():
+    """A ring under a disc of a mask: the point of the masks is in the hole, that of the evidence on the ring."""
+    y, x = np.mgrid[:40, :40]
+    distance = np.hypot(y - 20, x - 20)
+    image = np.repeat((np.abs(distance - 8) < 1.5)[..., None], 3, axis=-1).astype(np.float32)
+    disc = planted((distance < 10)[None], Config(max_blur=12.0))
+    assert disc.point().tolist() == [20, 20]
+    assert image[tuple(disc.point(image))].all()
+    faded = planted((distance < 10)[None], Config(perturbation="fade"))
+    assert image[tuple(faded.point(image))].all()
+    evidence = disc.evidence(image)
+    assert evidence.shape == (40, 40)
+    assert not np.array_equal(evidence, disc.evidence(image, smooth=0.2))
+
+
+def test_evidence_against_a_reference():
+    image = np.full((20, 30, 3), 0.5, np.float32)
+    reference = image.copy()
+    reference[4:7, 9:12] = 0
+    everywhere = planted(np.ones((1, 20, 30)), Config(perturbation="reference"))
+    best = np.unravel_index(np.argmax(everywhere.evidence(image, reference=reference)), (20, 30))
+    assert best == (5, 10)
+
+
+def test_batches_of_results(result):
+    assert len(result) == 2
+    assert_same(result[1], result[-1])
+    np.testing.assert_array_equal(result[1].masks, result.masks[1])
+    assert result[1].config == result.config
+    assert len(list(result)) == 2
+    np.testing.assert_array_equal(result.point(IMAGES)[1], result[1].point(IMAGES[1]))
+    with pytest.raises(IndexError, match="this result is of 2 images, got the index 2"):
+        result[2]
+    with pytest.raises(IndexError, match="this result is of a single image"):
+        result[0][0]
+    with pytest.raises(TypeError, match="this result is of a single image"):
+        len(result[0])
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_files_hold_everything(result, single, tmp_path):
+    result = result[0] if single else result
+    result.save(tmp_path / "deep" / "result.npz")
+    loaded = ExtremalResult.load(tmp_path / "deep" / "result.npz")
+    assert_same(loaded, result)
+    np.testing.assert_array_equal(loaded.binary_masks(), result.binary_masks())
+    assert loaded.status.message == "finished"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["result.npz"]
+
+
+def test_a_result_can_be_continued_from_a_file(result, tmp_path):
+    result.save(tmp_path / "result.npz")
+    loaded = ExtremalResult.load(tmp_path / "result.npz")
+    continued = ej.extremal_perturbation(small.model(), IMAGES, (1, 3), (0.1, 0.3), config=loaded.config, initial_params=loaded.params)
+    assert continued.status.ok
+
+
+def test_files_that_are_no_results(result, tmp_path):
+    path = tmp_path / "result.npz"
+    with pytest.raises(FileNotFoundError, match=r"no result file .*result\.npz"):
+        ExtremalResult.load(path)
+    result.save(path)
+    whole = path.read_bytes()
+    for broken in (whole[: len(whole) // 2], b"", b"PK\x03\x04 and nothing more", b"text"):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"result\.npz is not a whole result file"):
+            ExtremalResult.load(path)
+    np.savez(path, masks=np.zeros(3))
+    with pytest.raises(ValueError, match="is not a result file of this version"):
+        ExtremalResult.load(path)
+    np.savez(path, format="extremal_jax result 1", masks=np.zeros(3))
+    with pytest.raises(ValueError, match="it lacks masks_with_margin, params"):
+        ExtremalResult.load(path)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path.joinpath("sprung").touch, ())
+
+    np.savez(tmp_path / "trap.npz", masks=np.array([Trap()], object))
+    with pytest.raises(ValueError, match="is not a whole result file"):
+        ExtremalResult.load(tmp_path / "trap.npz")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_results_are_pytrees(result):
+    doubled = jax.tree.map(lambda x: 2 * x, result)
+    np.testing.assert_array_equal(doubled.masks, 2 * np.asarray(result.masks))
+    assert doubled.config == result.config
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.masks = None

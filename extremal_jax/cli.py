@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from extremal_jax.files import whole_file
+from extremal_jax.files import check_writable, whole_file
 
 if TYPE_CHECKING:
     from extremal_jax import Config, ExtremalResult
@@ -45,7 +46,14 @@ _out = click.option("--out", type=click.Path(file_okay=False, path_type=Path), d
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="extremal-jax")
 def main() -> None:
-    """Extremal perturbations: the parts of an image that excite a classifier most."""
+    """Extremal perturbations: the parts of an image that excite a classifier most.
+
+    \b
+    Examples:
+      extremal-jax explain photo.png
+      extremal-jax scenes --count 10 --out scenes
+      extremal-jax explain scenes/scene-0-000.png --areas 0.02,0.1
+    """
 
 
 class _Areas(click.ParamType):
@@ -63,18 +71,24 @@ class _Areas(click.ParamType):
         return areas
 
 
-@main.command()
+@main.command(short_help="Find the masks of given areas that excite a class most.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--model", "model_name", default="scenes", show_default=True, help="A classifier; `extremal-jax models` lists them.")
-@click.option("--weights", type=click.Path(dir_okay=False, path_type=Path), help="A safetensors file with other weights.")
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A safetensors file with other weights.")
 @click.option("--target", default="top", show_default=True, help="A class by name or index, or `top`: the class of the highest score.")
 @click.option("--areas", type=_Areas(), default="0.025,0.05,0.1,0.2", show_default=True, help="Shares of the image to keep.")
 @click.option("--game", type=click.Choice(["preserve", "delete", "dual"]), help="What the mask does to the evidence.  [default: preserve]")
 @click.option("--perturbation", type=click.Choice(["blur", "fade"]), help="What is done to masked pixels.  [default: blur]")
 @click.option("--reward", type=click.Choice(["logit", "log_probability", "contrastive"]), help="What is excited.  [default: logit]")
-@click.option("--preset", type=click.Choice(["default", "torchray", "paper"]), default="default", show_default=True)
+@click.option(
+    "--preset",
+    type=click.Choice(["default", "torchray", "paper"]),
+    default="default",
+    show_default=True,
+    help="The settings to start from.",
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Optimisation steps.  [default: the preset's]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random part.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random part: the mirroring of what is shown.")
 @click.option("--chunk-size", type=click.IntRange(min=1), help="The most masks shown to the model at a time, to bound memory.")
 @_out
 @_debug
@@ -103,6 +117,7 @@ def explain(
 
     import extremal_jax as ej
 
+    outputs = _outputs(images, out)
     _check_name("--model", model_name, [entry.name for entry in ej.models.available()])
     model = ej.models.load(model_name, weights="default" if weights is None else weights)
     prepared = np.stack([model.preprocess(ej.data.load_image(path)) for path in images])
@@ -114,19 +129,20 @@ def explain(
         areas,
         config=_config(preset, settings),
         key=jax.random.key(seed),
-        progress=sys.stderr.isatty(),
+        progress=_is_terminal(),
         chunk_size=chunk_size,
     )
-    console = Console()
-    for index, (path, stem) in enumerate(zip(images, _stems(images), strict=True)):
-        console.print(_table(path, result[index], model))
-        result[index].save(out / f"{stem}.npz")
+    for index, (path, output) in enumerate(zip(images, outputs, strict=True)):
+        _print_table(path, result[index], model)
+        result[index].save(f"{output}.npz")
         figure = ej.plots.overview(model.preprocessing.picture(prepared[index]), result[index], model.classes)
-        with whole_file(out / f"{stem}.png") as temporary:
+        with whole_file(f"{output}.png") as temporary:
             figure.savefig(temporary, dpi=150)
-        console.print(f"wrote {out / stem}.png and {out / stem}.npz", highlight=False, soft_wrap=True)
+        click.echo(f"wrote {output}.png and {output}.npz")
     if not result.status.ok:
-        raise click.ClickException(result.status.message)
+        broken = {path: result[index].status for index, path in enumerate(images)}
+        lines = [f"{path}, {line}" for path, status in broken.items() if not status.ok for line in status.message.splitlines()]
+        raise click.ClickException("\n".join(lines))
 
 
 @main.command()
@@ -142,9 +158,9 @@ def models() -> None:
     Console().print(table)
 
 
-@main.command()
-@click.option("--count", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@main.command(short_help="Write generated scenes and the exact masks of their objects.")
+@click.option("--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other scenes.")
 @click.option("--size", type=click.IntRange(min=32), default=128, show_default=True, help="Pixels a side.")
 @click.option("--objects", type=click.IntRange(1, 6), help="Objects in each scene.  [default: 1 to 3]")
 @_out
@@ -207,20 +223,42 @@ def _config(preset: str, settings: dict[str, Any]) -> Config:
     return presets[preset](**changes)
 
 
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
+def _outputs(images: tuple[Path, ...], out: Path) -> list[Path]:
+    """Where the files of each image go, without their suffix, once it is known that they can be written there and overwrite no image."""
+    outputs = [out / stem for stem in _stems(images)]
+    inputs = {path.resolve() for path in images}
+    for output in outputs:
+        if Path(f"{output}.png").resolve() in inputs:
+            raise click.BadParameter(f"the figure would overwrite the image {output}.png; choose another folder", param_hint="--out")
+        check_writable(f"{output}.png")
+    return outputs
+
+
 def _stems(paths: tuple[Path, ...]) -> list[str]:
-    """A name for each image's files: the image's own, with a number where two are the same."""
-    stems = [path.stem for path in paths]
-    return [stem if stems.count(stem) == 1 else f"{stem}-{index}" for index, stem in enumerate(stems)]
+    """A name for each image's files: the image's own, with a number from the second of a name on."""
+    stems: list[str] = []
+    own = [path.stem for path in paths]
+    for stem in own:
+        numbered = (f"{stem}-{number}" for number in itertools.count(2))
+        stems.append(stem if stem not in stems else next(name for name in numbered if name not in [*own, *stems]))
+    return stems
 
 
-def _table(path: Path, result: ExtremalResult, model: Classifier) -> Table:
+def _print_table(path: Path, result: ExtremalResult, model: Classifier) -> None:
     import numpy as np
 
-    whole, target = float(result.image_rewards), model.classes[int(result.targets)]
-    table = Table(title=f"{path}: {target}, response {whole:.2f}", title_justify="left", title_style="bold", box=None, header_style="bold")
-    for column in ("area asked", "area reached", "response", "of the full image's"):
+    from extremal_jax.summary import summarize
+
+    summary = summarize(result)
+    table = Table(box=None, header_style="bold")
+    for column in ("area asked", "area reached", summary.name, "of the full image's"):
         table.add_column(column, justify="right")
-    rows = zip(*(np.asarray(x).tolist() for x in (result.requested_areas, result.areas, result.rewards)), strict=True)
-    for asked, reached, reward in rows:
-        table.add_row(f"{asked:.1%}", f"{reached:.1%}", f"{reward:.2f}", f"{reward / whole:.0%}" if whole > 0 else "")
-    return table
+    columns = result.requested_areas, result.areas, summary.values, summary.shares
+    for asked, reached, value, share in zip(*(np.asarray(column).tolist() for column in columns), strict=True):
+        table.add_row(f"{asked:.1%}", f"{reached:.1%}", f"{value:.2f}", "" if np.isnan(share) else f"{share:.0%}")
+    click.secho(f"{path}: {model.classes[int(result.targets)]}, response {float(result.image_rewards):.2f}", bold=True)
+    Console().print(table)

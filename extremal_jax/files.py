@@ -25,20 +25,36 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
       >>> [path.name for path in folder.iterdir()]
       ['numbers.txt']
     """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        raise type(error)(f"cannot write {path}: {error.strerror or error}; choose another output folder") from error
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary(Path(path))
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise now what `whole_file(path)` would raise at its start: before a long run, not after it. Makes the folder.
+
+    Raises:
+      OSError: if the folder cannot be made or written, in a sentence that names it.
+
+    Example:
+      >>> check_writable(Path(tempfile.mkdtemp()) / "out" / "result.npz")
+    """
+    _temporary(Path(path)).unlink()
+
+
+def _temporary(path: Path) -> Path:
+    """A new empty file beside `path`, whose folder is made if need be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise type(error)(f"cannot write {path}: {error.strerror or error}; choose another output folder") from error
+    os.close(handle)
+    return Path(name)
 
 
 def _umask() -> int:

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from extremal_jax.perturbation.result import ExtremalResult
+from extremal_jax.summary import summarize
 
 _CELL = 2.0  # inches
-_DIMMED = 0.12  # how bright what a mask removes is drawn
+_PALE = 0.75  # how far what a mask removes is faded to white
+_OUTLINE = "0.2"  # the grey of a mask's edge
 
 
 def overview(image: Any, result: ExtremalResult, classes: Sequence[str] | None = None) -> Figure:
@@ -24,8 +27,8 @@ def overview(image: Any, result: ExtremalResult, classes: Sequence[str] | None =
       classes: names for the targets.
 
     Returns:
-      A figure with two rows for each image. Above: the image, and what the masks of each area keep. Below: where the masks agree, and the
-      masks. Titles give the area that was reached, the reward, and its share of the response to the whole image.
+      A figure with two rows for each image. Above: the image, and in colour what the mask of each area selects. Below: where the masks
+      agree, and the masks. Titles give the area that was reached, the response, and its share of the response to the whole image.
 
     Raises:
       ValueError: if image and result are not of the same size.
@@ -37,7 +40,8 @@ def overview(image: Any, result: ExtremalResult, classes: Sequence[str] | None =
     if pictures.shape[:-1] != (len(masks), *masks.shape[-2:]):
         raise ValueError(f"image and result must be of the same size, got an image of {pictures.shape} and masks of {masks.shape}")
     count, num_areas, height, width = masks.shape
-    areas, rewards = (np.asarray(x).reshape(count, num_areas) for x in (result.areas, result.rewards))
+    summary = summarize(result)
+    areas, values, shares = (np.asarray(x).reshape(count, num_areas) for x in (result.areas, summary.values, summary.shares))
     whole, targets = np.asarray(result.image_rewards).reshape(count), np.asarray(result.targets).reshape(count, -1)
 
     size = _CELL * (num_areas + 1), _CELL * count * (2 * height / width + 0.25)
@@ -46,12 +50,12 @@ def overview(image: Any, result: ExtremalResult, classes: Sequence[str] | None =
     for i in range(count):
         upper, lower = axes[2 * i], axes[2 * i + 1]
         names = [classes[t] if classes else f"class {t}" for t in targets[i]]
-        _show(upper[0], pictures[i], f"{' / '.join(names)}\nresponse {whole[i]:.2f}")
+        _show(upper[0], pictures[i], " / ".join(names), f"response {whole[i]:.2f}")
         _show(lower[0], _heat(pictures[i], masks[i].mean(axis=0)))
         for k in range(num_areas):
-            kept = pictures[i] * (_DIMMED + (1 - _DIMMED) * masks[i, k][..., None])
-            share = f" ({rewards[i, k] / whole[i]:.0%})" if whole[i] > 0 else ""
-            _show(upper[k + 1], kept, f"area {areas[i, k]:.1%}\nreward {rewards[i, k]:.2f}{share}")
+            share = "" if np.isnan(shares[i, k]) else f" ({shares[i, k]:.0%})"
+            _show(upper[k + 1], _selected(pictures[i], masks[i, k]), f"area {areas[i, k]:.1%}", f"{summary.name} {values[i, k]:.2f}{share}")
+            _outline(upper[k + 1], masks[i, k])
             _show(lower[k + 1], masks[i, k])
     return figure
 
@@ -67,29 +71,46 @@ def history(result: ExtremalResult) -> Figure:
         raise ValueError("history draws the result of a single image; index the result of a batch first: result[0]")
     figure = Figure(figsize=(4 * _CELL, 1.5 * _CELL), layout="constrained")
     for axes, values, label in zip(figure.subplots(1, 2), (rewards, losses), ("reward", "area loss"), strict=True):
-        axes.plot(values, label=[f"{area:.1%}" for area in np.asarray(result.requested_areas)])
+        axes.set_prop_cycle(color=colormaps["viridis"](np.linspace(0, 0.9, rewards.shape[1])))  # in order, as the areas are
+        axes.plot(np.where(np.isfinite(values), values, np.nan), label=[f"{area:.1%}" for area in np.asarray(result.requested_areas)])
         axes.set_xlabel("step")
         axes.set_ylabel(label)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.set_yscale("log")
+    if (losses[np.isfinite(losses)] > 0).any():
+        axes.set_yscale("log")
     axes.legend(title="area", frameon=False)
     return figure
 
 
-def _show(axes: Axes, pixels: np.ndarray, title: str = "") -> None:
+def _show(axes: Axes, pixels: np.ndarray, title: str = "", detail: str = "") -> None:
     axes.imshow(np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1)
-    axes.set_title(title, fontsize=8)
-    axes.set_axis_off()
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(color="0.8", linewidth=0.5)
+    if title:
+        axes.set_title(f"{title}\n{detail}", fontsize=8)
+
+
+def _outline(axes: Axes, mask: np.ndarray) -> None:
+    """The line at which a mask is one half, where there is one."""
+    if mask.min() < 0.5 < mask.max():
+        axes.contour(mask, levels=[0.5], colors=_OUTLINE, linewidths=0.8)
+
+
+def _selected(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What a mask selects, in colour on a pale grey picture."""
+    pale = _PALE + (1 - _PALE) * _grey(picture)
+    return pale + (picture - pale) * mask[..., None]
 
 
 def _heat(picture: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     """A map laid over the picture in grey."""
-    from matplotlib import colormaps
-
     level = saliency / max(float(saliency.max()), 1e-6)
-    grey = picture.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
     opacity = 0.75 * np.sqrt(level)[..., None]
-    return (1 - opacity) * grey + opacity * colormaps["inferno"](level)[..., :3]
+    return (1 - opacity) * _grey(picture) + opacity * colormaps["inferno"](level)[..., :3]
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    return picture.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
 
 
 def _pictures(image: Any) -> np.ndarray:
@@ -100,7 +121,7 @@ def _pictures(image: Any) -> np.ndarray:
     pixels = pixels.astype(np.float32)
     low, high = float(pixels.min()), float(pixels.max())
     if low < 0 or high > 1:
-        pixels = (pixels - low) / (high - low)
+        pixels = (pixels - low) / max(high - low, 1e-6)
     if pixels.shape[-1] == 3:
         return pixels
-    return pixels.mean(axis=-1, keepdims=True).repeat(3, axis=-1)  # one channel, or many: brightness
+    return _grey(pixels)  # one channel, or many: brightness

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_data import cases, torchray, torchray_runs
 
 from extremal_jax import Config, extremal_perturbation
 from extremal_jax.filters import gaussian_blur, resize
@@ -16,6 +15,7 @@ from extremal_jax.perturbation.games import GAMES
 from extremal_jax.perturbation.masks import SmoothMasks
 from extremal_jax.perturbation.pyramid import blur_pyramid, perturb, reference_pyramid
 from extremal_jax.perturbation.rewards import reward
+from golden_data import cases, torchray, torchray_runs
 
 OPERATION, RUN = 1e-5, 1e-4
 

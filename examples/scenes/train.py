@@ -92,7 +92,7 @@ def train(options: argparse.Namespace) -> nnx.Module:
         return State(state.step + 1, optax.apply_updates(state.parameters, updates), statistics, moments), value
 
     state = State(jnp.zeros((), jnp.int32), parameters, statistics, optimizer.init(parameters))
-    saved = options.out / f"training-{options.seed}-{options.batch}x{options.steps}.safetensors"
+    saved = options.out / f"training-{options.seed}-{options.batch}x{options.steps}-{options.peak}.safetensors"
     if saved.exists():
         state = weights.fill(state, saved)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -62,6 +62,8 @@ class Scenes:
         return len(self.images)
 
     def __getitem__(self, index: int | slice) -> Scenes:
+        if not isinstance(index, slice) and not -len(self) <= index < len(self):
+            raise IndexError(f"scene {index} is out of range; there are {len(self)}")
         chosen = index if isinstance(index, slice) else slice(index, index + 1 or None)
         return Scenes(self.images[chosen], self.segmentation[chosen], self.classes)
 
@@ -107,11 +109,15 @@ def generate(
     segmentation = np.empty((count, height, width), np.int8)
     for i in range(count):
         rng = np.random.default_rng((seed, first + i))
-        images[i], segmentation[i] = _scene(rng, height, width, int(rng.integers(least, most + 1)))
+        number = int(rng.integers(least, most + 1))
+        while (scene := _scene(rng, height, width, number)) is None:
+            pass
+        images[i], segmentation[i] = scene
     return Scenes(images, segmentation)
 
 
-def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> tuple[np.ndarray, np.ndarray]:
+def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """An image and its segmentation, or None if the first objects left no room for the others."""
     image = _background(rng, height, width)
     segmentation = np.full((height, width), BACKGROUND, np.int8)
     for label in rng.choice(len(CLASSES), objects, replace=False):
@@ -123,7 +129,7 @@ def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> t
             if np.count_nonzero(shape & (under != BACKGROUND)) * _OVERLAP <= np.count_nonzero(shape):
                 break
         else:
-            raise RuntimeError(f"no room for {objects} objects in {height}x{width} pixels")
+            return None
         covered = image[y : y + h, x : x + w]
         covered[...] = (covered * (255 - pixels[..., 3:]) + 127) // 255 + pixels[..., :3]
         under[shape] = label

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
@@ -29,8 +30,8 @@ class Classifier(nnx.Module):
         self.classes = classes
         self.preprocessing = preprocessing
 
-    def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B classes"]:
-        return self.network(images)
+    def __call__(self, images: Float[Any, "B H W C"]) -> Float[Array, "B classes"]:
+        return self.network(jnp.asarray(images))
 
     @property
     def input_size(self) -> tuple[int, int]:

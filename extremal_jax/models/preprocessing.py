@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from extremal_jax.data.images import to_rgb
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -39,9 +41,13 @@ class Preprocessing:
         picture = _pillow(image)
         height, width = self.size
         scale = max(height / picture.height, width / picture.width) / self.crop
-        scaled = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR)
-        left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
-        pixels = np.asarray(scaled.crop((left, top, left + width, top + height)), np.float32) / 255
+        scaled = round(picture.width * scale), round(picture.height * scale)
+        left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
+        # Only what the crop keeps is scaled, so that a long strip takes no more memory than a square.
+        across, down = picture.width / scaled[0], picture.height / scaled[1]
+        box = left * across, top * down, (left + width) * across, (top + height) * down
+        cropped = picture.resize((width, height), Image.Resampling.BILINEAR, box)
+        pixels = np.asarray(cropped, np.float32) / 255
         return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
 
     def picture(self, prepared: Float[Any, "*N H W C"]) -> np.ndarray:
@@ -52,12 +58,14 @@ class Preprocessing:
 
 def _pillow(image: Image.Image | np.ndarray | Any) -> Image.Image:
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        return to_rgb(image)
     pixels = np.asarray(image)
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3):
         raise ValueError(f"image must be a Pillow image or an array (H, W, 3), (H, W, 1) or (H, W), got the shape {pixels.shape}")
+    if pixels.size == 0:
+        raise ValueError(f"image must not be empty, got the shape {pixels.shape}")
     if pixels.dtype != np.uint8:
         if not np.issubdtype(pixels.dtype, np.floating):
             raise TypeError(f"image must hold uint8, or floats in [0, 1], got {pixels.dtype}")

@@ -1,0 +1,102 @@
+"""The examples run: the training script, small, and the script that renders the sprites, where its font is."""
+
+from __future__ import annotations
+
+import functools
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+import extremal_jax as ej
+from extremal_jax.data.scenes import CELL, CLASSES, COLUMNS
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+FONTS = [
+    Path("/usr/share/fonts") / place / "NotoColorEmoji.ttf"
+    for place in ("truetype/noto", "noto", "google-noto-color-emoji-fonts", "google-noto-emoji", "truetype")
+]
+FONT = next((font for font in FONTS if font.exists()), None)
+
+
+@pytest.fixture
+def scenes_examples(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES / "scenes")
+
+
+def test_training_goes_on_where_it_was_interrupted(tmp_path, scenes_examples, monkeypatch):
+    import train
+
+    monkeypatch.setattr(train, "ScenesNetwork", functools.partial(train.ScenesNetwork, widths=(4, 6, 6)))  # compiles sooner
+
+    def run(folder):
+        train.main(f"--steps 4 --batch 2 --save-every 1 --evaluation-scenes 3 --out {tmp_path / folder}".split())
+        return load_file(tmp_path / folder / "scenes.safetensors")
+
+    def in_this_process(seed, size, start, stop, last=np.inf):
+        for index in range(start, stop):
+            if index == last:
+                raise KeyboardInterrupt
+            started.append(index)
+            yield train.batch(seed, size, index)
+
+    uninterrupted = run("whole")  # as a user runs it, with scenes from another process
+    record = json.loads((tmp_path / "whole" / "scenes.json").read_text())
+    assert tuple(record["classes"]) == CLASSES
+    assert 0 <= record["scenes_right"] <= record["labels_right"] <= 1
+    assert "--steps 4 --batch 2" in record["command"]
+    assert record["evaluation"].startswith("3 fresh scenes")
+
+    started = []
+    monkeypatch.setattr(train, "batches", lambda *arguments: in_this_process(*arguments, last=2))
+    with pytest.raises(KeyboardInterrupt):
+        run("parts")
+    [state] = (tmp_path / "parts").iterdir()
+    assert state.name.startswith("training-0-2x4")
+
+    monkeypatch.setattr(train, "batches", in_this_process)
+    resumed = run("parts")
+    assert started == [0, 1, 2, 3, 0]  # the last is of the evaluation
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["scenes.json", "scenes.safetensors"]
+    assert resumed.keys() == uninterrupted.keys()
+    for name, values in resumed.items():
+        np.testing.assert_array_equal(values, uninterrupted[name], err_msg=name)
+
+
+def test_every_class_has_a_character(scenes_examples):
+    import render_sprites
+
+    assert tuple(render_sprites.CHARACTERS) == CLASSES
+    assert len(set(render_sprites.CHARACTERS.values())) == len(CLASSES)
+
+
+@pytest.mark.skipif(FONT is None, reason="the font NotoColorEmoji.ttf is not installed (Debian: fonts-noto-color-emoji)")
+def test_sprites_can_be_rendered_again(tmp_path, scenes_examples, monkeypatch):
+    import render_sprites
+
+    monkeypatch.setattr("sys.argv", ["render_sprites.py", str(FONT), str(tmp_path / "sheet.png")])
+    render_sprites.main()
+    with Image.open(tmp_path / "sheet.png") as sheet, Image.open(EXAMPLES.parent / "extremal_jax" / "data" / "sprites.png") as shipped:
+        rendered, expected = (np.asarray(image.convert("RGBA"), float) for image in (sheet, shipped))
+    assert rendered.shape == (-(-len(CLASSES) // COLUMNS) * CELL, COLUMNS * CELL, 4)
+    # Releases of the font differ in details of some characters; two classes differ by at least 24 (test_scenes.py).
+    for index, name in enumerate(CLASSES):
+        y, x = index // COLUMNS * CELL, index % COLUMNS * CELL
+        assert np.abs(rendered - expected)[y : y + CELL, x : x + CELL].mean() < 8, name
+
+
+def test_explain(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["explain.py", "--out", str(tmp_path), "--steps", "2", "--seed", "3"])
+    runpy.run_path(str(EXAMPLES / "explain.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert printed.startswith("finished\n")
+    assert printed.count("the point is") == 4
+    result = ej.ExtremalResult.load(tmp_path / "explained.npz")
+    assert result.masks.shape == (4, 3, 128, 128)
+    assert result.config.num_steps == 2
+    assert (tmp_path / "explained.png").stat().st_size > 10_000

@@ -1,0 +1,169 @@
+"""Image files: what is in them, and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from PIL import Image
+
+from extremal_jax.data import load_image
+from extremal_jax.data.scenes import generate
+
+PICTURE = generate(20, 1, (48, 64)).images[0]
+
+
+def encoded(picture, kind, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def promise(width, height):
+    """A PNG that promises a size and holds no pixels."""
+    size = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (size, b"IDAT")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes bytes, or a Pillow image, to a file."""
+
+    def write(content, **options):
+        path = tmp_path / "image"
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            content.save(path, "PNG", **options)
+        return path
+
+    return write
+
+
+def test_rgb(file):
+    loaded = load_image(file(Image.fromarray(PICTURE)))
+    assert loaded.dtype == np.uint8
+    np.testing.assert_array_equal(loaded, PICTURE)
+
+
+def test_path_as_text(file):
+    np.testing.assert_array_equal(load_image(str(file(Image.fromarray(PICTURE)))), PICTURE)
+
+
+def test_jpeg(file):
+    # 4:4:4 at the highest quality loses a few levels to rounding.
+    loaded = load_image(file(encoded(PICTURE, "JPEG", quality=100, subsampling=0)))
+    np.testing.assert_allclose(loaded.astype(int), PICTURE, atol=6)
+
+
+def test_grey(file):
+    grey = PICTURE[..., 0]
+    np.testing.assert_array_equal(load_image(file(Image.fromarray(grey))), np.stack([grey] * 3, axis=-1))
+
+
+def test_sixteen_bits(file):
+    grey = PICTURE[..., 0]
+    loaded = load_image(file(Image.fromarray(grey.astype(np.uint16) * 257)))
+    np.testing.assert_array_equal(loaded, np.stack([grey] * 3, axis=-1))
+
+
+def test_palette(file):
+    palette = Image.fromarray(PICTURE).quantize(16)
+    loaded = load_image(file(palette))
+    np.testing.assert_array_equal(loaded, np.asarray(palette.convert("RGB")))
+    assert len(np.unique(loaded.reshape(-1, 3), axis=0)) <= 16
+
+
+def test_transparency_is_laid_on_white(file):
+    alpha = np.full((48, 64, 1), 255, np.uint8)
+    alpha[:10], alpha[10:20] = 0, 51
+    loaded = load_image(file(Image.fromarray(np.concatenate([PICTURE, alpha], axis=-1)))).astype(float)
+    np.testing.assert_array_equal(loaded[20:], PICTURE[20:])
+    assert (loaded[:10] == 255).all()
+    np.testing.assert_allclose(loaded[10:20], 0.2 * PICTURE[10:20] + 0.8 * 255, atol=1)  # levels, from rounding
+
+
+def test_transparent_colour_of_a_palette(file):
+    palette = Image.fromarray((np.arange(4, dtype=np.uint8).reshape(2, 2)), "L").convert("P")
+    palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
+    loaded = load_image(file(palette, transparency=1))
+    assert loaded.tolist() == [[[10, 20, 30], [255, 255, 255]], [[70, 80, 90], [100, 110, 120]]]
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(1, lambda x: x), (3, lambda x: x[::-1, ::-1]), (6, lambda x: np.rot90(x, -1))])
+def test_rotation_mark_of_cameras(file, orientation, turn):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    np.testing.assert_array_equal(load_image(file(Image.fromarray(PICTURE), exif=exif)), turn(PICTURE))
+
+
+def test_first_frame_of_an_animation(file):
+    frames = [Image.new("L", (4, 4), level) for level in (30, 200)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    assert (load_image(file(buffer.getvalue())) == 30).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_truncated(file, kind):
+    content = encoded(PICTURE, kind)
+    path = file(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=f"image {path} cannot be decoded: "):
+        load_image(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", bytes(1000)], ids=["empty", "text", "signature", "zeros"])
+def test_not_an_image(file, content):
+    path = file(content)
+    with pytest.raises(ValueError, match=f"{path} "):
+        load_image(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(kind=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "AVIF", "DDS"]), data=st.data())
+def test_damage_gives_a_picture_or_a_sentence(tmp_path_factory, kind, data):
+    content = bytearray(encoded(PICTURE, kind))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, min(len(content), 200) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / "image"
+    path.write_bytes(content)
+    try:
+        assert load_image(path).shape[-1] == 3
+    except ValueError as error:
+        assert str(path) in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("side", [12_000, 100_000], ids=["above our limit", "above Pillow's"])
+def test_enormous(file, side):
+    path = file(promise(side, side))
+    with pytest.raises(ValueError, match=f"image {path} is too large: .*; scale it down first"):
+        load_image(path)
+
+
+def test_max_pixels(file):
+    path = file(Image.fromarray(PICTURE))
+    assert load_image(path, max_pixels=48 * 64).shape == PICTURE.shape
+    with pytest.raises(ValueError, match="64x48 pixels are more than max_pixels=3071"):
+        load_image(path, max_pixels=48 * 64 - 1)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_numbers_without_a_range(tmp_path, mode):
+    Image.new(mode, (4, 4)).save(tmp_path / "a.tiff")
+    with pytest.raises(ValueError, match=f"no fixed range .*mode {mode}.*; convert it"):
+        load_image(tmp_path / "a.tiff")
+
+
+def test_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no image file {tmp_path / 'a.png'}"):
+        load_image(tmp_path / "a.png")
+
+
+def test_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no image file {tmp_path}"):
+        load_image(tmp_path)

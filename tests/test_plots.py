@@ -1,0 +1,190 @@
+"""Figures: what is drawn is what the result holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import extremal_jax as ej
+from extremal_jax.summary import summarize
+
+HEIGHT, WIDTH, AREAS = 24, 36, (0.1, 0.2, 0.4)
+CLASSES = ("cat", "dog", "fox")
+
+
+def picture(count=None, channels=3):
+    shape = (HEIGHT, WIDTH, channels) if count is None else (count, HEIGHT, WIDTH, channels)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def result(count=None, game="preserve", **changes):
+    """A result with numbers that are easily told apart, of one image or a batch."""
+    lead, rng = () if count is None else (count,), np.random.default_rng(1)
+    masks = rng.random((*lead, 3, HEIGHT, WIDTH), np.float32)
+    rewards = np.arange(1, 1 + masks[..., 0, 0].size, dtype=np.float32).reshape(masks.shape[:-2])
+    fields = dict(
+        masks=masks,
+        masks_with_margin=masks,
+        params=masks[..., ::4, ::4],
+        rewards=-rewards if game == "delete" else rewards,
+        image_rewards=np.full(lead, 8, np.float32),
+        areas=masks.mean(axis=(-1, -2)),
+        requested_areas=np.broadcast_to(np.float32(AREAS), masks.shape[:-2]),
+        targets=np.arange(count or 1, dtype=np.int32).reshape(lead) % 3,
+        history=ej.History(*rng.random((2, *lead, 10, 3), np.float32)),
+        status=ej.Status(np.full(masks.shape[:-2], -1, np.int32)),
+        config=ej.Config(game=game),
+    )
+    return ej.ExtremalResult(**{**fields, **changes})
+
+
+def drawn(axes):
+    [image] = axes.images
+    return np.asarray(image.get_array())
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.axes]
+
+
+@pytest.mark.parametrize("count", [None, 1, 2])
+def test_two_rows_for_each_image(count):
+    figure = ej.plots.overview(picture(count), result(count))
+    rows, columns = figure.axes[0].get_gridspec().get_geometry()
+    assert (rows, columns) == (2 * (count or 1), len(AREAS) + 1)
+    assert len(figure.axes) == rows * columns
+
+
+def test_one_image_may_come_as_a_batch_of_one():
+    assert titles(ej.plots.overview(picture(1), result())) == titles(ej.plots.overview(picture(), result()))
+
+
+def test_titles_carry_area_response_and_share():
+    one = result()
+    first, *others = titles(ej.plots.overview(picture(), one))[: len(AREAS) + 1]
+    assert first == "class 0\nresponse 8.00"
+    shares = ["12%", "25%", "38%"]  # 1, 2 and 3 of 8
+    for title, area, response, share in zip(others, one.areas, (1, 2, 3), shares, strict=True):
+        assert title == f"area {area:.1%}\nresponse {response:.2f} ({share})"
+
+
+def test_titles_of_a_batch_are_those_of_its_images():
+    pair = result(2)
+    separate = [titles(ej.plots.overview(picture(2)[i], pair[i], CLASSES)) for i in range(2)]
+    assert titles(ej.plots.overview(picture(2), pair, CLASSES)) == separate[0] + separate[1]
+    assert [lines[0] for lines in separate] == ["cat\nresponse 8.00", "dog\nresponse 8.00"]
+
+
+def test_several_targets():
+    assert titles(ej.plots.overview(picture(), result(targets=np.int32([2, 0])), CLASSES))[0].startswith("fox / cat\n")
+
+
+def test_no_share_of_a_response_that_is_not_positive():
+    for title in titles(ej.plots.overview(picture(), result(image_rewards=np.array(-1, np.float32)))):
+        assert "%)" not in title
+
+
+@pytest.mark.parametrize(("game", "name"), [("preserve", "response"), ("delete", "response left"), ("dual", "difference")])
+def test_rewards_are_told_in_the_words_of_the_game(game, name):
+    summary = summarize(result(game=game))
+    assert summary.name == name
+    np.testing.assert_array_equal(summary.values, [1, 2, 3])
+    np.testing.assert_array_equal(summary.shares, [1 / 8, 2 / 8, 3 / 8])
+    assert f"\n{name} 2.00 (25%)" in titles(ej.plots.overview(picture(), result(game=game)))[2]
+
+
+def test_summary_of_a_batch():
+    summary = summarize(result(2, image_rewards=np.float32([2, 0])))
+    np.testing.assert_array_equal(summary.values, [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(summary.shares, [[0.5, 1, 1.5], [np.nan] * 3])
+
+
+def test_panels():
+    one, image = result(), picture()
+    upper, lower = np.split(np.asarray(ej.plots.overview(image, one).axes), 2)
+    np.testing.assert_allclose(drawn(upper[0]), image / 255, atol=1e-6)
+    for axes, mask in zip(lower[1:], one.masks, strict=True):
+        np.testing.assert_array_equal(drawn(axes), mask)
+    assert drawn(lower[0]).shape == image.shape
+
+
+def test_what_a_mask_selects_is_in_colour_and_the_rest_pale_and_grey():
+    masks = np.zeros((3, HEIGHT, WIDTH), np.float32)
+    masks[:, :10] = 1
+    image = picture()
+    for axes in ej.plots.overview(image, result(masks=masks)).axes[1:4]:
+        np.testing.assert_allclose(drawn(axes)[:10], image[:10] / 255, atol=1e-6)
+        rest = drawn(axes)[10:]
+        assert rest.min() > 0.7
+        np.testing.assert_allclose(rest, rest[..., :1].repeat(3, axis=-1), atol=1e-6)
+        [edge] = axes.collections  # at half: between the rows 9 and 10
+        assert {y for path in edge.get_paths() for y in path.vertices[:, 1]} == {9.5}
+
+
+def test_saliency_is_brightest_where_all_masks_agree():
+    masks = np.zeros((3, HEIGHT, WIDTH), np.float32)
+    masks[:, 5:8, 5:8], masks[0, 15:18] = 1, 1
+    heat = drawn(ej.plots.overview(np.zeros((HEIGHT, WIDTH, 3), np.uint8), result(masks=masks)).axes[4]).sum(axis=-1)
+    assert heat[6, 6] > heat[16, 6] > heat[0, 0] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_are_drawn_as_bytes_are(dtype):
+    one = result()
+    bytes_, floats = (ej.plots.overview(image, one).axes for image in (picture(), picture().astype(dtype) / 255))
+    for a, b in zip(bytes_, floats, strict=True):
+        np.testing.assert_allclose(drawn(a), drawn(b), atol=1e-6)
+
+
+def test_a_models_input_is_scaled_to_its_range():
+    image = picture()
+    image[0, 0], image[0, 1] = 0, 255
+    shown = drawn(ej.plots.overview((image / 255 - 0.5) / 0.25, result()).axes[0])
+    np.testing.assert_allclose(shown, image / 255, atol=1e-6)
+
+
+def test_a_constant_input_outside_the_range():
+    assert np.isfinite(drawn(ej.plots.overview(np.full((HEIGHT, WIDTH, 3), 2.0), result()).axes[0])).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_other_channels_are_drawn_as_brightness(channels):
+    image = picture(channels=channels)
+    shown = drawn(ej.plots.overview(image, result()).axes[0])
+    np.testing.assert_allclose(shown, np.stack([image.mean(axis=-1) / 255] * 3, axis=-1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("image", "of"), [(picture(2), result()), (picture()[:-1], result()), (picture(3), result(2)), (picture(), result(2))]
+)
+def test_sizes_that_differ(image, of):
+    with pytest.raises(ValueError, match=r"image and result must be of the same size, got an image of .* and masks of "):
+        ej.plots.overview(image, of)
+
+
+def test_history():
+    one = result()
+    rewards, losses = ej.plots.history(one).axes
+    for axes, values, label in ((rewards, one.history.rewards, "reward"), (losses, one.history.area_losses, "area loss")):
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", label)
+        np.testing.assert_array_equal(np.stack([line.get_ydata() for line in axes.lines], axis=1), values)
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["10.0%", "20.0%", "40.0%"]
+
+
+def test_history_of_a_batch():
+    with pytest.raises(ValueError, match="history draws the result of a single image; index the result of a batch first"):
+        ej.plots.history(result(2))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0])
+def test_runs_that_went_wrong_can_be_drawn(tmp_path, value):
+    rewards, path, whole = (np.full(shape, value, np.float32) for shape in (3, (10, 3), ()))
+    one = result(rewards=rewards, image_rewards=whole, history=ej.History(path, path))
+    ej.plots.overview(picture(), one).savefig(tmp_path / "overview.png")
+    ej.plots.history(one).savefig(tmp_path / "history.png")
+
+
+def test_files_are_the_same_from_run_to_run(tmp_path):
+    for name in ("a.png", "b.png"):
+        ej.plots.overview(picture(2), result(2), CLASSES).savefig(tmp_path / name, dpi=50)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

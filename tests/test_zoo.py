@@ -19,10 +19,21 @@ TOLERANCE = 1e-4
 NAMES = {  # of the goldens that do not go by our names
     "torchvision/resnet50@192x256": "resnet50",
     "timm/resnet50.tv_in1k": "resnet50",
+    "timm/vgg16.tv_in1k": "vgg16",
+    "torchray/vgg16_voc_fully_convolutional": "vgg16_voc_fully_convolutional",
     "torchray/resnet50_voc_fully_convolutional": "resnet50_voc_fully_convolutional",
 }
-ACTIVATIONS: dict[str, tuple[tuple[str, str], ...]] = {}  # what the golden's publisher calls our activations, where it is something else
-QUICK = {"torchvision/resnet18", "timm/resnet50.tv_in1k", "torchray/resnet50_voc_fully_convolutional"}
+ACTIVATIONS = {  # where the golden's publisher calls a layer something else
+    "timm/vgg16.tv_in1k": ((r"^features$", "features.30"),),
+}
+QUICK = {
+    "torchvision/alexnet",
+    "torchvision/googlenet",
+    "torchvision/densenet121",
+    "torchvision/resnet18",
+    "timm/resnet50.tv_in1k",
+    "torchray/resnet50_voc_fully_convolutional",
+}
 
 goldens = pytest.mark.parametrize(
     "golden",

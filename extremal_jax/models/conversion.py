@@ -66,13 +66,13 @@ class Layout:
 
     Attributes:
       publisher: whose layout it is, for messages.
-      names: (pattern, replacement) pairs; all of them, in order, turn the dotted path of an array into its tensor's name.
+      names: (pattern, replacement) pairs, as of `re.sub`; all of them, in order, turn the dotted path of an array into its tensor's name.
       forms: (pattern, form) pairs; the first whose pattern is found in the path holds; without one the tensor is the array.
       ignored: patterns of tensors that the network has no use for.
     """
 
     publisher: str
-    names: tuple[tuple[str, str], ...] = ()
+    names: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = ()
     forms: tuple[tuple[str, Form], ...] = ()
     ignored: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from extremal_jax.data.scenes import CLASSES
-from extremal_jax.models import layouts, resnet, scenes
+from extremal_jax.models import alexnet, densenet, googlenet, layouts, resnet, scenes, vgg
 from extremal_jax.models.conversion import Architecture
 from extremal_jax.models.preprocessing import Preprocessing
 
@@ -68,6 +68,64 @@ def _scenes() -> list[Entry]:
     ]
 
 
+def _alexnet() -> list[Entry]:
+    return [
+        Entry(
+            name="alexnet",
+            family="alexnet",
+            description="AlexNet, ImageNet",
+            parameters=61_100_840,
+            activations=alexnet.ACTIVATIONS,
+            classes="imagenet",
+            preprocessing=IMAGENET(crop=0.875),
+            architecture=Architecture(alexnet.AlexNet, layouts.ALEXNET, {"classes": ("fc3.bias", 0)}),
+        )
+    ]
+
+
+def _vggs() -> list[Entry]:
+    members = {
+        11: ((1, 1, 2, 2, 2), 132_863_336),
+        13: ((2, 2, 2, 2, 2), 133_047_848),
+        16: ((2, 2, 3, 3, 3), 138_357_544),
+        19: ((2, 2, 4, 4, 4), 143_667_240),
+    }
+    sizes = {"classes": ("fc3.bias", 0)}
+    imagenet = [
+        Entry(
+            name=f"vgg{depth}{'_bn' if norm else ''}",
+            family="vgg",
+            description=f"VGG network of {depth} layers{', with batch norm' if norm else ''}, ImageNet",
+            parameters=parameters + norm * 2 * sum(depth * width for depth, width in zip(depths, vgg.WIDTHS, strict=True)),
+            activations=vgg.activations(depths, norm=norm),
+            classes="imagenet",
+            preprocessing=IMAGENET(crop=0.875),
+            architecture=Architecture(functools.partial(vgg.VGG, depths, norm=norm), layouts.VGG, sizes),
+            hub=f"timm/vgg{depth}{'_bn' if norm else ''}.tv_in1k",
+        )
+        for depth, (depths, parameters) in members.items()
+        for norm in (False, True)
+    ]
+    depths = members[16][0]
+    caffe = [
+        Entry(
+            name=f"vgg16_{dataset}{'_fully_convolutional' if dense else ''}",
+            family="vgg",
+            description=f"TorchRay's VGG network of 16 layers, {title}{'; slides over the image' if dense else ''}",
+            parameters=134_260_544 + 4097 * classes,
+            activations=vgg.activations(depths, dense=dense),
+            classes=dataset,
+            preprocessing=CAFFE,
+            architecture=Architecture(
+                functools.partial(vgg.VGG, depths, classes=classes, caffe=True, dense=dense), layouts.CAFFE_VGG, sizes
+            ),
+        )
+        for dataset, (title, classes) in _DATASETS.items()
+        for dense in (False, True)
+    ]
+    return imagenet + caffe
+
+
 def _resnets() -> list[Entry]:
     basic, bottleneck = resnet.BasicBlock, resnet.Bottleneck
     members: dict[int, tuple[resnet.Block, tuple[int, ...], int]] = {
@@ -111,4 +169,41 @@ def _resnets() -> list[Entry]:
     return imagenet + caffe
 
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in [*_scenes(), *_resnets()]}
+def _googlenet() -> list[Entry]:
+    return [
+        Entry(
+            name="googlenet",
+            family="googlenet",
+            description="GoogLeNet, ImageNet",
+            parameters=6_624_904,
+            activations=googlenet.ACTIVATIONS,
+            classes="imagenet",
+            preprocessing=Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3, crop=0.875),  # torchvision's network does that to its input
+            architecture=Architecture(googlenet.GoogLeNet, layouts.GOOGLENET, {"classes": ("fc.bias", 0)}),
+        )
+    ]
+
+
+def _densenets() -> list[Entry]:
+    members = {
+        121: ((6, 12, 24, 16), 7_978_856),
+        169: ((6, 12, 32, 32), 14_149_480),
+        201: ((6, 12, 48, 32), 20_013_928),
+    }
+    return [
+        Entry(
+            name=f"densenet{depth}",
+            family="densenet",
+            description=f"densely connected network of {depth} layers, ImageNet",
+            parameters=parameters,
+            activations=densenet.ACTIVATIONS,
+            classes="imagenet",
+            preprocessing=IMAGENET(crop=0.875),
+            architecture=Architecture(functools.partial(densenet.DenseNet, depths), layouts.DENSENET, {"classes": ("classifier.bias", 0)}),
+            hub=f"timm/densenet{depth}.tv_in1k",
+        )
+        for depth, (depths, parameters) in members.items()
+    ]
+
+
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in [*_scenes(), *_alexnet(), *_vggs(), *_resnets(), *_googlenet(), *_densenets()]}

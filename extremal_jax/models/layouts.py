@@ -5,7 +5,7 @@ The networks' own paths follow one publisher's words per family, so most tables 
 
 from __future__ import annotations
 
-from extremal_jax.models.conversion import BGR_KERNEL, KERNEL, Layout
+from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, KERNEL, POINTWISE_KERNEL, Layout
 
 # What every PyTorch file shares.
 _PYTORCH_NAMES = (
@@ -37,5 +37,54 @@ CAFFE_RESNET = (
             (r"downsample\.0", "downsample.0.0"),
         ),
         ((r"^conv1\.conv\.kernel$", BGR_KERNEL), *_PYTORCH_FORMS),
+    ),
+)
+
+
+def _heads(first: str, second: str, third: str) -> tuple[tuple[str, str], ...]:
+    """The names of the three layers of a classifier."""
+    return (r"^fc1\.conv", first), ("^fc2", second), ("^fc3", third), *_PYTORCH_NAMES
+
+
+_FLAT_WINDOW = (r"^fc1\.conv\.kernel$", FLAT_KERNEL)
+_POINTWISE_2 = (r"^fc2\.kernel$", POINTWISE_KERNEL)
+_POINTWISE_3 = (r"^fc3\.kernel$", POINTWISE_KERNEL)
+ALEXNET = (Layout("torchvision", _heads("classifier.1", "classifier.4", "classifier.6"), (_FLAT_WINDOW, *_PYTORCH_FORMS)),)
+VGG = (
+    Layout("torchvision", _heads("classifier.0", "classifier.3", "classifier.6"), (_FLAT_WINDOW, *_PYTORCH_FORMS), _PYTORCH_IGNORED),
+    Layout("timm", _heads("pre_logits.fc1", "pre_logits.fc2", "head.fc"), (_POINTWISE_2, *_PYTORCH_FORMS), _PYTORCH_IGNORED),
+)
+CAFFE_VGG = (
+    Layout(
+        "TorchRay",
+        _heads("classifier.0", "classifier.2", "classifier.4"),
+        ((r"^features\.0\.kernel$", BGR_KERNEL), _POINTWISE_2, _POINTWISE_3, *_PYTORCH_FORMS),
+    ),
+)
+
+GOOGLENET = (
+    Layout(
+        "torchvision",
+        ((r"branch4", "branch4.1"), (r"\.norm\.", ".bn."), *_PYTORCH_NAMES),
+        _PYTORCH_FORMS,
+        (*_PYTORCH_IGNORED, r"^aux[12]\."),  # the auxiliary heads serve training
+    ),
+)
+
+_DENSENET_NAMES = (
+    (r"^(?!classifier)", "features."),
+    (r"\.layers\.(\d+)", lambda found: f".denselayer{int(found[1]) + 1}"),
+    (r"conv0\.norm", "norm0"),
+    (r"conv1\.norm", "norm2"),
+    (r"conv([01])\.conv", r"conv\1"),
+    *_PYTORCH_NAMES,
+)
+DENSENET = (
+    Layout("torchvision and timm", _DENSENET_NAMES, _PYTORCH_FORMS, _PYTORCH_IGNORED),
+    Layout(
+        "torchvision, as first published",
+        (*_DENSENET_NAMES, (r"(denselayer\d+)\.(norm|conv)(\d)", r"\1.\2.\3")),
+        _PYTORCH_FORMS,
+        _PYTORCH_IGNORED,
     ),
 )

@@ -20,11 +20,16 @@ NAMES = {  # of the goldens that do not go by our names
     "torchvision/resnet50@192x256": "resnet50",
     "timm/resnet50.tv_in1k": "resnet50",
     "timm/vgg16.tv_in1k": "vgg16",
+    "timm/convnext_tiny.fb_in1k": "convnext_tiny",
+    "timm/vit_small_patch16_224.augreg_in21k_ft_in1k": "vit_s_16",
+    "timm/deit_small_patch16_224.fb_in1k": "deit_s_16",
     "torchray/vgg16_voc_fully_convolutional": "vgg16_voc_fully_convolutional",
     "torchray/resnet50_voc_fully_convolutional": "resnet50_voc_fully_convolutional",
 }
 ACTIVATIONS = {  # where the golden's publisher calls a layer something else
     "timm/vgg16.tv_in1k": ((r"^features$", "features.30"),),
+    "torchvision/convnext_tiny": ((r"features\.(\d)", lambda found: f"stages.{int(found[1]) // 2}"),),
+    "torchvision/vit_b_16": ((r"encoder\.layers\.encoder_layer_", "blocks."),),
 }
 QUICK = {
     "torchvision/alexnet",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from extremal_jax.data.scenes import CLASSES
-from extremal_jax.models import alexnet, densenet, googlenet, layouts, resnet, scenes, vgg
+from extremal_jax.models import alexnet, convnext, densenet, googlenet, layouts, resnet, scenes, vgg, vit
 from extremal_jax.models.conversion import Architecture
 from extremal_jax.models.preprocessing import Preprocessing
 
@@ -206,4 +206,57 @@ def _densenets() -> list[Entry]:
     ]
 
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in [*_scenes(), *_alexnet(), *_vggs(), *_resnets(), *_googlenet(), *_densenets()]}
+def _convnexts() -> list[Entry]:
+    members = {
+        "tiny": ((3, 3, 9, 3), (96, 192, 384, 768), 28_589_128, 236),
+        "small": ((3, 3, 27, 3), (96, 192, 384, 768), 50_223_688, 230),
+        "base": ((3, 3, 27, 3), (128, 256, 512, 1024), 88_591_464, 232),
+    }
+    return [
+        Entry(
+            name=f"convnext_{size}",
+            family="convnext",
+            description=f"ConvNeXt, {size}, ImageNet",
+            parameters=parameters,
+            activations=convnext.ACTIVATIONS,
+            classes="imagenet",
+            preprocessing=IMAGENET(crop=0.875, interpolation="bicubic"),
+            preprocessing_by_publisher={"torchvision": IMAGENET(crop=224 / scaled)},
+            architecture=Architecture(functools.partial(convnext.ConvNeXt, depths, widths), layouts.CONVNEXT, {"classes": ("fc.bias", 0)}),
+            hub=f"timm/convnext_{size}.fb_in1k",
+        )
+        for size, (depths, widths, parameters, scaled) in members.items()
+    ]
+
+
+def _vits() -> list[Entry]:
+    halves = Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3, crop=0.9, interpolation="bicubic")
+    torchvision = IMAGENET(crop=0.875)
+    members = {
+        "vit_s_16": ("vision transformer, small", 384, halves, "vit_small_patch16_224.augreg_in21k_ft_in1k"),
+        "vit_b_16": ("vision transformer, base", 768, halves, "vit_base_patch16_224.augreg_in21k_ft_in1k"),
+        "deit_s_16": ("DeiT, small", 384, IMAGENET(crop=0.9, interpolation="bicubic"), "deit_small_patch16_224.fb_in1k"),
+        "deit_b_16": ("DeiT, base", 768, IMAGENET(crop=0.9, interpolation="bicubic"), "deit_base_patch16_224.fb_in1k"),
+    }
+    return [
+        Entry(
+            name=name,
+            family="vit",
+            description=f"{description}, patches of 16x16 pixels, ImageNet",
+            parameters={384: 22_050_664, 768: 86_567_656}[width],
+            activations=vit.activations(),
+            classes="imagenet",
+            preprocessing=preprocessing,
+            preprocessing_by_publisher={layout.publisher: torchvision for layout in layouts.VIT if "torchvision" in layout.publisher},
+            architecture=Architecture(
+                functools.partial(vit.ViT, width), layouts.VIT, {"classes": ("head.bias", 0), "positions": ("pos_embed", 1)}
+            ),
+            hub=f"timm/{repository}",
+        )
+        for name, (description, width, preprocessing, repository) in members.items()
+    ]
+
+
+ENTRIES: dict[str, Entry] = {
+    entry.name: entry for entry in [*_scenes(), *_alexnet(), *_vggs(), *_resnets(), *_googlenet(), *_densenets(), *_convnexts(), *_vits()]
+}

@@ -162,6 +162,22 @@ class WindowLinear(nnx.Module):
         return self.conv(x)
 
 
+class Mlp(nnx.Module):
+    """Two linear layers over the last axis with a GELU between them."""
+
+    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs):
+        self.fc1 = nnx.Linear(features, hidden, rngs=rngs)
+        self.fc2 = nnx.Linear(hidden, features, rngs=rngs)
+
+    def __call__(self, x: Array) -> Array:
+        return self.fc2(nnx.gelu(self.fc1(x), approximate=False))
+
+
+def layer_norm(features: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """A norm over the last axis, with the epsilon of the published networks."""
+    return nnx.LayerNorm(features, epsilon=1e-6, rngs=rngs)
+
+
 def adaptive_mean(x: Array, size: int) -> Array:
     """(B, H, W, C) -> (B, size, size, C): means over windows that cover the map evenly, overlapping where its sides do not divide.
 

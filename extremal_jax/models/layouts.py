@@ -5,7 +5,7 @@ The networks' own paths follow one publisher's words per family, so most tables 
 
 from __future__ import annotations
 
-from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, KERNEL, POINTWISE_KERNEL, Layout
+from extremal_jax.models.conversion import BGR_KERNEL, CHANNELS_OF_MAPS, FLAT_KERNEL, KERNEL, POINTWISE_KERNEL, Layout
 
 # What every PyTorch file shares.
 _PYTORCH_NAMES = (
@@ -87,4 +87,43 @@ DENSENET = (
         _PYTORCH_FORMS,
         _PYTORCH_IGNORED,
     ),
+)
+
+CONVNEXT = (
+    Layout("timm", ((r"^(norm|fc)", r"head.\1"), *_PYTORCH_NAMES), _PYTORCH_FORMS),
+    Layout(
+        "torchvision",
+        (
+            ("^stem", "features.0"),
+            (r"^stages\.(\d)\.downsample", lambda found: f"features.{2 * int(found[1])}"),
+            (r"^stages\.(\d)\.blocks", lambda found: f"features.{2 * int(found[1]) + 1}"),
+            ("^norm", "classifier.0"),
+            ("^fc", "classifier.2"),
+            ("gamma", "layer_scale"),
+            ("conv_dw", "block.0"),
+            (r"(\d)\.norm", r"\1.block.2"),
+            (r"mlp\.fc1", "block.3"),
+            (r"mlp\.fc2", "block.5"),
+            *_PYTORCH_NAMES,
+        ),
+        ((r"gamma$", CHANNELS_OF_MAPS), *_PYTORCH_FORMS),
+    ),
+)
+
+_TORCHVISION_VIT_NAMES = (
+    ("^cls_token", "class_token"),
+    ("^pos_embed", "encoder.pos_embedding"),
+    ("^patch_embed", "conv_proj"),
+    (r"^blocks\.", "encoder.layers.encoder_layer_"),
+    (r"\.norm(\d)", r".ln_\1"),
+    (r"attn\.qkv\.(kernel|bias)", lambda found: "self_attention.in_proj_" + {"kernel": "weight", "bias": "bias"}[found[1]]),
+    (r"attn\.proj", "self_attention.out_proj"),
+    ("^norm", "encoder.ln"),
+    ("^head", "heads.head"),
+    *_PYTORCH_NAMES,
+)
+VIT = (
+    Layout("timm", (("^patch_embed", "patch_embed.proj"), *_PYTORCH_NAMES), _PYTORCH_FORMS),
+    Layout("torchvision", ((r"mlp\.fc1", "mlp.0"), (r"mlp\.fc2", "mlp.3"), *_TORCHVISION_VIT_NAMES), _PYTORCH_FORMS),
+    Layout("torchvision, as first published", ((r"mlp\.fc(\d)", r"mlp.linear_\1"), *_TORCHVISION_VIT_NAMES), _PYTORCH_FORMS),
 )

@@ -152,7 +152,10 @@ def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping
         if len(shape) > axis and shape[axis] != shapes[path][axis]:
             given[key] = shape[axis]
     if given != dict(sizes or {}):
-        network = architecture.abstract(given)
+        try:
+            network = architecture.abstract(given)
+        except ValueError as error:  # there is no such network
+            return Match(network, layout, (str(error),))
         shapes = _shapes(network)
     return Match(network, layout, tuple(_problems(tensors, shapes, layout)))
 
@@ -167,6 +170,32 @@ def fill(match: Match, tensors: dict[str, np.ndarray], dtype: Any = jnp.float32)
         array = match.layout.form(path).array(tensor, leaf.shape)
         arrays.append(jnp.asarray(np.ascontiguousarray(array, dtype)))
     return jax.tree.unflatten(structure, arrays)
+
+
+def fill_randomly(network: nnx.Module, key: jax.Array, dtype: Any = jnp.float32) -> nnx.Module:
+    """A network of shapes with random kernels that keep the size of what passes through ReLUs, and norms that do nothing.
+
+    The numbers come from NumPy: `jax.random` would compile a program for each shape.
+    """
+    leaves, structure = jax.tree.flatten(network)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    arrays = []
+    for path, leaf in zip(tensor_names(network), leaves, strict=True):
+        kind = path.split(".")[-1]
+        if kind in _DEVIATIONS:
+            array = rng.standard_normal(leaf.shape, np.float32) * np.float32(_DEVIATIONS[kind](leaf.shape))
+        else:
+            array = np.full(leaf.shape, kind in _ONES, np.float32)
+        arrays.append(jnp.asarray(array, dtype))
+    return jax.tree.unflatten(structure, arrays)
+
+
+_DEVIATIONS: dict[str, Callable[[Shape], float]] = {
+    "kernel": lambda shape: math.sqrt(2 / math.prod(shape[:-1])),
+    "cls_token": lambda _: 0.02,
+    "pos_embed": lambda _: 0.02,
+}
+_ONES = ("scale", "var", "gamma")
 
 
 def has_sizes(tensors: Mapping[str, Any], architecture: Architecture) -> bool:

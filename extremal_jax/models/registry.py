@@ -11,18 +11,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 
 from extremal_jax.data import scenes
 from extremal_jax.errors import check_choice, nearest
 from extremal_jax.models.classifier import Classifier
-from extremal_jax.models.conversion import Match, fill, has_sizes, length, match
+from extremal_jax.models.conversion import Match, fill, fill_randomly, has_sizes, length, match
 from extremal_jax.models.entries import ENTRIES, Entry
 from extremal_jax.models.folding import fold_batch_norm
 from extremal_jax.models.weights import read
 
 _PRETRAINED = importlib.resources.files(__package__) / "pretrained"
+_PYTORCH = (".pth", ".pt", ".bin", ".tar")
+_PARALLEL = "module."  # before all names where a network was saved from within torch.nn.DataParallel
 _DTYPES = ("float32", "bfloat16")
 
 
@@ -74,8 +75,7 @@ def load(
     sizes = {} if num_classes is None else {"classes": num_classes}
     preprocessing = entry.preprocessing
     if weights is None:
-        network = entry.architecture.build(**sizes, rngs=nnx.Rngs(jax.random.key(0) if key is None else key))
-        network = jax.tree.map(lambda x: x.astype(dtype), network)
+        network = fill_randomly(entry.architecture.abstract(sizes), jax.random.key(0) if key is None else key, dtype)
     else:
         tensors, source = _read(entry, weights)
         found = match(tensors, entry.architecture, sizes)
@@ -113,15 +113,23 @@ def _read(entry: Entry, weights: str | os.PathLike[str]) -> tuple[dict[str, np.n
 
 def _read_file(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
-        return read(path)
-    from extremal_jax.models.pytorch_files import read_tensors
+        tensors = read(path)
+    elif path.suffix in _PYTORCH:
+        from extremal_jax.models.pytorch_files import read_tensors
 
-    return read_tensors(path)
+        tensors = read_tensors(path)
+    else:
+        raise ValueError(f'weights must be a file that ends in .safetensors, {", ".join(_PYTORCH)}, "hub", or None, got {str(path)!r}')
+    if all(name.startswith(_PARALLEL) for name in tensors):
+        return {name.removeprefix(_PARALLEL): tensors.pop(name) for name in list(tensors)}
+    return tensors
 
 
 def _report(entry: Entry, found: Match, tensors: Mapping[str, np.ndarray], source: str) -> str:
     """Everything that does not fit, and what the file looks like instead."""
-    others = [other for other in ENTRIES.values() if other is not entry and has_sizes(tensors, other.architecture)]
+    numbers = sum(tensor.size for tensor in tensors.values())
+    near = [other for other in ENTRIES.values() if other is not entry and 2 / 3 < numbers / other.parameters < 3 / 2]
+    others = [other for other in near if has_sizes(tensors, other.architecture)]
     alike = [other.name for other in others if not match(tensors, other.architecture).problems]
     lines = [f"the weights in {source} do not fit {entry.name} (in the layout of {found.layout.publisher})"]
     if alike:

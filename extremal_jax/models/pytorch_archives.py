@@ -6,7 +6,6 @@ They are the zip archive (since PyTorch 1.6), a sequence of pickles and numbers 
 from __future__ import annotations
 
 import io
-import mmap
 import os
 import struct
 import tarfile
@@ -56,16 +55,16 @@ def opened(file: io.BufferedReader) -> Iterator[Opened]:
       ValueError: if it is truncated, corrupted or something else; also from within the block.
     """
     head = file.read(512)
+    bounded = _Bounded(file)
     try:
         if head.startswith(b"PK\x03\x04"):
-            with _Mapped(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, zipfile.ZipFile(mapped) as archive:
+            with zipfile.ZipFile(bounded) as archive:
                 yield _open_zip(archive)
         elif head[257:262] == b"ustar":
-            with _Mapped(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, tarfile.open(fileobj=mapped, mode="r:") as tar:
+            with tarfile.open(fileobj=bounded, mode="r:") as tar:  # type: ignore[call-overload]
                 yield _open_tar(tar)
         elif head.startswith(b"\x80"):
-            with _Mapped(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                yield _open_pickles(mapped)
+            yield _open_pickles(bounded)
         else:
             _refuse_kind(head)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError, OverflowError) as error:
@@ -92,18 +91,29 @@ class _File(Protocol):
     def tell(self) -> int: ...
 
 
-class _Mapped(mmap.mmap):
-    """A file whose reads never take more memory than the file has bytes, whatever sizes it declares."""
+class _Bounded:
+    """A file whose reads take no more memory than it has bytes left, whatever sizes it declares; at its beginning."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self.file = file
+        self.size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+
+    def read(self, size: int = -1, /) -> bytes:
+        left = self.size - self.tell()
+        return self.file.read(left if size < 0 else min(size, left))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        target = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self.size}[whence]
+        if not 0 <= target <= self.size:
+            raise EOFError("it ends too early")
+        return self.file.seek(target)
+
+    def tell(self) -> int:
+        return self.file.tell()
 
     def seekable(self) -> bool:
         return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:  # type: ignore[override]
-        try:
-            super().seek(offset, whence)  # type: ignore[arg-type]
-        except ValueError as error:
-            raise EOFError("it ends too early") from error
-        return self.tell()
 
 
 def _open_zip(archive: zipfile.ZipFile) -> Opened:

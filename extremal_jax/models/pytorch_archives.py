@@ -23,6 +23,16 @@ _MAX_PICKLE = 16 * 2**20  # ResNet-152's is 150 kB
 _MAX_RECORD = 2**16  # of the small pickles and texts around it
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
+_BROKEN = (  # what the libraries raise on files that are
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    UnicodeDecodeError,
+)
 _OTHER_KINDS = {
     b"\x89HDF": "an HDF5 file",
     b"\x1f\x8b": "a gzip archive; unpack it first",
@@ -67,8 +77,8 @@ def opened(file: io.BufferedReader) -> Iterator[Opened]:
             yield _open_pickles(bounded)
         else:
             _refuse_kind(head)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError, OverflowError) as error:
-        raise ValueError(f"it is truncated or corrupted ({error}); fetch it again") from error
+    except _BROKEN as error:
+        raise ValueError(f"it is truncated or corrupted ({str(error) or type(error).__name__}); fetch it again") from error
 
 
 def _refuse_kind(head: bytes) -> NoReturn:

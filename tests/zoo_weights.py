@@ -14,6 +14,8 @@ from golden_data import GOLDEN
 from safetensors.numpy import save_file
 
 from extremal_jax.graph.interpreter import rewrite
+from extremal_jax.models.conversion import Architecture, Layout
+from extremal_jax.models.weights import tensor_names
 
 GOLDENS: dict[str, Any] = json.loads((GOLDEN / "models" / "architectures.json").read_text())
 
@@ -53,21 +55,32 @@ def images(batch: int, height: int, width: int) -> np.ndarray:
     return np.random.default_rng([0, 7]).standard_normal((batch, 3, height, width), dtype=np.float32).transpose(0, 2, 3, 1)
 
 
-def run(classifier: Any, x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The scores, and the named activations in the order in which they are computed, of one compiled call."""
+def wanted(architecture: Architecture, layout: Layout) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in a file of this layout."""
+    network = architecture.abstract({})
+    leaves = zip(tensor_names(network), jax.tree.leaves(network), strict=True)
+    return {layout.name(path): layout.form(path).shape(leaf.shape) for path, leaf in leaves}
 
-    @jax.jit
-    def call(classifier, x):
-        activations = {}
 
-        def record(equation, values):
-            if equation.primitive.name == "name":
-                activations[equation.params["name"]] = values[0]
+def tap(classifier: Any, x: Any) -> tuple[Any, dict[str, Any]]:
+    """The scores, and the named activations, in the order in which they are computed where nothing is compiled."""
+    activations = {}
 
-        scores = rewrite(lambda x: classifier(x), record)(x)
-        order.extend(activations)
-        return scores, activations
+    def record(equation: Any, values: Any) -> None:
+        if equation.primitive.name == "name":
+            activations[equation.params["name"]] = values[0]
 
+    return rewrite(lambda x: classifier(x), record)(x), activations
+
+
+def names(classifier: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The names of the activations, in their order. The classifier may be abstract."""
     order: list[str] = []
-    scores, activations = call(classifier, x)
-    return np.asarray(scores), {name: np.asarray(activations[name]) for name in order}
+
+    def call(classifier: Any, x: Any) -> Any:
+        scores, activations = tap(classifier, x)
+        order.extend(activations)
+        return scores
+
+    jax.eval_shape(call, classifier, jax.ShapeDtypeStruct(shape, np.float32))
+    return tuple(order)

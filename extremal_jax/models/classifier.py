@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from PIL import Image
 
 from extremal_jax.models.preprocessing import Preprocessing
@@ -38,7 +38,7 @@ class Classifier(nnx.Module):
         self.preprocessing = preprocessing
         self.activations = activations
 
-    def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B *places classes"]:
+    def __call__(self, images: Num[Any, "B H W C"]) -> Float[Array, "B *places classes"]:
         if not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(f"images must hold floats, as `preprocess` makes them, got {images.dtype}")
         dtype = jax.tree.leaves(self.network)[0].dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,14 +74,18 @@ class ConvNorm(nnx.Module):
 
 
 def _fold(conv: nnx.Conv, norm: nnx.BatchNorm) -> None:
-    """Make a convolution do the work of the batch norm that follows it. Computed in float32, kept in the kernel's own type."""
+    """Make a convolution do the work of the batch norm that follows it. Computed in float32, kept in the kernel's own type.
+
+    Computed by NumPy, unless under a trace: JAX would compile several programs for each shape.
+    """
     assert norm.scale is not None and norm.bias is not None, "the project's batch norms have both"  # noqa: PT018
-    mean, var, gain, shift = (x[...].astype(jnp.float32) for x in (norm.mean, norm.var, norm.scale, norm.bias))
-    scale = gain * jax.lax.rsqrt(var + norm.epsilon)
     kernel = conv.kernel[...]
-    offset = -mean if conv.bias is None else conv.bias[...].astype(jnp.float32) - mean
-    conv.kernel[...] = (kernel.astype(jnp.float32) * scale).astype(kernel.dtype)
-    conv.bias = nnx.Param((shift + offset * scale).astype(kernel.dtype))
+    xp: Any = jnp if isinstance(kernel, jax.core.Tracer) else np
+    mean, var, gain, shift = (xp.asarray(x[...], np.float32) for x in (norm.mean, norm.var, norm.scale, norm.bias))
+    scale = gain / xp.sqrt(var + norm.epsilon)
+    offset = -mean if conv.bias is None else xp.asarray(conv.bias[...], np.float32) - mean
+    conv.kernel[...] = jnp.asarray(xp.asarray(kernel, np.float32) * scale, kernel.dtype)
+    conv.bias = nnx.Param(jnp.asarray(shift + offset * scale, kernel.dtype))
     conv.use_bias = True
 
 

@@ -19,6 +19,7 @@ from extremal_jax.models.classifier import Classifier
 from extremal_jax.models.conversion import Match, fill, fill_randomly, has_sizes, length, match
 from extremal_jax.models.entries import ENTRIES, Entry
 from extremal_jax.models.folding import fold_batch_norm
+from extremal_jax.models.pytorch_files import read_tensors
 from extremal_jax.models.weights import read
 
 _PRETRAINED = importlib.resources.files(__package__) / "pretrained"
@@ -101,13 +102,11 @@ def _read(entry: Entry, weights: str | os.PathLike[str]) -> tuple[dict[str, np.n
         with importlib.resources.as_file(packaged) as path:
             return read(path), str(path)
     if isinstance(weights, str) and (weights == "hub" or weights.startswith("hub:")):
-        from extremal_jax.models.hub import fetch
+        from extremal_jax.models.hub import parse
 
         if weights == "hub" and entry.hub is None:
             raise ValueError(f"no weights for {entry.name} are published on the Hugging Face hub; give the name of a file")
-        repository, _, revision = (entry.hub or "" if weights == "hub" else weights.removeprefix("hub:")).partition("@")
-        path = fetch(repository, "model.safetensors", revision or "main")
-        return read(path), weights
+        return _read_file(parse(f"hub:{entry.hub}" if weights == "hub" else weights).fetch()), weights
     return _read_file(Path(weights)), str(weights)
 
 
@@ -115,8 +114,6 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
         tensors = read(path)
     elif path.suffix in _PYTORCH:
-        from extremal_jax.models.pytorch_files import read_tensors
-
         tensors = read_tensors(path)
     else:
         raise ValueError(f'weights must be a file that ends in .safetensors, {", ".join(_PYTORCH)}, "hub", or None, got {str(path)!r}')

@@ -266,7 +266,7 @@ def test_folding_a_chain():
     leaves, structure = jax.tree.flatten(chain)
     drawn = [jnp.asarray(zoo_weights.draw(str(i), leaf.shape)) ** 2 + 0.1 for i, leaf in enumerate(leaves)]
     chain = jax.tree.unflatten(structure, drawn)
-    images = zoo_weights.images(2, 8, 6)
+    images = jnp.asarray(zoo_weights.images(2, 8, 6))
     folded = ej.models.fold_batch_norm(chain)
     assert [type(layer).__name__ for layer in folded] == ["Conv", "Identity", "Relu", "BatchNorm", "Conv", "Identity"]
     for result in (folded(images), jax.jit(lambda chain, x: ej.models.fold_batch_norm(chain)(x))(chain, images)):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import zoo_weights
 from flax import nnx
+from golden_data import GOLDEN
 from hypothesis import given, settings, strategies as st
 from safetensors.numpy import save_file
 
@@ -235,6 +236,12 @@ def test_the_grid_of_a_vision_transformer_is_read_from_the_file():
 
     assert found(1 + 24 * 24).network.side == 24
     assert found(198).problems == ("positions must be one more than a square number, got 198",)
+
+
+def test_files_of_pytorch_are_read():
+    path = GOLDEN / "pytorch_files" / "zip.pth"
+    with pytest.raises(ValueError, match=r"(?s)zip\.pth do not fit resnet18.*unexpected: float32 \(4,\)"):
+        ej.models.load("resnet18", path)
 
 
 def test_unknown_kinds_of_file(tmp_path):

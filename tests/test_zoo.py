@@ -20,6 +20,7 @@ from golden_data import GOLDEN
 from PIL import Image
 
 import extremal_jax as ej
+from extremal_jax.models import hub, registry
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.layers import Chain, Relu
 from extremal_jax.models.preprocessing import Preprocessing
@@ -208,6 +209,36 @@ def test_number_of_classes():
     assert jax.eval_shape(model, jnp.zeros((2, 64, 64, 3))).shape == (2, 3)
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         ej.models.load("googlenet", weights=None, num_classes=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "first"), [("alexnet", 1000, "tench"), ("vgg16_voc", 20, "aeroplane"), ("resnet50_coco", 80, "person")]
+)
+def test_class_names(name, count, first, monkeypatch):
+    monkeypatch.setattr(registry, "fill_randomly", lambda network, key, dtype: network)  # the numbers do not matter
+    classes = ej.models.load(name, weights=None).classes
+    assert (len(classes), classes[0]) == (count, first)
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ("hub", ("timm/resnet18.tv_in1k", None, None)),
+        ("hub:a/b", ("a/b", None, None)),
+        ("hub:a/b@c", ("a/b", None, "c")),
+    ],
+)
+def test_weights_from_the_hub(weights, expected, tmp_path, monkeypatch):
+    path, asked = zoo_weights.write(tmp_path / "model.safetensors", zoo_weights.tensors("torchvision/resnet18")), []
+
+    def fetch(*arguments, **_):
+        asked.append(arguments)
+        return path
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    model = ej.models.load("resnet18", weights)
+    assert asked == [expected]
+    np.testing.assert_array_equal(model.network.fc.bias[...], zoo_weights.draw("fc.bias", (1000,)))
 
 
 def test_no_packaged_weights():

@@ -15,10 +15,12 @@ from jax import Array
 
 from extremal_jax.data import scenes
 from extremal_jax.errors import check_choice, nearest
+from extremal_jax.models.classes import class_names
 from extremal_jax.models.classifier import Classifier
 from extremal_jax.models.conversion import Match, fill, fill_randomly, has_sizes, length, match
 from extremal_jax.models.entries import ENTRIES, Entry
 from extremal_jax.models.folding import fold_batch_norm
+from extremal_jax.models.hub import parse
 from extremal_jax.models.pytorch_files import read_tensors
 from extremal_jax.models.weights import read
 
@@ -102,8 +104,6 @@ def _read(entry: Entry, weights: str | os.PathLike[str]) -> tuple[dict[str, np.n
         with importlib.resources.as_file(packaged) as path:
             return read(path), str(path)
     if isinstance(weights, str) and (weights == "hub" or weights.startswith("hub:")):
-        from extremal_jax.models.hub import parse
-
         if weights == "hub" and entry.hub is None:
             raise ValueError(f"no weights for {entry.name} are published on the Hugging Face hub; give the name of a file")
         return _read_file(parse(f"hub:{entry.hub}" if weights == "hub" else weights).fetch()), weights
@@ -136,5 +136,5 @@ def _report(entry: Entry, found: Match, tensors: Mapping[str, np.ndarray], sourc
 
 def _class_names(entry: Entry, count: int) -> tuple[str, ...]:
     """The names of the classes; their numbers where there are more or fewer than in the data that the published weights know."""
-    names = scenes.CLASSES if entry.classes == "scenes" else ()
+    names = scenes.CLASSES if entry.classes == "scenes" else class_names(entry.classes)
     return names if len(names) == count else tuple(map(str, range(count)))

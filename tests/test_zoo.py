@@ -325,3 +325,22 @@ print(memory, time.perf_counter() - start)
     memory, seconds = map(float, subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
     assert memory < 2.5 * path.stat().st_size
     assert seconds < 2
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_images_that_are_too_small(name):
+    """Either there are scores, or a sentence that says why not; never an average over nothing."""
+    network = ENTRIES[name].architecture.abstract({})
+    network.eval()
+
+    def scores(height, width):
+        return jax.eval_shape(lambda network, x: network(x), network, jax.ShapeDtypeStruct((1, height, width, 3), np.float32)).shape
+
+    assert scores(64, 80) == (1, 1000)
+    if name == "resnet18":
+        assert scores(1, 1) == (1, 1000)
+    else:
+        with pytest.raises(
+            ValueError, match=r"too small for this network: nothing is left of them at '|must be multiples of 16, got \(9, 8\)"
+        ):
+            scores(9, 8)

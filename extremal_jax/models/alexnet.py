@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from flax import nnx
 from jax import Array
-from jax.ad_checkpoint import checkpoint_name
 
-from extremal_jax.models.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv
+from extremal_jax.models.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
 
 ACTIVATIONS = (*(f"features.{i}" for i in range(13)), "avgpool", *(f"classifier.{i}" for i in (1, 2, 4, 5)))
 WINDOW = 6  # the side of the map that the classifier sees
 
 
 class AlexNet(nnx.Module):
-    """(B, H, W, 3) -> (B, classes). H and W at least 63."""
+    """(B, H, W, 3) -> (B, classes)."""
 
     def __init__(self, classes: int = 1000, *, rngs: nnx.Rngs):
         self.features = Chain(
@@ -39,8 +38,8 @@ class AlexNet(nnx.Module):
         self.fc3 = nnx.Linear(4096, classes, rngs=rngs)
 
     def __call__(self, images: Array) -> Array:
-        x = checkpoint_name(adaptive_mean(self.features(images), WINDOW), "avgpool")
-        x = checkpoint_name(self.fc1(x), "classifier.1")  # 0 and 3 are dropout
-        x = checkpoint_name(nnx.relu(x), "classifier.2")
-        x = checkpoint_name(self.fc2(x), "classifier.4")
-        return self.fc3(checkpoint_name(nnx.relu(x), "classifier.5"))
+        x = named(adaptive_mean(self.features(images), WINDOW), "avgpool")
+        x = named(self.fc1(x), "classifier.1")  # 0 and 3 are dropout
+        x = named(nnx.relu(x), "classifier.2")
+        x = named(self.fc2(x), "classifier.4")
+        return self.fc3(named(nnx.relu(x), "classifier.5"))

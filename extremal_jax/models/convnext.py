@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.ad_checkpoint import checkpoint_name
 
-from extremal_jax.models.layers import Mlp, conv, layer_norm
+from extremal_jax.models.layers import Mlp, conv, layer_norm, named
 
 ACTIVATIONS = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "avgpool")
 
@@ -43,7 +42,7 @@ class Stage(nnx.Module):
 
 
 class ConvNeXt(nnx.Module):
-    """(B, H, W, 3) -> (B, classes). H and W at least 32.
+    """(B, H, W, 3) -> (B, classes).
 
     Args:
       depths: the number of blocks in each of the four stages.
@@ -62,7 +61,7 @@ class ConvNeXt(nnx.Module):
         x = images
         for layer in self.stem:
             x = layer(x)
-        x = checkpoint_name(x, "stem")
+        x = named(x, "stem")
         for index, stage in enumerate(self.stages):
-            x = checkpoint_name(stage(x), f"stages.{index}")
-        return self.fc(self.norm(checkpoint_name(x.mean(axis=(1, 2)), "avgpool")))
+            x = named(stage(x), f"stages.{index}")
+        return self.fc(self.norm(named(x.mean(axis=(1, 2)), "avgpool")))

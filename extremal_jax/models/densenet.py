@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.ad_checkpoint import checkpoint_name
 
-from extremal_jax.models.layers import ConvNorm, MaxPool, conv
+from extremal_jax.models.layers import ConvNorm, MaxPool, conv, named
 
 STEM, GROWTH, BOTTLENECK = 64, 32, 4
 _STAGES = ("denseblock1", "transition1", "denseblock2", "transition2", "denseblock3", "transition3", "denseblock4")
@@ -73,9 +72,9 @@ class DenseNet(nnx.Module):
         self.classifier = nnx.Linear(features, classes, rngs=rngs)
 
     def __call__(self, images: Array) -> Array:
-        x = checkpoint_name(nnx.relu(self.conv0(images)), "features.relu0")
-        x = checkpoint_name(self.pool0(x), "features.pool0")
+        x = named(nnx.relu(self.conv0(images)), "features.relu0")
+        x = named(self.pool0(x), "features.pool0")
         for name in _STAGES:
-            x = checkpoint_name(getattr(self, name)(x), f"features.{name}")
-        x = checkpoint_name(self.norm5(x), "features")
+            x = named(getattr(self, name)(x), f"features.{name}")
+        x = named(self.norm5(x), "features")
         return self.classifier(nnx.relu(x).mean(axis=(1, 2)))

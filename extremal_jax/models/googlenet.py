@@ -5,9 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.ad_checkpoint import checkpoint_name
 
-from extremal_jax.models.layers import ConvNorm, MaxPool
+from extremal_jax.models.layers import ConvNorm, MaxPool, named
 
 Pair = tuple[int, int]
 STAGES: dict[str, dict[str, tuple[int, Pair, Pair, int]]] = {  # the features of each branch; a max-pool stands before each stage
@@ -78,5 +77,5 @@ class GoogLeNet(nnx.Module):
     def __call__(self, images: Array) -> Array:
         x = images
         for name in ACTIVATIONS[:-1]:
-            x = checkpoint_name(getattr(self, name)(x), name)
-        return self.fc(checkpoint_name(x.mean(axis=(1, 2)), "avgpool"))
+            x = named(getattr(self, name)(x), name)
+        return self.fc(named(x.mean(axis=(1, 2)), "avgpool"))

@@ -12,6 +12,18 @@ from flax import nnx
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
+
+def named(x: Array, name: str) -> Array:
+    """x, under a name by which `extremal_jax.graph` and `jax.checkpoint` find it.
+
+    Raises:
+      ValueError: if x is empty: the images are too small for the network.
+    """
+    if 0 in x.shape:
+        raise ValueError(f"the images are too small for this network: nothing is left of them at {name!r}; give larger ones")
+    return checkpoint_name(x, name)
+
+
 # One compiled step for each shape: networks are built, and traced, several times faster than with the initialiser as it is.
 _he_normal = jax.jit(nnx.initializers.he_normal(), static_argnums=(1, 2))
 
@@ -138,7 +150,7 @@ class Chain(nnx.List):
 
     def __call__(self, x: Array) -> Array:
         for index, layer in enumerate(self):
-            x = checkpoint_name(layer(x), f"{self.name}.{index}")
+            x = named(layer(x), f"{self.name}.{index}")
         return x
 
     def fold(self) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.ad_checkpoint import checkpoint_name
 
-from extremal_jax.models.layers import ConvNorm, MaxPool
+from extremal_jax.models.layers import ConvNorm, MaxPool, named
 
 WIDTHS = (64, 128, 256, 512)
 ACTIVATIONS = ("relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool")
@@ -89,11 +88,11 @@ class ResNet(nnx.Module):
         self.fc = nnx.Linear(widths[-1], classes, rngs=rngs)
 
     def __call__(self, images: Array) -> Array:
-        x = checkpoint_name(nnx.relu(self.conv1(images)), "relu")
-        x = checkpoint_name(self.maxpool(x), "maxpool")
+        x = named(nnx.relu(self.conv1(images)), "relu")
+        x = named(self.maxpool(x), "maxpool")
         for name in ("layer1", "layer2", "layer3", "layer4"):
             for block in getattr(self, name):
                 x = block(x)
-            x = checkpoint_name(x, name)
-        x = checkpoint_name(jnp.mean(x, axis=(1, 2), keepdims=self.dense), "avgpool")
+            x = named(x, name)
+        x = named(jnp.mean(x, axis=(1, 2), keepdims=self.dense), "avgpool")
         return self.fc(x)

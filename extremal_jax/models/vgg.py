@@ -6,23 +6,22 @@ from collections.abc import Sequence
 
 from flax import nnx
 from jax import Array
-from jax.ad_checkpoint import checkpoint_name
 
-from extremal_jax.models.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv
+from extremal_jax.models.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
 
 WIDTHS = (64, 128, 256, 512, 512)
 WINDOW = 7  # the side of the map that the classifier sees
 
 
 class VGG(nnx.Module):
-    """(B, H, W, 3) -> (B, classes). H and W at least 32.
+    """(B, H, W, 3) -> (B, classes).
 
     Args:
       depths: the number of convolutions in each of the five stages.
       classes: the number of scores.
       norm: batch norm behind each convolution.
       caffe: max-pools that round up, as in Caffe.
-      dense: slide the classifier over the map instead of resizing the map to its window: (B, h, w, classes). H and W at least 193.
+      dense: slide the classifier over the map instead of resizing the map to its window: (B, h, w, classes).
     """
 
     def __init__(
@@ -53,11 +52,11 @@ class VGG(nnx.Module):
 
     def __call__(self, images: Array) -> Array:
         x = self.features(images)
-        x = self.fc1.slide(x) if self.dense else self.fc1(checkpoint_name(adaptive_mean(x, WINDOW), "avgpool"))
-        x = checkpoint_name(x, "classifier.0")
-        x = checkpoint_name(nnx.relu(x), "classifier.1")
-        x = checkpoint_name(self.fc2(x), "classifier.3")  # 2 and 5 are dropout
-        return self.fc3(checkpoint_name(nnx.relu(x), "classifier.4"))
+        x = self.fc1.slide(x) if self.dense else self.fc1(named(adaptive_mean(x, WINDOW), "avgpool"))
+        x = named(x, "classifier.0")
+        x = named(nnx.relu(x), "classifier.1")
+        x = named(self.fc2(x), "classifier.3")  # 2 and 5 are dropout
+        return self.fc3(named(nnx.relu(x), "classifier.4"))
 
 
 def activations(depths: Sequence[int], *, norm: bool = False, dense: bool = False) -> tuple[str, ...]:

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.ad_checkpoint import checkpoint_name
 
-from extremal_jax.models.layers import Mlp, conv, layer_norm
+from extremal_jax.models.layers import Mlp, conv, layer_norm, named
 
 PATCH, HEAD = 16, 64  # the side of a patch in pixels; the features of an attention head
 
@@ -72,8 +71,8 @@ class ViT(nnx.Module):
         cls = jnp.broadcast_to(self.cls_token[...], (batch, 1, patches.shape[-1]))
         x = jnp.concatenate([cls, patches.reshape(batch, -1, patches.shape[-1])], axis=1) + self._positions(patches.shape[1:3])
         for index, block in enumerate(self.blocks):
-            x = checkpoint_name(block(x), f"blocks.{index}")
-        return self.head(checkpoint_name(self.norm(x)[:, 0], "norm"))
+            x = named(block(x), f"blocks.{index}")
+        return self.head(named(self.norm(x)[:, 0], "norm"))
 
     def _positions(self, grid: tuple[int, ...]) -> Array:
         """(1, 1 + h w, width): the embedding of positions for a grid of (h, w) patches, by antialiased bicubic interpolation."""

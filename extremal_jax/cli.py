@@ -71,10 +71,23 @@ class _Areas(click.ParamType):
         return areas
 
 
+class _Weights(click.ParamType):
+    """The name of a file that exists, or of a repository on the hub."""
+
+    name = "file|hub[:...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "hub" or value.startswith("hub:"):
+            return value
+        return click.Path(exists=True, dir_okay=False).convert(value, param, ctx)
+
+
 @main.command(short_help="Find the masks of given areas that excite a class most.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--model", "model_name", default="scenes", show_default=True, help="A classifier; `extremal-jax models` lists them.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A safetensors file with other weights.")
+@click.option(
+    "--weights", type=_Weights(), help="A file, of safetensors or PyTorch; `hub`; or `hub:OWNER/NAME@REVISION`.  [default: packaged]"
+)
 @click.option("--target", default="top", show_default=True, help="A class by name or index, or `top`: the class of the highest score.")
 @click.option("--areas", type=_Areas(), default="0.025,0.05,0.1,0.2", show_default=True, help="Shares of the image to keep.")
 @click.option("--game", type=click.Choice(["preserve", "delete", "dual"]), help="What the mask does to the evidence.  [default: preserve]")
@@ -95,7 +108,7 @@ class _Areas(click.ParamType):
 def explain(
     images: tuple[Path, ...],
     model_name: str,
-    weights: Path | None,
+    weights: str | None,
     target: str,
     areas: tuple[float, ...],
     preset: str,
@@ -151,11 +164,30 @@ def models() -> None:
     """List the classifiers."""
     import extremal_jax as ej
 
-    table = Table("name", "input", "parameters", "what it is", box=None, header_style="bold")
+    rows = [("name", "input", "parameters", "what it is")]
     for entry in ej.models.available():
         height, width = entry.input_size
-        table.add_row(entry.name, f"{height}x{width}", f"{entry.parameters:,}", entry.description)
-    Console().print(table)
+        rows.append((entry.name, f"{height}x{width}", f"{entry.parameters:,}", entry.description))
+    names, *_ = zip(*rows, strict=True)
+    for name, size, parameters, description in rows:  # a line each, however long, to be searched
+        click.echo(f"{name:{max(map(len, names))}}  {size:7}  {parameters:>11}  {description}".rstrip())
+
+
+@main.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@_debug
+def convert(source: Path, target: Path) -> None:
+    """Write the tensors of a PyTorch file to a safetensors file. Nothing in it is executed.
+
+    \b
+    Example:
+      extremal-jax convert resnet50.pth resnet50.safetensors
+    """
+    from extremal_jax.models.pytorch_files import convert
+
+    names = convert(source, target)
+    click.echo(f"wrote {len(names)} tensors to {target}")
 
 
 @main.command(short_help="Write generated scenes and the exact masks of their objects.")
@@ -204,15 +236,20 @@ def _targets(target: str, model: Classifier, images: Any) -> Any:
     """A class by name or index, or the best class of each image."""
     import numpy as np
 
+    from extremal_jax.perturbation.inputs import class_index
+
     if target == "top":
-        return np.asarray(model(images)).argmax(axis=-1)
+        scores = np.asarray(model(images))
+        return scores.reshape(len(images), -1, scores.shape[-1]).mean(axis=1).argmax(axis=-1)  # over places, if there are any
     if target.isdecimal():
         index = int(target)
         if index >= len(model.classes):
             raise click.BadParameter(f"class indices go from 0 to {len(model.classes) - 1}, got {index}", param_hint="--target")
         return index
-    _check_name("--target", target, [*model.classes, "top"])
-    return model.classes.index(target)
+    try:
+        return class_index(target, model.classes)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}, or `top`", param_hint="--target") from error
 
 
 def _config(preset: str, settings: dict[str, Any]) -> Config:

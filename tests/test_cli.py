@@ -14,12 +14,15 @@ import pytest
 from click.testing import CliRunner
 from flax import nnx
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import extremal_jax as ej
+import zoo_weights
 from extremal_jax import cli
 from extremal_jax.data.scenes import CLASSES, generate
+from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.preprocessing import Preprocessing
+from extremal_jax.models.pytorch_files import read_tensors
 
 PACKAGED = Path(str(importlib.resources.files("extremal_jax.data") / "packaged"))
 WEIGHTS = Path(str(importlib.resources.files("extremal_jax.models") / "pretrained" / "scenes.safetensors"))
@@ -90,7 +93,9 @@ def test_help_lists_the_commands(arguments):
     assert result.exit_code == 0
     assert "extremal-jax explain photo.png" in result.output
     commands = result.output.split("Commands:")[1].split("\n")
-    assert {line.split()[0]: line.rstrip()[-1] for line in commands if line.strip()} == {"explain": ".", "models": ".", "scenes": "."}
+    assert {line.split()[0]: line.rstrip()[-1] for line in commands if line.strip()} == dict.fromkeys(
+        ("convert", "explain", "models", "scenes"), "."
+    )
     assert "..." not in result.output.split("Options:")[1]  # nothing is cut short
 
 
@@ -351,7 +356,7 @@ def test_an_image_is_never_overwritten(folder, tiny, out):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--target", "dgo"], ["--target", "unknown name 'dgo'; did you mean 'dog'"]),
+        (["--target", "dgo"], ["--target", "unknown class 'dgo'; did you mean 'dog'"]),
         (["--target", "26"], ["--target", "class indices go from 0 to 25, got 26"]),
         (["--model", "scene"], ["--model", "unknown name 'scene'; did you mean 'scenes'?"]),
         (["--areas", "0.1,x"], ["--areas", "expected numbers with commas between them, such as 0.05,0.1, got '0.1,x'"]),
@@ -389,6 +394,51 @@ def test_unreadable_image(folder, content):
     assert files() == []
 
 
+def test_hub_is_no_file(folder, monkeypatch):
+    asked = []
+
+    def load(name, weights):
+        asked.append((name, weights))
+        raise ConnectionError("the hub cannot be reached")
+
+    monkeypatch.setattr(ej.models, "load", load)
+    fails(explain("a.png", "--model", "resnet50", "--weights", "hub"), 1, "the hub cannot be reached")
+    fails(explain("a.png", "--model", "resnet50", "--weights", "hub:a/b@c"), 1)
+    assert asked == [("resnet50", "hub"), ("resnet50", "hub:a/b@c")]
+
+
+def test_dense_classifiers_are_averaged_for_the_top_class(folder, tiny, monkeypatch):
+    whole = explain("a.png", "--target", "top")
+    scores = type(tiny).__call__
+    offset = jnp.arange(-1.0, 2.0).reshape(1, 3, 1, 1)
+    monkeypatch.setattr(type(tiny), "__call__", lambda self, images: scores(self, images)[:, None, None] + offset)
+    dense = explain("a.png", "--target", "top")
+    assert dense.exit_code == whole.exit_code == 0
+    assert dense.stdout.splitlines()[0] == whole.stdout.splitlines()[0]
+
+
+def test_convert(folder):
+    source = Path(__file__).parent / "golden" / "pytorch_files" / "checkpoint.pth.tar"
+    result = invoke("convert", source, "copy.safetensors")
+    assert result.exit_code == 0, result.output
+    expected = read_tensors(source)
+    assert f"wrote {len(expected)} tensors to copy.safetensors" in result.stdout
+    copy = load_file("copy.safetensors")
+    assert copy.keys() == expected.keys()
+    fails(invoke("convert", source, "copy.npz"), 1, "must end in .safetensors, got 'copy.npz'")
+    fails(invoke("convert", "missing.pth", "copy.safetensors"), 2, "'missing.pth' does not exist")
+
+
+@pytest.mark.slow
+def test_a_classifier_of_the_zoo(folder):
+    """From a file of weights to masks of a class by name."""
+    architecture = ENTRIES["resnet18"].architecture
+    zoo_weights.write(Path("random.safetensors"), zoo_weights.wanted(architecture, architecture.layouts[0]))
+    result = explain("a.png", "--model", "resnet18", "--weights", "random.safetensors", "--target", "tabby")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("a.png: tabby, response")
+
+
 def test_truncated_weights(folder):
     Path("part.safetensors").write_bytes(WEIGHTS.read_bytes()[:1000])
     fails(explain("a.png", "--weights", "part.safetensors"), 1, "part.safetensors is not a whole safetensors file")
@@ -396,7 +446,7 @@ def test_truncated_weights(folder):
 
 def test_weights_that_do_not_fit(folder):
     save_file({"a": np.zeros(3, np.float32)}, "other.safetensors")
-    fails(explain("a.png", "--weights", "other.safetensors"), 1, "other.safetensors do not fit this model", "unexpected: a (3,)")
+    fails(explain("a.png", "--weights", "other.safetensors"), 1, "other.safetensors do not fit scenes", "unexpected: a (3,)")
 
 
 def test_folder_that_cannot_be_written(folder, monkeypatch):

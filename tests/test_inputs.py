@@ -188,3 +188,13 @@ def test_traced_input_is_checked_for_what_is_known():
         jax.jit(lambda images: run(images=images).masks)(IMAGES.astype(np.int32))
     with pytest.raises(ValueError, match="areas must have the shape"):
         jax.jit(lambda areas: run(areas=areas).masks)(jnp.zeros((0,)))
+
+
+def test_two_classes_of_one_name():
+    class Named:
+        classes = ("crane", "b", "c", "crane", "e")
+
+        def __call__(self, images):
+            return MODEL(images)
+
+    fails(ValueError, "targets: 2 classes are called 'crane'; give an index: 0, 3", model=Named(), targets="crane")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from PIL import Image
 
 from extremal_jax.models.preprocessing import Preprocessing
@@ -17,21 +18,32 @@ from extremal_jax.models.preprocessing import Preprocessing
 class Classifier(nnx.Module):
     """A network with what one needs to know to use it. A function (B, H, W, C) -> (B, classes), in inference mode.
 
+    A fully convolutional network has scores at each place: (B, H, W, C) -> (B, h, w, classes).
+    The network computes in the type of its weights; the scores come in the type of the images.
+
     Attributes:
       network: the Flax NNX module.
       name: as in `models.load`.
       classes: the names of the classes, in the order of the scores.
       preprocessing: from a picture to the network's input.
+      activations: the names of the inner layers, in the order in which they are computed.
     """
 
-    def __init__(self, network: nnx.Module, name: str, classes: tuple[str, ...], preprocessing: Preprocessing):
+    def __init__(
+        self, network: nnx.Module, name: str, classes: tuple[str, ...], preprocessing: Preprocessing, activations: tuple[str, ...] = ()
+    ):
         self.network = network
         self.name = name
         self.classes = classes
         self.preprocessing = preprocessing
+        self.activations = activations
 
-    def __call__(self, images: Float[Any, "B H W C"]) -> Float[Array, "B classes"]:
-        return self.network(jnp.asarray(images))
+    def __call__(self, images: Num[Any, "B H W C"]) -> Float[Array, "B *places classes"]:
+        images = jnp.asarray(images)
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise TypeError(f"images must hold floats, as `preprocess` makes them, got {images.dtype}")
+        dtype = jax.tree.leaves(self.network)[0].dtype
+        return self.network(images.astype(dtype)).astype(images.dtype)
 
     @property
     def input_size(self) -> tuple[int, int]:

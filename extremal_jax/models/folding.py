@@ -6,13 +6,15 @@ from typing import TypeVar
 
 from flax import nnx
 
-from extremal_jax.models.layers import ConvNorm
+from extremal_jax.models.layers import Chain, ConvNorm
 
 Module = TypeVar("Module", bound=nnx.Module)
 
 
 def fold_batch_norm(module: Module) -> Module:
-    """A copy of a module in which every `ConvNorm` is one convolution with a bias. The outputs stay the same, to rounding.
+    """A copy of a module in which each convolution with a batch norm behind it is one convolution. The outputs stay the same, to rounding.
+
+    A batch norm that stands before its convolution, with a ReLU between them, as in DenseNets, stays.
 
     Example:
       >>> from flax import nnx
@@ -26,6 +28,6 @@ def fold_batch_norm(module: Module) -> Module:
     """
     folded = nnx.clone(module)
     for _, layer in nnx.iter_modules(folded):
-        if isinstance(layer, ConvNorm):
+        if isinstance(layer, ConvNorm | Chain):
             layer.fold()
     return folded

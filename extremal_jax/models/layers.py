@@ -1,30 +1,78 @@
-"""Layers that the classifiers share."""
+"""Layers that the classifiers share. NHWC."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
+
+
+def named(x: Array, name: str) -> Array:
+    """x, under a name by which `extremal_jax.graph` and `jax.checkpoint` find it.
+
+    Raises:
+      ValueError: if x is empty: the images are too small for the network.
+    """
+    if 0 in x.shape:
+        raise ValueError(f"the images are too small for this network: nothing is left of them at {name!r}; give larger ones")
+    return checkpoint_name(x, name)
+
+
+# One compiled step for each shape: networks are built, and traced, several times faster than with the initialiser as it is.
+_he_normal = jax.jit(nnx.initializers.he_normal(), static_argnums=(1, 2))
+
+
+def conv(
+    in_features: int,
+    out_features: int,
+    size: int,
+    stride: int = 1,
+    padding: int | None = None,
+    *,
+    groups: int = 1,
+    bias: bool = True,
+    rngs: nnx.Rngs,
+) -> nnx.Conv:
+    """A square convolution; centred unless a padding is given."""
+    padding = size // 2 if padding is None else padding
+    return nnx.Conv(
+        in_features,
+        out_features,
+        (size, size),
+        strides=stride,
+        padding=[(padding, padding)] * 2,
+        feature_group_count=groups,
+        use_bias=bias,
+        kernel_init=_he_normal,
+        rngs=rngs,
+    )
 
 
 class ConvNorm(nnx.Module):
-    """A square convolution, centred, followed by batch norm. NHWC.
+    """A square convolution, centred, followed by batch norm.
 
     `fold` turns it into one convolution with a bias, for inference.
     """
 
-    def __init__(self, in_features: int, out_features: int, size: int, stride: int = 1, *, rngs: nnx.Rngs):
-        self.conv = nnx.Conv(
-            in_features,
-            out_features,
-            (size, size),
-            strides=stride,
-            padding=[(size // 2, size // 2)] * 2,
-            use_bias=False,
-            kernel_init=nnx.initializers.he_normal(),
-            rngs=rngs,
-        )
-        self.norm: nnx.BatchNorm | None = nnx.data(nnx.BatchNorm(out_features, momentum=0.95, rngs=rngs))
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        size: int,
+        stride: int = 1,
+        *,
+        bias: bool = False,
+        epsilon: float = 1e-5,
+        rngs: nnx.Rngs,
+    ):
+        self.conv = conv(in_features, out_features, size, stride, bias=bias, rngs=rngs)
+        self.norm: nnx.BatchNorm | None = nnx.data(nnx.BatchNorm(out_features, momentum=0.95, epsilon=epsilon, rngs=rngs))
 
     def __call__(self, x: Array) -> Array:
         x = self.conv(x)
@@ -32,12 +80,137 @@ class ConvNorm(nnx.Module):
 
     def fold(self) -> None:
         """Multiply the norm's scale into the kernel and make its shift a bias, in place."""
-        norm, conv = self.norm, self.conv
-        if norm is None:
-            return
-        assert norm.scale is not None and norm.bias is not None, "ConvNorm's norm has both"  # noqa: PT018
-        scale = norm.scale[...] * jax.lax.rsqrt(norm.var[...] + norm.epsilon)
-        conv.kernel[...] = conv.kernel[...] * scale
-        conv.bias = nnx.Param(norm.bias[...] - norm.mean[...] * scale)
-        conv.use_bias = True
-        self.norm = None
+        if self.norm is not None:
+            _fold(self.conv, self.norm)
+            self.norm = None
+
+
+def _fold(conv: nnx.Conv, norm: nnx.BatchNorm) -> None:
+    """Make a convolution do the work of the batch norm that follows it. Computed in float32, kept in the kernel's own type.
+
+    Computed by NumPy, unless under a trace: JAX would compile several programs for each shape.
+    """
+    assert norm.scale is not None and norm.bias is not None, "the project's batch norms have both"  # noqa: PT018
+    kernel = conv.kernel[...]
+    xp: Any = jnp if isinstance(kernel, jax.core.Tracer) else np
+    mean, var, gain, shift = (xp.asarray(x[...], np.float32) for x in (norm.mean, norm.var, norm.scale, norm.bias))
+    scale = gain / xp.sqrt(var + norm.epsilon)
+    offset = -mean if conv.bias is None else xp.asarray(conv.bias[...], np.float32) - mean
+    conv.kernel[...] = jnp.asarray(xp.asarray(kernel, np.float32) * scale, kernel.dtype)
+    conv.bias = nnx.Param(jnp.asarray(shift + offset * scale, kernel.dtype))
+    conv.use_bias = True
+
+
+class Relu(nnx.Module):
+    """max(x, 0), as a member of a `Chain`."""
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.relu(x)
+
+
+class Identity(nnx.Module):
+    """x itself: what stays in a `Chain` in the place of a layer that does nothing in inference."""
+
+    def __call__(self, x: Array) -> Array:
+        return x
+
+
+class MaxPool(nnx.Module):
+    """The largest value in each window.
+
+    Args:
+      ceil: whether a last window that reaches beyond the padded border counts too, as in Caffe.
+    """
+
+    def __init__(self, size: int, stride: int, padding: int = 0, *, ceil: bool = False):
+        self.size, self.stride, self.padding, self.ceil = size, stride, padding, ceil
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.max_pool(x, (self.size,) * 2, (self.stride,) * 2, [self._margins(n) for n in x.shape[1:3]])
+
+    def _margins(self, length: int) -> tuple[int, int]:
+        """What is added before and after an axis of this length."""
+        if not self.ceil:
+            return self.padding, self.padding
+        windows = -(-(length + 2 * self.padding - self.size) // self.stride) + 1
+        if (windows - 1) * self.stride >= length + self.padding:  # the last one would see nothing but the margin
+            windows -= 1
+        return self.padding, max((windows - 1) * self.stride + self.size - length - self.padding, 0)
+
+
+class Chain(nnx.List):
+    """Layers one after the other, each output named after its place: `features.0`, `features.1` and so on.
+
+    `fold` folds each batch norm into the convolution before it; the convolution's name then stands for the normalised value.
+    """
+
+    def __init__(self, name: str, layers: Iterable[nnx.Module]):
+        super().__init__(layers)
+        self.name = name
+
+    def __call__(self, x: Array) -> Array:
+        for index, layer in enumerate(self):
+            x = named(layer(x), f"{self.name}.{index}")
+        return x
+
+    def fold(self) -> None:
+        for index in range(1, len(self)):
+            before, layer = self[index - 1], self[index]
+            if isinstance(before, nnx.Conv) and isinstance(layer, nnx.BatchNorm):
+                _fold(before, layer)
+                self[index] = Identity()
+
+
+class WindowLinear(nnx.Module):
+    """A linear layer of all the values in a window of a map: (B, h, w, C) -> (B, features) for a map of the window's size.
+
+    Sliding over a larger map, with `slide`, it is a convolution: (B, H, W, C) -> (B, H - h + 1, W - w + 1, features).
+    """
+
+    def __init__(self, size: int, in_features: int, out_features: int, *, rngs: nnx.Rngs):
+        self.conv = conv(in_features, out_features, size, padding=0, rngs=rngs)
+
+    def __call__(self, x: Array) -> Array:
+        kernel, bias = self.conv.kernel[...], self.conv.bias
+        assert bias is not None
+        return x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]) + bias[...]
+
+    def slide(self, x: Array) -> Array:
+        return self.conv(x)
+
+
+class Mlp(nnx.Module):
+    """Two linear layers over the last axis with a GELU between them."""
+
+    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs):
+        self.fc1 = nnx.Linear(features, hidden, rngs=rngs)
+        self.fc2 = nnx.Linear(hidden, features, rngs=rngs)
+
+    def __call__(self, x: Array) -> Array:
+        return self.fc2(nnx.gelu(self.fc1(x), approximate=False))
+
+
+def layer_norm(features: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """A norm over the last axis, with the epsilon of the published networks."""
+    return nnx.LayerNorm(features, epsilon=1e-6, rngs=rngs)
+
+
+def adaptive_mean(x: Array, size: int) -> Array:
+    """(B, H, W, C) -> (B, size, size, C): means over windows that cover the map evenly, overlapping where its sides do not divide.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> adaptive_mean(jnp.arange(3.0).reshape(1, 1, 3, 1), 2)[0, 0, :, 0].tolist()
+      [0.5, 1.5]
+    """
+    if x.shape[1:3] == (size, size):
+        return x
+    rows, columns = (_window_means(n, size).astype(x.dtype) for n in x.shape[1:3])
+    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x, precision=jax.lax.Precision.HIGHEST)
+
+
+def _window_means(length: int, windows: int) -> np.ndarray:
+    """(windows, length): row i is the mean over [floor(i length / windows), ceil((i + 1) length / windows))."""
+    positions, i = np.arange(length), np.arange(windows)[:, None]
+    inside = (positions >= i * length // windows) & (positions < -(-(i + 1) * length // windows))
+    return inside / inside.sum(axis=1, keepdims=True)

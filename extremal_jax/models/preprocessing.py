@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ from jaxtyping import Float
 from PIL import Image
 
 from extremal_jax.data.images import to_rgb
+from extremal_jax.errors import check_choice
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Preprocessing:
       mean: of each channel, for values in [0, 1].
       std: likewise.
       crop: the share of the scaled picture's shorter side that the crop keeps.
+      interpolation: "bilinear" or "bicubic"; widened when it shrinks a picture, so that nothing aliases.
 
     Example:
       >>> import numpy as np
@@ -35,20 +40,29 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: float = 1.0
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        check_choice("interpolation", self.interpolation, _FILTERS)
 
     def __call__(self, image: Image.Image | np.ndarray | Any) -> Float[np.ndarray, "H W C"]:
         """(H, W, C) float32 from a Pillow image, or an array (H, W, 3), (H, W, 1) or (H, W), of uint8 or of floats in [0, 1]."""
         picture = _pillow(image)
         height, width = self.size
-        scale = max(height / picture.height, width / picture.width) / self.crop
-        scaled = round(picture.width * scale), round(picture.height * scale)
-        left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
+        scaled = self._scaled_size(picture.width, picture.height)
+        left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
         # Only what the crop keeps is scaled, so that a long strip takes no more memory than a square.
         across, down = picture.width / scaled[0], picture.height / scaled[1]
         box = left * across, top * down, (left + width) * across, (top + height) * down
-        cropped = picture.resize((width, height), Image.Resampling.BILINEAR, box)
-        pixels = np.asarray(cropped, np.float32) / 255
+        pixels = np.asarray(picture.resize((width, height), _FILTERS[self.interpolation], box), np.float32) / 255
         return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+
+    def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of the scaled picture: the smallest in which the uncropped input fits, its longer side rounded down."""
+        least_height, least_width = (math.floor(n / self.crop + 1e-6) for n in self.size)  # 224 / (224 / 232) is to be 232
+        if width * least_height >= height * least_width:
+            return width * least_height // height, least_height
+        return least_width, height * least_width // width
 
     def picture(self, prepared: Float[Any, "*N H W C"]) -> np.ndarray:
         """The picture of a network's input: (..., H, W, 3) uint8, the inverse of the normalisation."""

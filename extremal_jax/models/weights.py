@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from extremal_jax.files import whole_file
-
-Tree = TypeVar("Tree")
 
 
 def tensor_names(tree: object) -> list[str]:
@@ -34,29 +30,6 @@ def save(path: str | os.PathLike[str], tree: object, metadata: dict[str, str] | 
     arrays = {name: np.asarray(leaf) for name, leaf in zip(tensor_names(tree), jax.tree.leaves(tree), strict=True)}
     with whole_file(path) as temporary:
         save_file(arrays, temporary, metadata)
-
-
-def fill(tree: Tree, path: str | os.PathLike[str]) -> Tree:
-    """The same tree with its arrays (or shapes) replaced by those of a safetensors file.
-
-    Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if the file is not a whole safetensors file, or if its names or shapes are not those of the tree; all that differ are
-        listed.
-    """
-    tensors = read(path)
-    leaves, structure = jax.tree.flatten(tree)
-    wanted = dict(zip(tensor_names(tree), leaves, strict=True))
-    problems = [f"missing: {name} {wanted[name].shape}" for name in wanted.keys() - tensors.keys()]
-    problems += [f"unexpected: {name} {tensors[name].shape}" for name in tensors.keys() - wanted.keys()]
-    problems += [
-        f"{name}: expected shape {leaf.shape}, the file has {tensors[name].shape}"
-        for name, leaf in wanted.items()
-        if name in tensors and tensors[name].shape != leaf.shape
-    ]
-    if problems:
-        raise ValueError(f"the weights in {path} do not fit this model:\n  " + "\n  ".join(sorted(problems)))
-    return jax.tree.unflatten(structure, [jnp.asarray(tensors[name], leaf.dtype) for name, leaf in wanted.items()])
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -111,16 +111,32 @@ def _indices(targets: Any, names: Sequence[str] | None) -> np.ndarray:
         return array
     if names is None:
         raise TypeError(f"targets must be class indices, since the model has no `classes` to look a name up in, got {targets!r}")
-    lookup = {name: index for index, name in enumerate(names)}
 
     def index(name: Any) -> int:
-        if isinstance(name, str) and name in lookup:
-            return lookup[name]
-        if isinstance(name, int | np.integer):
-            return int(name)
-        raise ValueError(f"targets: unknown class {str(name)!r}; {nearest(name, names)}")
+        try:
+            return class_index(str(name), names) if isinstance(name, str) else int(name)
+        except ValueError as error:
+            raise ValueError(f"targets: {error}") from error
 
     return np.asarray([index(name) for name in array.ravel()], np.int64).reshape(array.shape)
+
+
+def class_index(name: str, names: Sequence[str]) -> int:
+    """The index of a class.
+
+    Raises:
+      ValueError: if no class, or more than one, has this name.
+
+    Example:
+      >>> class_index("wolf", ["dog", "wolf", "fox"])
+      1
+    """
+    found = [index for index, other in enumerate(names) if other == name]
+    if not found:
+        raise ValueError(f"unknown class {name!r}; {nearest(name, names)}")
+    if len(found) > 1:
+        raise ValueError(f"{len(found)} classes are called {name!r}; give an index: {', '.join(map(str, found))}")
+    return found[0]
 
 
 def check_params(params: Any, shape: tuple[int, ...]) -> AnyArray:

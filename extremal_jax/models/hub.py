@@ -1,0 +1,154 @@
+"""Weights from the Hugging Face hub, by its own client: with its cache, its progress bar, its settings, and its offline mode."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from extremal_jax.errors import nearest
+
+FILENAMES = ("model.safetensors", "pytorch_model.bin")  # the first that there is
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file on the hub, as a table of published weights lists it: with the full hash of a commit as its revision, and its digest.
+
+    Attributes:
+      repo: "owner/name".
+      filename: within the repository; None: the first of `FILENAMES` that there is.
+      revision: a commit, tag or branch; None: the default branch.
+      sha256: the digest of its content, in hexadecimal; None: the one that the hub publishes.
+    """
+
+    repo: str
+    filename: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+
+    def fetch(self) -> Path:
+        """Its path in the cache; see `fetch`."""
+        return fetch(self.repo, self.filename, self.revision, sha256=self.sha256)
+
+
+def parse(text: str) -> HubFile:
+    """The file that "hub:owner/name", "hub:owner/name@revision" or "hub:owner/name/filename@revision" means.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+      >>> parse("hub:timm/resnet50.a1_in1k@main")
+      HubFile(repo='timm/resnet50.a1_in1k', filename=None, revision='main', sha256=None)
+    """
+    found = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:/([^@\s]+))?(?:@(\S+))?", text)
+    if not found:
+        raise ValueError(f'weights on the hub are written "hub:owner/name" or "hub:owner/name@revision", got {text!r}')
+    return HubFile(*found.groups())
+
+
+def fetch(repo: str, filename: str | None = None, revision: str | None = None, *, sha256: str | None = None) -> Path:
+    """Download a file, unless it is in the cache, and verify it.
+
+    The digest is verified each time where `sha256` gives one, or where the hub publishes one, as it does for large files.
+
+    Args:
+      repo: "owner/name".
+      filename: within the repository; None: model.safetensors, or pytorch_model.bin where there is no such.
+      revision: a commit, tag or branch; None: the default branch.
+      sha256: the digest that the file must have, in hexadecimal.
+
+    Returns:
+      Its path in the cache.
+
+    Raises:
+      ImportError: if huggingface_hub is not installed.
+      FileNotFoundError: if there is no such repository, revision or file.
+      PermissionError: if the repository wants its terms accepted first.
+      ConnectionError: if the hub cannot be reached, or offline mode is on, and the file is not in the cache.
+      ValueError: if an argument is malformed or the digest is wrong.
+    """
+    if sha256 is not None and not _is_digest(sha256):
+        raise ValueError(f"sha256 must be 64 hexadecimal digits, got {sha256!r}")
+    try:
+        import huggingface_hub  # noqa: F401
+    except ImportError as error:
+        advice = "install it by `pip install 'extremal-jax[hub]'`, or give the name of a file"
+        raise ImportError(f"weights from the Hugging Face hub need the package huggingface_hub; {advice}") from error
+    with _sentences(repo, revision):
+        path = _download(repo, FILENAMES if filename is None else (filename,), revision)
+    _verify(path, sha256)
+    return path
+
+
+def _download(repo: str, filenames: tuple[str, ...], revision: str | None) -> Path:
+    """The first that there is. Where the hub cannot be reached, the first in the cache."""
+    from huggingface_hub import hf_hub_download, list_repo_files
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    unreachable: LocalEntryNotFoundError | None = None
+    for filename in filenames:
+        try:
+            return Path(hf_hub_download(repo, filename, revision=revision, local_files_only=unreachable is not None))
+        except LocalEntryNotFoundError as error:
+            unreachable = unreachable or error
+        except EntryNotFoundError:
+            continue
+    if unreachable:
+        raise unreachable
+    wanted = " or ".join(map(repr, filenames))
+    raise FileNotFoundError(f"{repo} has no file {wanted}; {nearest(filenames[0], list_repo_files(repo, revision=revision))}")
+
+
+@contextlib.contextmanager
+def _sentences(repo: str, revision: str | None) -> Iterator[None]:
+    """The client's errors, each in a sentence that says what to try."""
+    from huggingface_hub import constants, errors
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # that of the client's transport, whichever it is
+
+    hub = constants.ENDPOINT
+    try:
+        yield
+    except errors.HFValidationError as error:
+        raise ValueError(f'a repository is written "owner/name", got {repo!r}') from error
+    except errors.GatedRepoError as error:
+        raise PermissionError(f"{repo} is gated; accept its terms at {hub}/{repo} and log in by `hf auth login`") from error
+    except errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{hub} has no repository {repo!r}, or it is private; check the name, or log in by `hf auth login`"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise FileNotFoundError(f"{repo} has no revision {revision!r}; give a commit, tag or branch, or none") from error
+    except errors.LocalEntryNotFoundError as error:
+        if constants.HF_HUB_OFFLINE:
+            raise ConnectionError(f"{repo} is not in the cache, and offline mode is on; unset HF_HUB_OFFLINE, or give a file") from error
+        reason = _first_line(error.__cause__ or error)
+        raise ConnectionError(f"{hub} cannot be reached ({reason}), and {repo} is not in the cache; try later, or give a file") from error
+    except HTTPError as error:
+        raise ConnectionError(f"fetching {repo} from {hub} failed ({_first_line(error)}); try again, or give a file") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _verify(path: Path, sha256: str | None) -> None:
+    """Compare the digest with the one that is asked for, and with the published one, which the cache gives the file as its name."""
+    content = path.resolve()
+    published = content.name if _is_digest(content.name) else None
+    if sha256 is None and published is None:
+        return
+    with content.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if published not in (None, digest):
+        raise ValueError(f"{content} is corrupted: its SHA-256 is {digest}, and {published} is published; delete it and call again")
+    if sha256 is not None and sha256.lower() != digest:
+        raise ValueError(f"{path.name} has the SHA-256 {digest}, and {sha256.lower()} was expected; it is another file, and is not used")
+
+
+def _is_digest(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-fA-F]{64}", text) is not None

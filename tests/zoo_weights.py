@@ -1,0 +1,86 @@
+"""Weights drawn by name and the reading of named activations, for the tests of the classifiers; golden/README.md has the recipe."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors.numpy import save_file
+
+from extremal_jax.graph.interpreter import rewrite
+from extremal_jax.models.conversion import Architecture, Layout
+from extremal_jax.models.weights import tensor_names
+from golden_data import GOLDEN
+
+GOLDENS: dict[str, Any] = json.loads((GOLDEN / "models" / "architectures.json").read_text())
+
+
+def tensors(golden: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in the file of a golden classifier."""
+    entry = GOLDENS[golden]
+    return {name: tuple(shape) for name, shape in entry.get("checkpoint", entry["tensors"]).items()}
+
+
+def logits(golden: str) -> np.ndarray:
+    with np.load(GOLDEN / "models" / "logits.npz") as file:
+        return file[golden.replace("/", "|")]
+
+
+def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    n = np.random.default_rng([0, zlib.crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
+    if name.endswith("num_batches_tracked"):
+        return np.zeros(shape, np.int64)
+    if name.endswith("running_var"):
+        return 1 + 0.25 * np.tanh(n)
+    if name.endswith(("running_mean", "bias")):
+        return np.float32(0.1) * n
+    if len(shape) >= 2:
+        return n * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+    return 0.5 * (1 + 0.25 * np.tanh(n))
+
+
+def write(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
+    """A safetensors file with weights for these names and shapes."""
+    save_file({name: np.ascontiguousarray(draw(name, shape)) for name, shape in shapes.items()}, path)
+    return path
+
+
+def images(batch: int, height: int, width: int) -> np.ndarray:
+    """(batch, height, width, 3): what the goldens were shown."""
+    return np.random.default_rng([0, 7]).standard_normal((batch, 3, height, width), dtype=np.float32).transpose(0, 2, 3, 1)
+
+
+def wanted(architecture: Architecture, layout: Layout) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in a file of this layout."""
+    network = architecture.abstract({})
+    leaves = zip(tensor_names(network), jax.tree.leaves(network), strict=True)
+    return {layout.name(path): layout.form(path).shape(leaf.shape) for path, leaf in leaves}
+
+
+def tap(classifier: Any, x: Any) -> tuple[Any, dict[str, Any]]:
+    """The scores, and the named activations, in the order in which they are computed where nothing is compiled."""
+    activations = {}
+
+    def record(equation: Any, values: Any) -> None:
+        if equation.primitive.name == "name":
+            activations[equation.params["name"]] = values[0]
+
+    return rewrite(lambda x: classifier(x), record)(x), activations
+
+
+def names(classifier: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The names of the activations, in their order. The classifier may be abstract."""
+    order: list[str] = []
+
+    def call(classifier: Any, x: Any) -> Any:
+        scores, activations = tap(classifier, x)
+        order.extend(activations)
+        return scores
+
+    jax.eval_shape(call, classifier, jax.ShapeDtypeStruct(shape, np.float32))
+    return tuple(order)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -39,6 +42,24 @@ def device() -> str:
         f"JAX runs on a {backend.upper()} that this PyTorch cannot use; install a PyTorch that can,"
         f" or set JAX_PLATFORMS=cpu to compare on the CPU"
     )
+
+
+@functools.cache
+def torchvision_models() -> Any:
+    """`torchvision.models`, also beside a PyTorch that cannot load torchvision's compiled operators, which the classifiers do without."""
+    import torch
+
+    found = importlib.util.find_spec("torchvision")
+    if found is None or found.origin is None:
+        raise SystemExit("the comparison needs torchvision in this environment; run\n  pip install --no-deps torchvision")
+    if torch.version.cuda is None:
+        sources = Path(found.origin).parent.rglob("*.py")
+        operators = {name for source in sources for name in re.findall(r"torchvision::(\w+)", source.read_text())}
+        for name in sorted(operators):
+            torch.library.define(f"torchvision::{name}", "(Tensor x) -> Tensor")
+    import torchvision.models
+
+    return torchvision.models
 
 
 def synchronize() -> None:

@@ -11,24 +11,17 @@ compared is measured in turns.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import time
-from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 import extremal_jax as ej
 import job
 import machine
 import peer
-from extremal_jax.graph.canonical import canonical
 
 AREAS = job.AREAS
 STEPS = 10  # of the model alone, and of a run, that are timed at once
-Timed = Callable[[], float]  # runs something, and returns the seconds of one step of it
 
 
 def parse() -> argparse.Namespace:
@@ -38,74 +31,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--torchray-steps", type=int, default=800, help="of TorchRay's whole job")
     parser.add_argument("--seed", type=int, default=0, help="of the scene")
     return parser.parse_args()
-
-
-def torchray_step(network: Any, batch: Any, target: int) -> Timed:
-    """One step of TorchRay, without its set-up: the time from one call of its reward function to the next."""
-
-    def timed() -> float:
-        stamps: list[float] = []
-        peer.extremal_perturbation(network, batch, target, AREAS, STEPS + 1, lambda: stamps.append(time.perf_counter()))
-        return (stamps[-1] - stamps[0]) / STEPS
-
-    return timed
-
-
-def our_step(model: ej.models.Classifier, image: np.ndarray, target: int, config: ej.Config) -> Timed:
-    """One step of ours, without set-up: the time from one report of progress to the last, chunks of steps later."""
-    config = dataclasses.replace(config, num_steps=2 * STEPS)
-
-    def timed() -> float:
-        stamps: list[tuple[int, float]] = []
-        watcher = lambda now: stamps.append((now.step, time.perf_counter()))  # noqa: E731
-        ej.extremal_perturbation(model, image, target, AREAS, config=config, progress=watcher)
-        (first, start), (last, end) = stamps[0], stamps[-1]
-        return (end - start) / (last - first)
-
-    return timed
-
-
-def torch_model(network: Any, batch: Any, target: int) -> Timed:
-    """The model's forward pass and the gradient of its input, in PyTorch."""
-    images = batch.repeat(len(AREAS), 1, 1, 1)
-
-    def timed() -> float:
-        peer.synchronize()
-        start = time.perf_counter()
-        for _ in range(STEPS):
-            images.grad = None
-            network(images.requires_grad_(True))[:, target].sum().backward()
-        peer.synchronize()
-        return (time.perf_counter() - start) / STEPS
-
-    return timed
-
-
-def our_models(model: ej.models.Classifier, image: np.ndarray, target: int) -> dict[str, Timed]:
-    """The same of ours: as a compiled function that is called again and again, and as the body of a loop, with canonical convolutions."""
-
-    def gradient(model: ej.models.Classifier, images: jax.Array) -> jax.Array:
-        return jax.grad(lambda images: model(images)[:, target].sum())(images)
-
-    def loop(model: ej.models.Classifier, images: jax.Array) -> jax.Array:
-        # Each turn needs the one before, so that none is left out.
-        return jax.lax.scan(lambda images, _: (images + 1e-6 * gradient(model, images), None), images, None, STEPS)[0]
-
-    images = jnp.repeat(image[None], len(AREAS), axis=0)
-    single, looped = jax.jit(gradient), jax.jit(canonical(loop))
-
-    def plain() -> float:
-        start = time.perf_counter()
-        for _ in range(STEPS):
-            single(model, images).block_until_ready()
-        return (time.perf_counter() - start) / STEPS
-
-    def scanned() -> float:
-        start = time.perf_counter()
-        looped(model, images).block_until_ready()
-        return (time.perf_counter() - start) / STEPS
-
-    return {"model, jit": plain, "model, canonical scan": scanned}
 
 
 def step_tables(seconds: dict[str, np.ndarray]) -> list[machine.Table]:
@@ -169,15 +94,6 @@ def job_table(seconds: dict[str, np.ndarray], fresh: dict[str, dict[str, Any]], 
     )
 
 
-def whole(run: Callable[[], Any]) -> Timed:
-    def timed() -> float:
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        return time.perf_counter() - start
-
-    return timed
-
-
 def main() -> None:
     options = parse()
     peer.require()
@@ -196,20 +112,20 @@ def main() -> None:
     fresh = {"ours": job.measure("ours", default.num_steps, options.seed), "torchray": job.measure("torchray", STEPS, options.seed)}
     steps = machine.alternate(
         {
-            "TorchRay": torchray_step(network, batch, target),
-            "torchray preset": our_step(model, image, target, ej.Config.torchray()),
-            "default preset": our_step(model, image, target, default),
-            "model, PyTorch": torch_model(network, batch.clone(), target),
-            **our_models(model, image, target),
+            "TorchRay": timing.torchray_step(network, batch, target, AREAS, STEPS),
+            "torchray preset": timing.our_step(model, image, target, AREAS, ej.Config.torchray(), STEPS),
+            "default preset": timing.our_step(model, image, target, AREAS, default, STEPS),
+            "model, PyTorch": timing.torch_model(network, batch.repeat(len(AREAS), 1, 1, 1), target, STEPS),
+            **timing.our_models(model, np.repeat(image[None], len(AREAS), axis=0), target, STEPS),
         },
         options.rounds,
     )
-    ours = whole(lambda: ej.extremal_perturbation(model, image, target, AREAS, config=default))
+    ours = timing.whole(lambda: ej.extremal_perturbation(model, image, target, AREAS, config=default))
     ours()  # compiles
     jobs = machine.alternate(
         {
             "default preset": lambda: float(np.median([ours() for _ in range(3)])),
-            "TorchRay": whole(lambda: peer.extremal_perturbation(network, batch, target, AREAS, options.torchray_steps)),
+            "TorchRay": timing.whole(lambda: peer.extremal_perturbation(network, batch, target, AREAS, options.torchray_steps)),
         },
         options.jobs,
         warm_up=False,

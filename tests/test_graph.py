@@ -129,6 +129,10 @@ CONVOLUTIONS = [
     (("NHWC", "HWIO", "NHWC"), (2, 5, 5, 3), (3, 3, 3, 4), dict(lhs_dilation=(2, 2), padding=[(2, 2), (1, 1)])),
     (("NHWC", "HWIO", "NHWC"), (2, 5, 5, 3), (1, 1, 3, 4), dict(lhs_dilation=(2, 3), padding=[(0, 1), (0, 0)])),
     (("NWC", "WIO", "NWC"), (2, 9, 3), (3, 3, 4), {}),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 4), (3, 5, 1, 4), dict(feature_group_count=4, padding="SAME")),
+    (("NCHW", "OIHW", "NCHW"), (2, 4, 9, 10), (4, 1, 3, 3), dict(feature_group_count=4, window_strides=(2, 3), padding=[(1, 0), (2, 1)])),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 4), (3, 3, 1, 4), dict(feature_group_count=4, rhs_dilation=(2, 3), padding="SAME")),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 4), (13, 13, 1, 4), dict(feature_group_count=4, padding="SAME")),
 ]
 
 

@@ -1,0 +1,118 @@
+"""ImageNet classifiers against PyTorch, and a step on ResNet-50 against TorchRay. Writes results/zoo.md.
+
+    python benchmarks/zoo.py                                    # ten minutes on two cores
+    python benchmarks/zoo.py --rounds 1 --models resnet50       # a quick look
+
+torchvision's networks with random weights, and ours with the same weights, loaded from the file that PyTorch wrote; that their outputs
+agree is checked first. A batch of four images of 224x224 pixels, float32: the forward pass and the gradient of the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+import extremal_jax as ej
+import machine
+import peer
+import timing
+
+AREAS = (0.025, 0.05, 0.1, 0.2)
+STEPS = 2  # that are timed at once
+AIMS = {"resnet50": "≤ 1.05", "vgg16": "≤ 1.15", "vit_b_16": "≤ 1.15", "convnext_tiny": ""}
+TOLERANCE = 1e-4  # of the largest score
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
+    parser.add_argument("--models", nargs="+", choices=AIMS, default=list(AIMS))
+    return parser.parse_args()
+
+
+def pair(name: str) -> tuple[Any, ej.models.Classifier]:
+    """torchvision's network and ours, of the same weights."""
+    import torch
+
+    torch.manual_seed(0)
+    network = getattr(peer.torchvision_models(), name)(weights=None).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.pth"
+        torch.save(network.state_dict(), path)
+        model = ej.models.fold_batch_norm(ej.models.load(name, path))
+    return network.to(peer.device()), model
+
+
+def check_equal(name: str, network: Any, model: ej.models.Classifier, images: np.ndarray) -> None:
+    """Stop unless the outputs are equal."""
+    import torch
+
+    with torch.no_grad():
+        theirs = network(_to_torch(images)).cpu().numpy()
+    difference = np.abs(np.asarray(model(jnp.asarray(images))) - theirs).max() / np.abs(theirs).max()
+    print(f"{name}: the outputs differ by {difference:.1e} of the largest score at most")
+    if difference > TOLERANCE:
+        raise SystemExit(f"{name}: the outputs differ by more than {TOLERANCE}")
+
+
+def _to_torch(images: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(peer.device())
+
+
+def model_row(name: str, images: np.ndarray, rounds: int) -> tuple[str, ...]:
+    network, model = pair(name)
+    check_equal(name, network, model, images)
+    contenders = {"PyTorch": timing.torch_model(network, _to_torch(images), 0, STEPS), **timing.our_models(model, images, 0, STEPS)}
+    seconds = machine.alternate(contenders, rounds)
+    theirs = seconds.pop("PyTorch")
+    ours = min(seconds.values(), key=np.median)
+    cells = (machine.milliseconds(x) for x in (theirs, *seconds.values()))
+    return (name, *cells, machine.ratio(theirs, ours), AIMS[name])
+
+
+def step_table(images: np.ndarray, rounds: int) -> machine.Table:
+    """A step of extremal perturbations on ResNet-50, of TorchRay and of ours at the same geometry."""
+    network, model = pair("resnet50")
+    config = ej.Config.torchray()
+    contenders = {
+        "TorchRay": timing.torchray_step(network, _to_torch(images[:1]), 0, AREAS, STEPS),
+        "torchray preset": timing.our_step(model, images[0], 0, AREAS, config, 5 * STEPS),
+        **timing.our_models(model, images, 0, STEPS),
+    }
+    seconds = machine.alternate(contenders, rounds)
+    alone = min((seconds[name] for name in seconds if name.startswith("model")), key=np.median)
+    ours, theirs = seconds["torchray preset"], seconds["TorchRay"]
+    rows = [
+        ("TorchRay's step, ms", machine.milliseconds(theirs), ""),
+        ("our step, torchray preset, ms", machine.milliseconds(ours), ""),
+        ("our model alone, ms", machine.milliseconds(alone), ""),
+        ("TorchRay ÷ ours", machine.ratio(ours, theirs), "≥ 1.8"),
+        ("ours ÷ model alone", machine.ratio(alone, ours), "≤ 1.15"),
+    ]
+    return machine.Table("A step on ResNet-50", ("", "median (range)", "aim"), rows, "Four masks of one image of 224x224 pixels.")
+
+
+def main() -> None:
+    options = parse()
+    peer.require()
+    machine.warn_if_busy()
+    images = np.random.default_rng(0).standard_normal((len(AREAS), 224, 224, 3), np.float32)
+    rows = [model_row(name, images, options.rounds) for name in options.models]
+    columns = ("", "PyTorch, ms", "ours, jit, ms", "ours, canonical scan, ms", "ours ÷ PyTorch", "aim")
+    tables = [
+        machine.Table("Classifiers", columns, rows, "The forward pass and the gradient of the input. Ours ÷ PyTorch: of the faster form.")
+    ]
+    if "resnet50" in options.models:
+        tables.append(step_table(images, options.rounds))
+    machine.report("zoo", "Classifiers against PyTorch", tables)
+
+
+if __name__ == "__main__":
+    main()

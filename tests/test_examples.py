@@ -100,3 +100,14 @@ def test_explain(tmp_path, monkeypatch, capsys):
     assert result.masks.shape == (4, 3, 128, 128)
     assert result.config.num_steps == 2
     assert (tmp_path / "explained.png").stat().st_size > 10_000
+
+
+def test_the_readme_word_for_word(tmp_path, monkeypatch):
+    """Its first block of Python, in a folder that looks like the repository's root."""
+    text = (EXAMPLES.parent / "README.md").read_text()
+    block = text.split("```python\n")[1].split("```")[0]
+    (tmp_path / "extremal_jax").symlink_to(Path(ej.__file__).parent)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {})
+    assert ej.ExtremalResult.load("fox.npz").status.ok
+    assert Path("fox.png").stat().st_size > 10_000

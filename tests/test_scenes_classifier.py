@@ -136,15 +136,19 @@ def test_weights_from_a_file(tmp_path, classifier, tensors, images):
     np.testing.assert_allclose(other(images), classifier(images) + 1, atol=1e-5)  # rounding of numbers of about 10
 
 
-def test_save(tmp_path):
+def test_save_and_restore(tmp_path):
     tree = {"conv": {"kernel": np.ones((2, 3), np.float32)}, "blocks": [np.arange(3, dtype=np.int32)]}
     weights.save(tmp_path / "tree.safetensors", tree, {"note": "a b"})
     with safe_open(tmp_path / "tree.safetensors", "numpy") as file:
         assert set(file.keys()) == {"conv.kernel", "blocks.0"}
         assert file.metadata() == {"note": "a b"}
-    tensors = weights.read(tmp_path / "tree.safetensors")
-    np.testing.assert_array_equal(tensors["conv.kernel"], tree["conv"]["kernel"])
-    np.testing.assert_array_equal(tensors["blocks.0"], tree["blocks"][0])
+    restored = weights.restore(jax.tree.map(np.zeros_like, tree), tmp_path / "tree.safetensors")
+    assert jax.tree.structure(restored) == jax.tree.structure(tree)
+    for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(tree), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = {"conv": {"kernel": np.ones((3, 2), np.float32)}, "blocks": [np.arange(3)], "tail": np.ones(1)}
+    with pytest.raises(ValueError, match=r"holds another tree: conv\.kernel, tail differ"):
+        weights.restore(other, tmp_path / "tree.safetensors")
 
 
 def test_all_that_does_not_fit_is_listed(tmp_path, tensors):

@@ -94,7 +94,7 @@ def train(options: argparse.Namespace) -> nnx.Module:
     state = State(jnp.zeros((), jnp.int32), parameters, statistics, optimizer.init(parameters))
     saved = options.out / f"training-{options.seed}-{options.batch}x{options.steps}-{options.peak}.safetensors"
     if saved.exists():
-        state = weights.fill(state, saved)
+        state = weights.restore(state, saved)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("training", total=options.steps, completed=int(state.step))

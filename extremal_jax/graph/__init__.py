@@ -1,0 +1,1 @@
+"""Interpret, rewrite and take apart any JAX function."""

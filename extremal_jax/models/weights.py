@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from extremal_jax.files import whole_file
+
+Tree = TypeVar("Tree")
 
 
 def tensor_names(tree: object) -> list[str]:
@@ -45,3 +49,20 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or convert it again") from error
+
+
+def restore(tree: Tree, path: str | os.PathLike[str]) -> Tree:
+    """The same tree with the arrays that `save` wrote.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is truncated or something else, or its arrays are not those of the tree.
+    """
+    tensors = read(path)
+    leaves, structure = jax.tree.flatten(tree)
+    wanted = {name: leaf.shape for name, leaf in zip(tensor_names(tree), leaves, strict=True)}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if wanted != found:
+        names = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise ValueError(f"{path} holds another tree: {', '.join(names)} differ")
+    return jax.tree.unflatten(structure, [jnp.asarray(tensors[name], leaf.dtype) for name, leaf in zip(wanted, leaves, strict=True)])

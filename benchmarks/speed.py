@@ -19,6 +19,7 @@ import extremal_jax as ej
 import job
 import machine
 import peer
+import timing
 
 AREAS = job.AREAS
 STEPS = 10  # of the model alone, and of a run, that are timed at once

@@ -128,7 +128,7 @@ def area_threshold(masks: Float[Array, "K n"], areas: Float[Array, " K"], width:
     return threshold + (mean - lax.stop_gradient(mean)) / jnp.maximum(slope, 1 / masks.shape[1])
 
 
-def ramp(masks: Float[Array, "K *n"], threshold: Float[Array, " K"], width: float | Array = 0.5) -> Float[Array, "K *n"]:
+def ramp(masks: Float[Array, "K *n"], threshold: Float[Array, " K"], width: float | Array = 0.5) -> Float[Array, "K *n"]:  # noqa: F821
     """clip((m − t) / width + ½, 0, 1): monotone in m, so a mask keeps its level sets, and with them its smoothness.
 
     Args:

@@ -39,7 +39,7 @@ class Game:
         """The masks that perturb the image, term by term."""
         return jnp.stack([1 - masks if complement else masks for complement, _ in self.terms])
 
-    def combine(self, responses: Float[Array, "terms *masks"]) -> Float[Array, "*masks"]:
+    def combine(self, responses: Float[Array, "terms *masks"]) -> Float[Array, "*masks"]:  # noqa: F821
         """What is maximised, from the responses to the masks of `show`: the reward."""
         signs = jnp.array([sign for _, sign in self.terms], responses.dtype)
         return jnp.tensordot(signs, responses, 1)

@@ -13,6 +13,7 @@ from PIL import Image
 from extremal_jax.data.images import to_rgb
 from extremal_jax.errors import check_choice
 
+_LONGEST = 16  # times the shorter side, for a square input
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -47,14 +48,11 @@ class Preprocessing:
 
     def __call__(self, image: Image.Image | np.ndarray | Any) -> Float[np.ndarray, "H W C"]:
         """(H, W, C) float32 from a Pillow image, or an array (H, W, 3), (H, W, 1) or (H, W), of uint8 or of floats in [0, 1]."""
-        picture = _pillow(image)
+        picture = _middle(_pillow(image), self.size)
+        scaled = picture.resize(self._scaled_size(picture.width, picture.height), _FILTERS[self.interpolation])
         height, width = self.size
-        scaled = self._scaled_size(picture.width, picture.height)
-        left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
-        # Only what the crop keeps is scaled, so that a long strip takes no more memory than a square.
-        across, down = picture.width / scaled[0], picture.height / scaled[1]
-        box = left * across, top * down, (left + width) * across, (top + height) * down
-        pixels = np.asarray(picture.resize((width, height), _FILTERS[self.interpolation], box), np.float32) / 255
+        left, top = round((scaled.width - width) / 2), round((scaled.height - height) / 2)
+        pixels = np.asarray(scaled.crop((left, top, left + width, top + height)), np.float32) / 255
         return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
 
     def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
@@ -68,6 +66,14 @@ class Preprocessing:
         """The picture of a network's input: (..., H, W, 3) uint8, the inverse of the normalisation."""
         pixels = np.asarray(prepared, np.float32) * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)
         return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def _middle(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The middle of a long strip, of which the crop keeps less: scaled whole, it would take the memory of its length."""
+    longest = _LONGEST * max(size) // min(size) * min(picture.size)
+    width, height = (min(side, longest) for side in picture.size)
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
 
 
 def _pillow(image: Image.Image | np.ndarray | Any) -> Image.Image:

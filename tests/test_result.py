@@ -72,7 +72,7 @@ def test_evidence_is_where_there_is_something_to_lose():
     """A ring under a disc of a mask: the point of the masks is in the hole, that of the evidence on the ring."""
     y, x = np.mgrid[:40, :40]
     distance = np.hypot(y - 20, x - 20)
-    image = np.repeat((np.abs(distance - 8) < 1.5)[..., None], 3, axis=-1).astype(np.float32)
+    image = np.repeat((np.abs(distance - 4) < 1.5)[..., None], 3, axis=-1).astype(np.float32)
     disc = planted((distance < 10)[None], Config(max_blur=12.0))
     assert disc.point().tolist() == [20, 20]
     assert image[tuple(disc.point(image))].all()

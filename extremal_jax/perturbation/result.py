@@ -24,6 +24,7 @@ from extremal_jax.perturbation.solver import NEVER
 from extremal_jax.pytrees import pytree
 
 _DETAIL = 0.01  # the finest detail of `evidence`, as a share of the shorter side
+_NEAR = 0.8  # of the peak of the saliency: where `point` looks for evidence
 _FORMAT = "extremal_jax result 1"
 
 
@@ -145,9 +146,13 @@ class ExtremalResult:
         """(..., 2): row and column of where the target is, in the pointing game.
 
         Args:
-          images: if given, the point is the highest of `evidence`; if not, of `saliency`, as in TorchRay.
+          images: if given, the point is the highest of `evidence` where `saliency` is near its peak, so that it lies on the object and not
+            in a gap of it; if not, it is the peak itself, as in TorchRay.
         """
-        scores = self.saliency() if images is None else self.evidence(images)
+        scores = self.saliency()
+        if images is not None:
+            near = scores >= _NEAR * scores.max(axis=(-2, -1), keepdims=True)
+            scores = jnp.where(near, self.evidence(images), 0)
         best = scores.reshape(*scores.shape[:-2], -1).argmax(axis=-1)
         return jnp.stack(jnp.unravel_index(best, scores.shape[-2:]), axis=-1)
 

@@ -13,7 +13,7 @@ from jax import lax
 
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.fence import fenced
-from extremal_jax.graph.functional import split
+from extremal_jax.graph.functional import partition
 from extremal_jax.graph.interpreter import rewrite
 
 
@@ -200,37 +200,37 @@ def doubled_jitted(value):
 
 
 @pytest.mark.parametrize("make", [Doubled, doubled_closure, doubled_jitted, lambda v: functools.partial(jnp.multiply, jnp.full(2, 2 * v))])
-def test_split(make):
+def test_partition(make):
     x = jnp.array([1.0, -3.0])
-    program, arrays = split(make(5.0), x)
+    program, arrays = partition(make(5.0), x)
     np.testing.assert_array_equal(program(arrays, x), 10 * x)
     np.testing.assert_array_equal(program([2 * a for a in arrays], x), 20 * x)
     hash(program)
 
 
-def test_split_is_remembered_while_the_function_lives():
+def test_a_program_is_remembered_while_the_function_lives():
     x = jnp.ones(2)
     box = [jnp.full(2, 5.0)]
     function = lambda x: box[0] * x  # noqa: E731
-    first, _ = split(function, x)
+    first, _ = partition(function, x)
     box[0] = jnp.full(2, 7.0)
-    second, arrays = split(function, x)
+    second, arrays = partition(function, x)
     assert second is first
     np.testing.assert_array_equal(second(arrays, x), 7 * x)
     box[0] = jnp.full((2, 1), 7.0)  # another shape: another program
-    third, arrays = split(function, x)
+    third, arrays = partition(function, x)
     assert third is not first
     np.testing.assert_array_equal(third(arrays, x), jnp.full((2, 2), 7.0))
 
 
-def test_split_sees_what_changed():
+def test_a_program_sees_what_changed():
     """A number that the trace holds as a constant, or another operation, is another program."""
     x, settings = jnp.ones(2), {"factor": 2.0, "function": jnp.sin}
     function = lambda x: settings["function"](settings["factor"] * x)  # noqa: E731
     programs = []
     for change in ({}, {"factor": 3.0}, {"function": jnp.cos}):
         settings.update(change)
-        program, arrays = split(function, x)
+        program, arrays = partition(function, x)
         np.testing.assert_allclose(program(arrays, x), settings["function"](settings["factor"] * x), rtol=1e-6)
         programs.append(program)
     assert len(set(programs)) == 3
@@ -238,4 +238,4 @@ def test_split_sees_what_changed():
 
 def test_equal_modules_share_a_program():
     x = jnp.ones(2)
-    assert split(Doubled(1.0), x)[0] == split(Doubled(2.0), x)[0]
+    assert partition(Doubled(1.0), x)[0] == partition(Doubled(2.0), x)[0]

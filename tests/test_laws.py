@@ -14,7 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 import extremal_jax as ej
 import small
 from extremal_jax import Config
-from extremal_jax.perturbation.spatial import chunks
+from extremal_jax.perturbation.driver import chunks
 
 IMAGES, TARGETS, AREAS = jnp.asarray(small.images()), jnp.array([1, 3]), jnp.array([0.1, 0.3])
 MODEL = small.model()

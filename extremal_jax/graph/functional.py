@@ -21,14 +21,14 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from extremal_jax.graph.interpreter import evaluate
+from extremal_jax.graph.interpreter import bodies, opened
 
 Arrays = Sequence[Any]
 Program = Callable[..., Any]  # (arrays, *arguments) -> outputs; hashable
 
 
-def split(function: Callable[..., Any], *example: Any) -> tuple[Program, Arrays]:
-    """Split a callable into a program and its arrays.
+def partition(function: Callable[..., Any], *example: Any) -> tuple[Program, Arrays]:
+    """Part a callable into a program and its arrays.
 
     Args:
       function: of arrays.
@@ -40,11 +40,11 @@ def split(function: Callable[..., Any], *example: Any) -> tuple[Program, Arrays]
     Example:
       >>> import jax, jax.numpy as jnp
       >>> weight = jnp.array([2.0, 3.0])
-      >>> program, arrays = split(lambda x: x @ weight, jnp.zeros(2))
+      >>> program, arrays = partition(lambda x: x @ weight, jnp.zeros(2))
       >>> [a.tolist() for a in arrays], float(program([10 * weight], jnp.ones(2)))
       ([[2.0, 3.0]], 50.0)
     """
-    return _split_tree(function) or _split_trace(function, *example)
+    return _from_tree(function) or _from_trace(function, *example)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Tree:
         return jax.tree.unflatten(self.structure, leaves)(*arguments)
 
 
-def _split_tree(function: Callable[..., Any]) -> tuple[_Tree, Arrays] | None:
+def _from_tree(function: Callable[..., Any]) -> tuple[_Tree, Arrays] | None:
     leaves, structure = jax.tree.flatten(function)
     if jax.tree_util.treedef_is_leaf(structure):
         return None
@@ -90,13 +90,13 @@ _traces: dict[tuple[int, Any], tuple[weakref.ref, list[_Trace]]] = {}
 _TRACES_PER_FUNCTION = 8
 
 
-def _split_trace(function: Callable[..., Any], *example: Any) -> tuple[_Trace, Arrays]:
+def _from_trace(function: Callable[..., Any], *example: Any) -> tuple[_Trace, Arrays]:
     def call(*arguments: Any) -> Any:  # a new function each time, of which JAX remembers no earlier trace
         return function(*arguments)
 
     closed, shape = jax.make_jaxpr(call, return_shape=True)(*example)
     if any(_has_constants(equation) for equation in closed.jaxpr.eqns):
-        closed = jax.make_jaxpr(lambda *values: evaluate(closed, values, _inline_calls))(*closed.in_avals)
+        closed = opened(closed)
     new = _Trace(closed.jaxpr, jax.tree.structure(shape))
     known = _known_traces(function)
     for trace in known:
@@ -120,28 +120,12 @@ def _known_traces(function: Callable[..., Any]) -> list[_Trace]:
     return _traces[key][1]
 
 
-def _bodies(equation: JaxprEqn) -> list[Any]:
-    parameters = [p for value in equation.params.values() for p in (value if type(value) is tuple else (value,))]
-    return [p for p in parameters if isinstance(p, ClosedJaxpr | Jaxpr)]
-
-
-def _open(body: ClosedJaxpr | Jaxpr) -> Jaxpr:
-    return body.jaxpr if isinstance(body, ClosedJaxpr) else body
-
-
 def _constants(body: ClosedJaxpr | Jaxpr) -> Sequence[Any]:
     return body.consts if isinstance(body, ClosedJaxpr) else ()
 
 
 def _has_constants(equation: JaxprEqn) -> bool:
-    return any(len(_constants(body)) > 0 or any(_has_constants(e) for e in _open(body).eqns) for body in _bodies(equation))
-
-
-def _inline_calls(equation: JaxprEqn, values: Sequence[Any]) -> list[Any] | None:
-    """Open the bodies of `jit`, which may hold constants of their own."""
-    if equation.primitive.name in ("jit", "pjit"):
-        return evaluate(equation.params["jaxpr"], values, _inline_calls)
-    return None
+    return any(len(body.consts) > 0 or any(_has_constants(e) for e in body.jaxpr.eqns) for body in bodies(equation))
 
 
 def _same(a: Jaxpr, b: Jaxpr) -> bool:
@@ -174,7 +158,8 @@ def _same_parameter(x: Any, y: Any) -> bool:
         return False
     if isinstance(x, ClosedJaxpr | Jaxpr):
         constants = zip(_constants(x), _constants(y), strict=False)
-        return all(c is d for c, d in constants) and _same(_open(x), _open(y))
+        x, y = (body.jaxpr if isinstance(body, ClosedJaxpr) else body for body in (x, y))
+        return all(c is d for c, d in constants) and _same(x, y)
     if type(x) is tuple:
         return len(x) == len(y) and all(map(_same_parameter, x, y))
     if callable(x) or hasattr(x, "call_wrapped"):  # rules of a custom derivative, made anew by each trace of their owner

@@ -2,21 +2,44 @@
 
 A traced function is data: a jaxpr, a list of equations, each a primitive applied to values. `rewrite` walks it, lets rules replace
 equations, and follows calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`) and control flow (`scan`, `while_loop`, `cond`) into their bodies,
-whose structure it keeps. Nothing of the caller's is patched, and the result is a function like any other: it can be jitted, mapped and
+whose structure it keeps. `opened` puts the bodies of calls in their place, so that what is left is a list of equations that can be read
+from top to bottom. Nothing of the caller's is patched, and the result is a function like any other: it can be jitted, mapped and
 differentiated.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 Rule = Callable[[JaxprEqn, Sequence[Any]], Sequence[Any] | None]
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PLAIN_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})  # they mean their bodies
+_CALLS = _PLAIN_CALLS | {"checkpoint", "remat", "remat2", "custom_jvp_call", "custom_vjp_call"}  # and how these are differentiated
+
+
+class Trace(NamedTuple):
+    """A traced function.
+
+    Attributes:
+      closed: its jaxpr, of flat inputs and outputs.
+      structure: of its outputs.
+    """
+
+    closed: ClosedJaxpr
+    structure: Any
+
+
+def trace(function: Callable[..., Any], *arguments: Any) -> Trace:
+    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s."""
+    values, structure = jax.tree.flatten(arguments)
+    closed, shape = jax.make_jaxpr(lambda *flat: function(*jax.tree.unflatten(structure, flat)), return_shape=True)(*values)
+    return Trace(closed, jax.tree.structure(shape))
 
 
 def rewrite(function: Function, rule: Rule) -> Function:
@@ -41,23 +64,24 @@ def rewrite(function: Function, rule: Rule) -> Function:
 
     @functools.wraps(function)
     def rewritten(*arguments: Any) -> Any:
-        values, structure = jax.tree.flatten(arguments)
-        closed, shape = jax.make_jaxpr(lambda *flat: function(*jax.tree.unflatten(structure, flat)), return_shape=True)(*values)
-        return jax.tree.unflatten(jax.tree.structure(shape), evaluate(closed, values, rule))
+        traced = trace(function, *arguments)
+        return jax.tree.unflatten(traced.structure, evaluate(traced.closed, jax.tree.leaves(arguments), rule))
 
     return rewritten  # type: ignore[return-value]
 
 
 def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]:
     """The outputs of a jaxpr, its equations passed through a rule."""
-    jaxpr, constants = closed.jaxpr, closed.consts
-    environment = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *arguments), strict=True))
+    jaxpr = closed.jaxpr
+    environment = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*closed.consts, *arguments), strict=True))
+    run(jaxpr.eqns, environment, rule)
+    return [read(environment, atom) for atom in jaxpr.outvars]
 
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, Literal) else environment[atom]
 
-    for equation in jaxpr.eqns:
-        values = [read(atom) for atom in equation.invars]
+def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule) -> None:
+    """Evaluate equations in their order; the environment has the values of what they read, and receives those of what they write."""
+    for equation in equations:
+        values = [read(environment, atom) for atom in equation.invars]
         with equation.ctx.manager:
             outputs = rule(equation, values)
             if outputs is None:
@@ -65,11 +89,64 @@ def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[
                 outputs = equation.primitive.bind(*values, **equation.primitive.get_bind_params(parameters))
                 outputs = outputs if equation.primitive.multiple_results else [outputs]
         environment.update(zip(equation.outvars, outputs, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+
+
+def read(environment: dict[Any, Any], atom: Any) -> Any:
+    """The value of a variable, or of a literal."""
+    return atom.val if isinstance(atom, Literal) else environment[atom]
+
+
+def unchanged(equation: JaxprEqn, values: Sequence[Any]) -> None:
+    """The rule that leaves every equation as it is."""
+
+
+def opened(closed: ClosedJaxpr, wanted: Callable[[JaxprEqn], bool] = lambda equation: False) -> ClosedJaxpr:
+    """The same jaxpr with the bodies of calls put in their place, recursively.
+
+    Args:
+      closed: any jaxpr.
+      wanted: which equations should come to the surface. For their sake, calls that say how they are differentiated (`custom_jvp`,
+        `custom_vjp`, `remat`) are opened as well, and then differentiated like what is in them; without a wanted equation in them they stay
+        closed. Control flow is never opened.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> closed = jax.make_jaxpr(jax.jit(lambda x: jax.nn.relu(x) + 1))(1.0)
+      >>> [equation.primitive.name for equation in opened(closed).jaxpr.eqns]
+      ['custom_jvp_call', 'add']
+      >>> [equation.primitive.name for equation in opened(closed, lambda e: e.primitive.name == "max").jaxpr.eqns]
+      ['max', 'add']
+    """
+
+    def rule(equation: JaxprEqn, values: Sequence[Any]) -> list[Any] | None:
+        if equation.primitive.name not in _CALLS:
+            return None
+        if equation.primitive.name in _PLAIN_CALLS or any(wanted(inner) for inner in inside(equation)):
+            [body] = bodies(equation)
+            return evaluate(body, values, rule)
+        return None
+
+    return jax.make_jaxpr(lambda *values: evaluate(closed, values, rule))(*closed.in_avals)
+
+
+def bodies(equation: JaxprEqn) -> list[ClosedJaxpr]:
+    """The jaxprs among an equation's parameters: the body of a call, those of a loop, the branches of a condition."""
+    parts = [part for value in equation.params.values() for part in (value if type(value) is tuple else (value,))]
+    return [part if isinstance(part, ClosedJaxpr) else ClosedJaxpr(part, ()) for part in parts if isinstance(part, ClosedJaxpr | Jaxpr)]
+
+
+def inside(equation: JaxprEqn) -> Iterator[JaxprEqn]:
+    """All equations in the bodies of an equation, at any depth."""
+    for body in bodies(equation):
+        for inner in body.jaxpr.eqns:
+            yield inner
+            yield from inside(inner)
 
 
 def _rewritten(parameter: Any, rule: Rule) -> Any:
     """A parameter of an equation, rewritten where it is the body of a call or of control flow."""
+    if rule is unchanged:
+        return parameter
     if type(parameter) is tuple:  # the branches of `cond`; not a named tuple
         return tuple(_rewritten(part, rule) for part in parameter)
     if isinstance(parameter, ClosedJaxpr):

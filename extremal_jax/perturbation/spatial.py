@@ -11,27 +11,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
-from extremal_jax.graph.functional import Arrays, Program, split
+from extremal_jax.graph.functional import Arrays
 from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.perturbation import solver
 from extremal_jax.perturbation.config import Config
+from extremal_jax.perturbation.driver import drive
 from extremal_jax.perturbation.games import GAMES
 from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_params, check_targets
+from extremal_jax.perturbation.model import Model, take_apart
 from extremal_jax.perturbation.problem import Plan, Problem, pose, smooth_masks
 from extremal_jax.perturbation.result import ExtremalResult, History, Status
-from extremal_jax.progress import Progress, Watcher, watching
-
-Model = Callable[..., Any]
-_CHUNK = 10  # steps between two moments at which a run can be watched or interrupted, where their number allows
+from extremal_jax.progress import Watcher
 
 
 def extremal_perturbation(
@@ -113,31 +110,9 @@ def extremal_perturbation(
     state = _start(problem, initial_params)
     schedule = {**settings.schedules(), **_mirroring(settings, key), "step": np.arange(settings.num_steps, dtype=np.int32)}
 
-    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, state, schedule)))
-    if traced and progress:
-        raise ValueError("progress cannot be shown inside jit or vmap; leave it at None there")
-    with watching(progress) as watcher:
-        records: list[solver.Record] = []
-        for chunk in [slice(0, settings.num_steps)] if traced else chunks(settings.num_steps):
-            state, record = _advance(problem, state, {name: values[chunk] for name, values in schedule.items()})
-            if records and not traced:
-                jax.block_until_ready(records[-1])  # one chunk ahead at most, so that an interruption is heard
-            records.append(record)
-            if watcher:
-                watcher(Progress(chunk.stop, settings.num_steps, float(record.rewards[-1].mean())))
+    state, record = drive(jax.tree_util.Partial(_advance, problem), state, schedule, progress)
     # The schedules are not part of the compiled program, and so not of its result.
-    return dataclasses.replace(_conclude(problem, state, records, count), config=settings)
-
-
-def chunks(num_steps: int) -> list[slice]:
-    """The steps of a run in parts of about ten, of equal length if possible: each length is compiled once.
-
-    Example:
-      >>> [part.stop for part in chunks(30)], [part.stop for part in chunks(23)]
-      ([10, 20, 30], [10, 20, 23])
-    """
-    length = next((n for n in range(_CHUNK, _CHUNK // 2, -1) if num_steps % n == 0), _CHUNK)
-    return [slice(start, min(start + length, num_steps)) for start in range(0, num_steps, length)]
+    return dataclasses.replace(_conclude(problem, state, record, count), config=settings)
 
 
 def plan_for(model: Model, images: AnyArray, num_areas: int, config: Config, chunk_size: int | None) -> tuple[Plan, Arrays, int]:
@@ -150,35 +125,10 @@ def plan_for(model: Model, images: AnyArray, num_areas: int, config: Config, chu
         )
     masks = min(count * num_areas, chunk_size or count * num_areas)
     example = jax.ShapeDtypeStruct((len(GAMES[config.game].terms) * masks, height, width, channels), images.dtype)
-    program, arrays, num_classes = _split_model(model, like(example, images))
+    program, arrays, num_classes = take_apart(model, like(example, images))
     # Schedules are arguments of the compiled program; here they would only make equal plans differ.
     settings = dataclasses.replace(config, num_steps=1, learning_rate=0.0, area_weight=0.0, anneal=0.0)
     return Plan(program, settings, (height, width), num_areas, chunk_size), arrays, num_classes
-
-
-def _split_model(model: Model, example: jax.ShapeDtypeStruct | Array) -> tuple[Program, Arrays, int]:
-    """The model's program, its arrays, and its number of classes."""
-    try:
-        program, arrays = split(model, example)
-        if isinstance(example, Tracer):
-            outputs = jax.eval_shape(program, arrays, example)
-        else:
-            outputs = _outputs(program, tuple(jax.typeof(array) for array in arrays), example)
-    except Exception as error:
-        raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
-    shape = getattr(outputs, "shape", None)
-    if shape is None or len(shape) not in (2, 4) or shape[0] != example.shape[0] or not jnp.issubdtype(outputs.dtype, jnp.floating):
-        form = type(outputs).__name__ if shape is None else f"{outputs.dtype}{list(shape)}"
-        raise ValueError(
-            f"model must return scores (B, classes) or (B, h, w, classes), floats; for images of shape {example.shape} it returned {form}"
-        )
-    return program, arrays, shape[-1]
-
-
-@functools.lru_cache(maxsize=128)
-def _outputs(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> Any:
-    """What a program returns, in shape and dtype. Remembered, since tracing a model takes longer than a step of it on a GPU."""
-    return jax.eval_shape(program, list(arrays), images)
 
 
 @jax.jit
@@ -198,10 +148,9 @@ def _advance(problem: Problem, state: solver.State, schedule: solver.Now) -> tup
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def _conclude(problem: Problem, state: solver.State, records: list[solver.Record], count: int | None) -> ExtremalResult:
+def _conclude(problem: Problem, state: solver.State, record: solver.Record, count: int | None) -> ExtremalResult:
     """The result of the last parameters: their masks, and what the model answers to them."""
     plan = problem.plan
-    record = jax.tree.map(lambda *parts: jnp.concatenate(parts), *records)
     parity = plan.config.parity
     params = state.shown if parity else state.params
 

@@ -1,0 +1,174 @@
+"""Named values inside a function: list them, read them, replace them.
+
+A model names an inner value with `jax.ad_checkpoint.checkpoint_name(value, "layer3")`, which computes nothing. In the traced function the
+name is an equation like any other, so that it can be found there, in any framework's models and without touching them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import ClosedJaxpr, JaxprEqn
+
+from extremal_jax.errors import nearest
+from extremal_jax.graph.interpreter import evaluate, inside, opened, trace
+
+
+class Activation(NamedTuple):
+    """A named value.
+
+    Attributes:
+      name: given by `checkpoint_name`.
+      shape: of the value.
+      dtype: of the value.
+      within: the control flow in whose body it is computed ("scan", "while", "cond", ...), where it can be neither read nor replaced; ""
+        for none.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Any
+    within: str = ""
+
+
+def activations(function: Callable[..., Any], *example: Any) -> tuple[Activation, ...]:
+    """The named values of a function, in the order in which they are computed.
+
+    Args:
+      function: of pytrees of arrays.
+      example: its arguments, arrays or `jax.ShapeDtypeStruct`s; only their shapes and dtypes matter.
+
+    Returns:
+      One record for each time that a name is given: a name that is given twice is listed twice.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jax.ad_checkpoint import checkpoint_name
+      >>> f = jax.jit(lambda x: checkpoint_name(2 * x, "doubled") + 1)
+      >>> [(a.name, a.shape) for a in activations(f, jax.ShapeDtypeStruct((3,), jnp.float32))]
+      [('doubled', (3,))]
+    """
+    return _listed(opened(trace(function, *example).closed, lambda equation: name_of(equation) is not None))
+
+
+def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callable[..., Any]:
+    """A function that also returns named values.
+
+    Args:
+      function: of pytrees of arrays.
+      names: of values in it.
+
+    Returns:
+      A function of the same arguments that returns (outputs, {name: value}).
+
+    Raises:
+      ValueError: when called, if a name is not there (the near ones are listed), is given twice, or lies within control flow.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jax.ad_checkpoint import checkpoint_name
+      >>> outputs, values = capture(lambda x: checkpoint_name(2 * x, "doubled") + 1, ["doubled"])(jnp.ones(2))
+      >>> outputs.tolist(), values["doubled"].tolist()
+      ([3.0, 3.0], [2.0, 2.0])
+    """
+    names = (names,) if isinstance(names, str) else tuple(names)
+
+    def captured(*arguments: Any) -> tuple[Any, dict[str, Array]]:
+        taken: dict[str, Array] = {}
+
+        def take(name: str) -> Callable[[Array], Array]:
+            def tap(value: Array) -> Array:
+                taken[name] = value
+                return value
+
+            return tap
+
+        outputs = intervene(function, {name: take(name) for name in names})(*arguments)
+        return outputs, {name: taken[name] for name in names}
+
+    return captured
+
+
+def intervene(function: Callable[..., Any], replacements: Mapping[str, Callable[[Array], Any]]) -> Callable[..., Any]:
+    """The same function with named values replaced.
+
+    Args:
+      function: of pytrees of arrays.
+      replacements: for a name, a function from its value to one of the same shape and dtype. The new value bears the name.
+
+    Returns:
+      A function of the same arguments and outputs. Where a name lies within a function that has a derivative of its own (`custom_jvp`,
+      `custom_vjp`) or is rematerialised (`remat`), that is given up: it is differentiated like what it computes.
+
+    Raises:
+      ValueError: when called, if a name is not there (the near ones are listed), is given twice, or lies within control flow; or if a new
+        value has another shape or dtype.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jax.ad_checkpoint import checkpoint_name
+      >>> intervene(lambda x: checkpoint_name(2 * x, "doubled") + 1, {"doubled": jnp.zeros_like})(jnp.ones(2)).tolist()
+      [1.0, 1.0]
+    """
+
+    def intervened(*arguments: Any) -> Any:
+        traced = trace(function, *arguments)
+        surface = opened(traced.closed, lambda equation: name_of(equation) in replacements)
+        check_names(surface, replacements)
+
+        def rule(equation: JaxprEqn, values: Sequence[Any]) -> list[Array] | None:
+            name = name_of(equation)
+            if name is None or name not in replacements:
+                return None
+            new = replacements[name](values[0])
+            check_replacement(name, values[0], new)
+            return [checkpoint_name(new, name)]
+
+        return jax.tree.unflatten(traced.structure, evaluate(surface, jax.tree.leaves(arguments), rule))
+
+    return intervened
+
+
+def name_of(equation: JaxprEqn) -> str | None:
+    """The name that an equation gives to its value, if it is one that gives names."""
+    return equation.params["name"] if equation.primitive.name == "name" else None
+
+
+def activation_of(equation: JaxprEqn, within: str = "") -> Activation:
+    """The value to which an equation gives a name."""
+    value: Any = equation.outvars[0].aval
+    return Activation(equation.params["name"], value.shape, value.dtype, within)
+
+
+def check_names(closed: ClosedJaxpr, names: Iterable[str]) -> None:
+    """Raise a ValueError unless each name is given once in an opened jaxpr, and outside control flow."""
+    listed = _listed(closed)
+    for name in names:
+        found = [activation for activation in listed if activation.name == name]
+        if not found:
+            known = [activation.name for activation in listed]
+            hint = nearest(name, known) if known else "the function names no values; jax.ad_checkpoint.checkpoint_name does"
+            raise ValueError(f"unknown activation {name!r}; {hint}")
+        if len(found) > 1:
+            raise ValueError(f"the activation {name!r} is computed {len(found)} times, so that its name does not say which is meant")
+        if found[0].within:
+            raise ValueError(f"the activation {name!r} is computed within a {found[0].within}, where it can be neither read nor replaced")
+
+
+def check_replacement(name: str, value: Any, new: Any) -> None:
+    """Raise a ValueError unless a new value has the shape and dtype of the old one."""
+    old, came = (f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else type(x).__name__ for x in (value, new))
+    if old != came:
+        raise ValueError(f"the activation {name!r} must be replaced by {old}, got {came}")
+
+
+def _listed(closed: ClosedJaxpr) -> tuple[Activation, ...]:
+    listed: list[Activation] = []
+    for equation in closed.jaxpr.eqns:
+        listed += [activation_of(equation)] if name_of(equation) is not None else []
+        listed += [activation_of(inner, equation.primitive.name) for inner in inside(equation) if name_of(inner) is not None]
+    return tuple(listed)

@@ -1,0 +1,131 @@
+"""A function in two parts, before and after a named value that everything passes through."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
+
+from extremal_jax.graph.activations import Activation, activation_of, check_names, check_replacement, name_of
+from extremal_jax.graph.interpreter import opened, read, run, trace, unchanged
+
+
+class Parts(NamedTuple):
+    """The two parts of a function.
+
+    Attributes:
+      before: of the function's arguments; it gives the named value.
+      after: of the named value; it gives the function's outputs.
+      activation: the named value's name, shape and dtype.
+    """
+
+    before: Callable[..., Array]
+    after: Callable[[Array], Any]
+    activation: Activation
+
+
+def split(function: Callable[..., Any], name: str, *example: Any) -> Parts:
+    """Split a function at a named value.
+
+    Args:
+      function: of pytrees of arrays.
+      name: of a value that cuts the function in two: its outputs depend on its arguments through this value alone.
+      example: arguments, arrays or `jax.ShapeDtypeStruct`s; both parts are for these shapes only.
+
+    Returns:
+      The two parts, with `after(before(*example))` equal to `function(*example)`. Each computes only what it needs.
+
+    Raises:
+      ValueError: if the name is not there, is given twice, or lies within control flow; or if the value does not cut the function, in a
+        sentence that says what passes around it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jax.ad_checkpoint import checkpoint_name
+      >>> parts = split(lambda x: checkpoint_name(2 * x, "doubled") + 1, "doubled", jnp.ones(2))
+      >>> parts.before(jnp.ones(2)).tolist(), parts.after(jnp.zeros(2)).tolist()
+      ([2.0, 2.0], [1.0, 1.0])
+    """
+    traced = trace(function, *example)
+    surface = opened(traced.closed, lambda equation: name_of(equation) is not None)
+    check_names(surface, [name])
+    jaxpr, constants = surface.jaxpr, dict(zip(surface.jaxpr.constvars, surface.consts, strict=True))
+    [cut] = [equation for equation in jaxpr.eqns if name_of(equation) == name]
+    around = _passing_around(jaxpr, cut)
+    if around is not None:
+        names = ", ".join(repr(name_of(equation)) for equation in _cuts(jaxpr))
+        raise ValueError(
+            f"the activation {name!r} does not cut the function: {around} passes around it to the outputs;"
+            f" {'these do: ' + names if names else 'nor does any other'}"
+        )
+    head, tail = _needed(jaxpr.eqns, cut.outvars), _needed(jaxpr.eqns, jaxpr.outvars, given=cut.outvars)
+
+    def before(*arguments: Any) -> Array:
+        environment = {**constants, **dict(zip(jaxpr.invars, jax.tree.leaves(arguments), strict=True))}
+        run(head, environment, unchanged)
+        return read(environment, cut.outvars[0])
+
+    def after(value: Array) -> Any:
+        check_replacement(name, cut.outvars[0].aval, value)
+        environment = {**constants, cut.outvars[0]: value}
+        run(tail, environment, unchanged)
+        return jax.tree.unflatten(traced.structure, [read(environment, atom) for atom in jaxpr.outvars])
+
+    return Parts(before, after, activation_of(cut))
+
+
+def cuts(function: Callable[..., Any], *example: Any) -> tuple[Activation, ...]:
+    """The named values at which a function can be split, in the order in which they are computed.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jax.ad_checkpoint import checkpoint_name
+      >>> def residual(x):
+      ...     return checkpoint_name(x + checkpoint_name(jnp.sin(x), "branch"), "sum") * 2
+      >>> [activation.name for activation in cuts(residual, jnp.ones(2))]
+      ['sum']
+    """
+    surface = opened(trace(function, *example).closed, lambda equation: name_of(equation) is not None)
+    return tuple(activation_of(equation) for equation in _cuts(surface.jaxpr))
+
+
+def _cuts(jaxpr: Jaxpr) -> list[JaxprEqn]:
+    """The equations of the names that are given once, and cut an opened jaxpr."""
+    named = [equation for equation in jaxpr.eqns if name_of(equation) is not None]
+    count = collections.Counter(map(name_of, named))
+    return [equation for equation in named if count[name_of(equation)] == 1 and _passing_around(jaxpr, equation) is None]
+
+
+def _needed(equations: Iterable[JaxprEqn], wanted: Iterable[Any], given: Iterable[Any] = ()) -> list[JaxprEqn]:
+    """The equations, in their order, that compute what is wanted from what is given."""
+    given = set(given)
+    open_ends = _variables(wanted) - given
+    needed = []
+    for equation in reversed(list(equations)):
+        if not open_ends.isdisjoint(equation.outvars):
+            needed.append(equation)
+            open_ends |= _variables(equation.invars) - given
+    return needed[::-1]
+
+
+def _passing_around(jaxpr: Jaxpr, cut: JaxprEqn) -> str | None:
+    """What reaches the outputs from the arguments otherwise than through a value, in words; None if nothing does."""
+    at = next(index for index, equation in enumerate(jaxpr.eqns) if equation is cut)
+    early: dict[Any, str] = dict.fromkeys(jaxpr.invars, "an argument")  # what depends on the arguments before the cut
+    for equation in jaxpr.eqns[:at]:
+        if not early.keys().isdisjoint(_variables(equation.invars)):
+            name = name_of(equation)
+            what = f"the output of {equation.primitive.name!r}" if name is None else f"the activation {name!r}"
+            early.update(dict.fromkeys(equation.outvars, what))
+    late = _needed(jaxpr.eqns[at + 1 :], jaxpr.outvars)
+    passing = [atom for equation in late for atom in equation.invars] + list(jaxpr.outvars)
+    found = next((atom for atom in passing if not isinstance(atom, Literal) and atom in early), None)
+    return None if found is None else f"{early[found]}, {found.aval.str_short()},"
+
+
+def _variables(atoms: Iterable[Any]) -> set[Any]:
+    return {atom for atom in atoms if not isinstance(atom, Literal)}

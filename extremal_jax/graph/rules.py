@@ -1,0 +1,259 @@
+"""The same function forward, with another backward pass.
+
+Guided backpropagation, deconvnets and excitation backpropagation all replace the derivative of some operations by another rule. Here a rule
+is a record that says to which equations of a traced function it applies and what it sends back through them; a `RuleTable` is an ordered
+list of rules. `with_backward_rules` interprets a function and gives each equation the first rule that applies. Equations are recognised by
+what they compute, not by the name of a layer: a ReLU is a maximum with zero.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+
+from extremal_jax.graph.interpreter import evaluate, inside, opened, trace
+
+
+class Site(NamedTuple):
+    """An equation, and what is known of its inputs.
+
+    Attributes:
+      equation: of a jaxpr.
+      active: for each input, whether it depends on the function's arguments; what does not, such as weights, is a constant of the pass.
+      literals: for each input, the number that it is everywhere, where the trace says so; else None.
+    """
+
+    equation: JaxprEqn
+    active: tuple[bool, ...]
+    literals: tuple[float | None, ...]
+
+    @property
+    def primitive(self) -> str:
+        """The name of the equation's primitive."""
+        return self.equation.primitive.name
+
+    def evaluate(self, *inputs: Any) -> Array:
+        """The equation's output for these inputs."""
+        return self.equation.primitive.bind(*inputs, **self.equation.primitive.get_bind_params(self.equation.params))
+
+    def __str__(self) -> str:
+        inputs = (variable.aval.str_short() for variable in self.equation.invars)
+        outputs = (variable.aval.str_short() for variable in self.equation.outvars)
+        return f"{_title(self.equation)}: {', '.join(inputs)} -> {', '.join(outputs)}"
+
+
+# (the equation, its inputs, its output, the cotangent of the output) -> a cotangent for each input; None where none is sent
+Backward = Callable[[Site, Sequence[Array], Array, Array], Sequence[Array | None]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is sent back through some equations in the place of the derivative.
+
+    Attributes:
+      name: what the rule is called.
+      primitives: the names of the primitives that it may apply to.
+      backward: a function of (site, inputs, output, cotangent) that returns a cotangent for each input, and None for those that get none.
+      applies: of the equations of those primitives, to which; to all, unless given. Equations that no argument reaches are not asked about.
+      description: in a line.
+    """
+
+    name: str
+    primitives: frozenset[str]
+    backward: Backward
+    applies: Callable[[Site], bool] = lambda site: True
+    description: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({', '.join(sorted(self.primitives))})" + (f": {self.description}" if self.description else "")
+
+
+@dataclass(frozen=True)
+class RuleTable:
+    """Rules in the order in which they are tried.
+
+    Attributes:
+      name: of the method.
+      rules: the first that applies to an equation is used.
+      passes: the names of the primitives that keep their derivative where no rule applies; any other that an argument reaches is refused.
+        None: all keep it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> relu = Rule("relu", frozenset({"max"}), lambda site, inputs, output, g: (jnp.maximum(g, 0), None))
+      >>> print(RuleTable("positive gradients", (relu,)))
+      positive gradients
+        relu (max)
+        all else: the derivative
+      >>> print(RuleTable("positive gradients", (relu,)).matches(lambda x: jax.nn.relu(2 * x), jnp.ones(2)))
+      positive gradients
+        relu: max: float32[2], float32[] -> float32[2]
+    """
+
+    name: str
+    rules: tuple[Rule, ...]
+    passes: frozenset[str] | None = None
+
+    @property
+    def primitives(self) -> frozenset[str]:
+        """All primitives that a rule may apply to."""
+        return frozenset[str]().union(*(rule.primitives for rule in self.rules))
+
+    def matches(self, function: Callable[..., Any], *example: Any) -> Matches:
+        """Which equations of a function get which rule.
+
+        Args:
+          function: of pytrees of arrays.
+          example: its arguments, arrays or `jax.ShapeDtypeStruct`s.
+
+        Raises:
+          ValueError: as `with_backward_rules` does.
+        """
+        surface = opened(trace(function, *example).closed, lambda equation: equation.primitive.name in self.primitives)
+        return Matches(self, tuple((rule, site) for rule, site in _assign(surface, self).values()))
+
+    def __str__(self) -> str:
+        others = "the derivative" if self.passes is None else f"the derivative of {', '.join(sorted(self.passes))}; any other is refused"
+        return "\n  ".join([self.name, *map(str, self.rules), f"all else: {others}"])
+
+
+class Matches(NamedTuple):
+    """Which equations of a function get which rule, in the order of the equations.
+
+    Attributes:
+      table: the rules.
+      pairs: of a rule and the equation that gets it.
+    """
+
+    table: RuleTable
+    pairs: tuple[tuple[Rule, Site], ...]
+
+    def count(self, name: str) -> int:
+        """How many equations get the rule of this name."""
+        return sum(rule.name == name for rule, _ in self.pairs)
+
+    def __str__(self) -> str:
+        return "\n".join([self.table.name, *(f"  {rule.name}: {site}" for rule, site in self.pairs)])
+
+
+def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Callable[..., Any]:
+    """The same function forward, with another backward pass.
+
+    Args:
+      function: of pytrees of arrays; what it closes over, a model's weights, is constant.
+      table: the rules.
+
+    Returns:
+      A function of the same arguments and outputs. Its reverse-mode derivative (`jax.grad`, `jax.vjp`) goes by the rules; it has no
+      forward mode. Calls with a derivative of their own (`custom_jvp`, `custom_vjp`), and `remat`, are opened where they hold a primitive
+      that a rule may apply to, and keep theirs elsewhere.
+
+    Raises:
+      ValueError: when called: if no rule applies to any equation; if one applies to an equation within control flow, out of its reach; or
+        if the table refuses an operation.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> relu = Rule("relu", frozenset({"max"}), lambda site, inputs, output, g: (jnp.maximum(g, 0), None))
+      >>> f = with_backward_rules(lambda x: -jax.nn.relu(x).sum(), RuleTable("positive gradients", (relu,)))
+      >>> x = jnp.array([-1.0, 2.0])
+      >>> float(f(x)), jax.grad(f)(x).tolist()
+      (-2.0, [0.0, 0.0])
+    """
+
+    @functools.wraps(function)
+    def ruled(*arguments: Any) -> Any:
+        traced = trace(function, *arguments)
+        surface = opened(traced.closed, lambda equation: equation.primitive.name in table.primitives)
+        assigned = _assign(surface, table)
+
+        def rule(equation: JaxprEqn, values: Sequence[Any]) -> list[Array] | None:
+            found = assigned.get(id(equation))
+            return None if found is None else [_ruled(*found)(*values)]
+
+        return jax.tree.unflatten(traced.structure, evaluate(surface, jax.tree.leaves(arguments), rule))
+
+    return ruled
+
+
+def _ruled(rule: Rule, site: Site) -> Callable[..., Array]:
+    """An equation as a function whose backward pass is a rule's."""
+    apply = jax.custom_vjp(site.evaluate)
+
+    def forward(*inputs: Any) -> tuple[Array, Any]:
+        output = site.evaluate(*inputs)
+        return output, (inputs, output)
+
+    def backward(residuals: Any, cotangent: Array) -> tuple[Array | None, ...]:
+        inputs, output = residuals
+        return tuple(rule.backward(site, inputs, output, cotangent))
+
+    apply.defvjp(forward, backward)
+    return apply
+
+
+def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Site]]:
+    """The rule of each equation of an opened jaxpr that has one, by the equation's id."""
+    assigned: dict[int, tuple[Rule, Site]] = {}
+    active = set(surface.jaxpr.invars)
+    literals: dict[Any, float] = {}
+    for equation in surface.jaxpr.eqns:
+        numbers = tuple(_number(atom, literals) for atom in equation.invars)
+        if equation.primitive.name in ("broadcast_in_dim", "convert_element_type") and numbers[0] is not None:
+            literals[equation.outvars[0]] = numbers[0]
+        reached = tuple(not isinstance(atom, Literal) and atom in active for atom in equation.invars)
+        if not any(reached):
+            continue
+        active.update(equation.outvars)
+        site = Site(equation, reached, numbers)
+        rule = _first(table, site)
+        if rule is not None:
+            assigned[id(equation)] = rule, site
+            continue
+        _check_reach(table, equation)
+        if table.passes is not None and equation.primitive.name not in table.passes:
+            raise ValueError(
+                f"{table.name} has no rule for {_title(equation)}, which gives {equation.outvars[0].aval.str_short()}; it has rules for"
+                f" {', '.join(sorted(table.primitives))}"
+            )
+    if not assigned:
+        rules = "; ".join(map(str, table.rules))
+        raise ValueError(f"no rule of {table.name} applies to any equation of the function; its rules are {rules}")
+    return assigned
+
+
+def _first(table: RuleTable, site: Site) -> Rule | None:
+    return next((rule for rule in table.rules if site.primitive in rule.primitives and rule.applies(site)), None)
+
+
+def _check_reach(table: RuleTable, equation: JaxprEqn) -> None:
+    """Raise a ValueError if a rule would apply to an equation in the body of another, whatever of its inputs the arguments reach."""
+    for inner in inside(equation):
+        count = len(inner.invars)
+        numbers = tuple(_number(atom, {}) for atom in inner.invars)
+        for reached in (tuple(i == j for j in range(count)) for i in range(count)):
+            rule = _first(table, Site(inner, reached, numbers))
+            if rule is not None:
+                raise ValueError(
+                    f"the rule {rule.name!r} of {table.name} would apply to {inner.primitive.name!r} within a {equation.primitive.name},"
+                    f" where it cannot reach; unroll that part of the function"
+                )
+
+
+def _number(atom: Any, literals: dict[Any, float]) -> float | None:
+    if not isinstance(atom, Literal):
+        return literals.get(atom)
+    return float(atom.val) if np.ndim(atom.val) == 0 and np.issubdtype(np.asarray(atom.val).dtype, np.number) else None
+
+
+def _title(equation: JaxprEqn) -> str:
+    """The primitive of an equation, with the name of the function that it calls."""
+    name = equation.params.get("name")
+    return f"{equation.primitive.name} ({name})" if isinstance(name, str) else equation.primitive.name

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
 from extremal_jax.graph.interpreter import evaluate, inside, opened, trace
+
+_SAME_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "pvary", "reshape"})  # of a number, they give the number
 
 
 class Site(NamedTuple):
@@ -206,7 +209,7 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
     literals: dict[Any, float] = {}
     for equation in surface.jaxpr.eqns:
         numbers = tuple(_number(atom, literals) for atom in equation.invars)
-        if equation.primitive.name in ("broadcast_in_dim", "convert_element_type") and numbers[0] is not None:
+        if equation.primitive.name in _SAME_NUMBER and numbers[0] is not None:
             literals[equation.outvars[0]] = numbers[0]
         reached = tuple(not isinstance(atom, Literal) and atom in active for atom in equation.invars)
         if not any(reached):
@@ -250,7 +253,7 @@ def _check_reach(table: RuleTable, equation: JaxprEqn) -> None:
 def _number(atom: Any, literals: dict[Any, float]) -> float | None:
     if not isinstance(atom, Literal):
         return literals.get(atom)
-    return float(atom.val) if np.ndim(atom.val) == 0 and np.issubdtype(np.asarray(atom.val).dtype, np.number) else None
+    return float(atom.val) if np.ndim(atom.val) == 0 and jnp.issubdtype(jnp.result_type(atom.val), np.number) else None
 
 
 def _title(equation: JaxprEqn) -> str:

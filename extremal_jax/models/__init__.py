@@ -3,6 +3,7 @@
 from extremal_jax.models.classifier import Classifier
 from extremal_jax.models.entries import Entry
 from extremal_jax.models.folding import fold_batch_norm
+from extremal_jax.models.naming import name_submodules
 from extremal_jax.models.registry import available, load
 
-__all__ = ["Classifier", "Entry", "available", "fold_batch_norm", "load"]
+__all__ = ["Classifier", "Entry", "available", "fold_batch_norm", "load", "name_submodules"]

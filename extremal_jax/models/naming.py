@@ -35,7 +35,8 @@ def name_submodules(model: Module) -> Module:
     for path, module in nnx.iter_modules(copy):
         if path and callable(module):
             module.activation_name = ".".join(map(str, path))
-            object.__setattr__(module, "__class__", _naming(type(module)))
+            kind: Any = type(module)
+            object.__setattr__(module, "__class__", _naming(kind))
     return copy
 
 

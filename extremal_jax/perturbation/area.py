@@ -29,23 +29,21 @@ def num_kept(areas: Float[Array, " K"], n: int) -> Int[Array, " K"]:
 def select_top(values: Float[Array, "K n"], counts: Int[Array, " K"], ties: str = "share") -> Float[Array, "K n"]:
     """Mark the largest values of each row.
 
-        Args:
-          values: (K, n) in [0, 1].
-          counts: (K,) how many to mark, from 0 to n.
-          ties: what to do with values equal to the smallest that is marked when not all of them fit: "share" marks each by the same
-            fraction, which keeps the result equivariant to flips and shifts; "position" marks the last ones, as a stable ascending sort
-            does.
+    Args:
+      values: (K, n) in [0, 1].
+      counts: (K,) how many to mark, from 0 to n.
+      ties: what to do with values equal to the smallest that is marked when not all of them fit: "share" marks each by the same
+        fraction, which keeps the result equivariant to flips and shifts; "position" marks the last ones, as a stable ascending sort
+        does.
 
-        Returns:
-          (K, n): 1 where marked, 0 where not, a fraction for shared ties. Each row sums to its count.
+    Returns:
+      (K, n): 1 where marked, 0 where not, a fraction for shared ties. Each row sums to its count.
 
-        Example:
-          >>> from typing import Any
-
-    import jax.numpy as jnp
-          >>> values = jnp.array([[0.5, 1.0, 0.5, 0.0]])
-          >>> select_top(values, jnp.array([2])).tolist(), select_top(values, jnp.array([2]), "position").tolist()
-          ([[0.5, 1.0, 0.5, 0.0]], [[0.0, 1.0, 1.0, 0.0]])
+    Example:
+      >>> import jax.numpy as jnp
+      >>> values = jnp.array([[0.5, 1.0, 0.5, 0.0]])
+      >>> select_top(values, jnp.array([2])).tolist(), select_top(values, jnp.array([2]), "position").tolist()
+      ([[0.5, 1.0, 0.5, 0.0]], [[0.0, 1.0, 1.0, 0.0]])
     """
     bits = lax.bitcast_convert_type(values.astype(jnp.float32), jnp.int32)
     counts = counts[:, None]
@@ -71,20 +69,18 @@ def select_top(values: Float[Array, "K n"], counts: Int[Array, " K"], ties: str 
 def area_loss(masks: Float[Array, "K n"], areas: Float[Array, " K"], ties: str = "share") -> Float[Array, " K"]:
     """The area-ranking loss R_a(m) of each mask.
 
-        Args:
-          masks: (K, n) in [0, 1]: masks as rows.
-          areas: (K,) in (0, 1]: the share of the n values that should be one.
-          ties: "share" or "position", as for `select_top`. It decides gradients only.
+    Args:
+      masks: (K, n) in [0, 1]: masks as rows.
+      areas: (K,) in (0, 1]: the share of the n values that should be one.
+      ties: "share" or "position", as for `select_top`. It decides gradients only.
 
-        Returns:
-          (K,). It is zero exactly when a mask is binary and keeps as many pixels as asked.
+    Returns:
+      (K,). It is zero exactly when a mask is binary and keeps as many pixels as asked.
 
-        Example:
-          >>> from typing import Any
-
-    import jax.numpy as jnp
-          >>> area_loss(jnp.array([[0.0, 1.0, 0.0, 0.5]]), jnp.array([0.25])).tolist()
-          [0.0625]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> area_loss(jnp.array([[0.0, 1.0, 0.0, 0.5]]), jnp.array([0.25])).tolist()
+      [0.0625]
     """
     n = masks.shape[1]
     kept = num_kept(areas, n)
@@ -95,12 +91,10 @@ def area_loss(masks: Float[Array, "K n"], areas: Float[Array, " K"], ties: str =
 def binarize(masks: Float[Array, "K n"], areas: Float[Array, " K"]) -> Float[Array, "K n"]:
     """The largest round(a n) values of each mask as ones, the rest as zeros; among ties, the last ones by position.
 
-        Example:
-          >>> from typing import Any
-
-    import jax.numpy as jnp
-          >>> binarize(jnp.array([[0.1, 0.9, 0.8, 0.3]]), jnp.array([0.5])).tolist()
-          [[0.0, 1.0, 1.0, 0.0]]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> binarize(jnp.array([[0.1, 0.9, 0.8, 0.3]]), jnp.array([0.5])).tolist()
+      [[0.0, 1.0, 1.0, 0.0]]
     """
     counts = jnp.round(areas * masks.shape[1]).astype(jnp.int32)
     return select_top(masks, counts, "position")

@@ -302,7 +302,7 @@ def test_chunk_size(folder, asked):
 
 
 def test_progress_is_for_people(folder, asked, monkeypatch):
-    monkeypatch.setattr(cli, "_is_terminal", lambda: True)
+    monkeypatch.setattr(cli.inputs, "is_terminal", lambda: True)
     result = invoke("explain", "a.png")
     assert asked[0]["progress"] is True
     assert "2/2" in result.stderr
@@ -331,7 +331,7 @@ def test_images_of_the_same_name(folder, tiny):
     ],
 )
 def test_names_are_unique(names, expected):
-    assert cli._stems(tuple(map(Path, names))) == expected
+    assert cli.inputs._stems(tuple(map(Path, names))) == expected
 
 
 def test_names_with_brackets(folder, tiny):

@@ -1,0 +1,27 @@
+"""The command line. It parses, calls the library, and reports; JAX is imported by the commands that need it, so that help is quick."""
+
+from __future__ import annotations
+
+import click
+
+from extremal_jax.cli.classifiers import convert, models
+from extremal_jax.cli.commands import Commands
+from extremal_jax.cli.explain import explain
+from extremal_jax.cli.scenes import scenes
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="extremal-jax")
+def main() -> None:
+    """Extremal perturbations: the parts of an image that excite a classifier most.
+
+    \b
+    Examples:
+      extremal-jax explain photo.png
+      extremal-jax scenes --count 10 --out scenes
+      extremal-jax explain scenes/scene-0-000.png --areas 0.02,0.1
+    """
+
+
+for command in (convert, explain, models, scenes):
+    main.add_command(command)

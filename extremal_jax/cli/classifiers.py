@@ -1,0 +1,41 @@
+"""The commands `models` and `convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from extremal_jax.cli import commands
+
+
+@click.command()
+@commands.debug
+def models() -> None:
+    """List the classifiers."""
+    import extremal_jax as ej
+
+    rows = [("name", "input", "parameters", "what it is")]
+    for entry in ej.models.available():
+        height, width = entry.input_size
+        rows.append((entry.name, f"{height}x{width}", f"{entry.parameters:,}", entry.description))
+    names, *_ = zip(*rows, strict=True)
+    for name, size, parameters, description in rows:  # a line each, however long, to be searched
+        click.echo(f"{name:{max(map(len, names))}}  {size:7}  {parameters:>11}  {description}".rstrip())
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@commands.debug
+def convert(source: Path, target: Path) -> None:
+    """Write the tensors of a PyTorch file to a safetensors file. Nothing in it is executed.
+
+    \b
+    Example:
+      extremal-jax convert resnet50.pth resnet50.safetensors
+    """
+    from extremal_jax.models.pytorch_files import convert
+
+    names = convert(source, target)
+    click.echo(f"wrote {len(names)} tensors to {target}")

@@ -1,0 +1,128 @@
+"""The command `explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from extremal_jax.cli import commands, inputs
+from extremal_jax.files import whole_file
+
+if TYPE_CHECKING:
+    from extremal_jax import Config, ExtremalResult
+    from extremal_jax.models import Classifier
+
+
+class _Areas(click.ParamType):
+    name = "share,share,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        areas = commands.several(float, value)
+        if areas is None:
+            self.fail(f"expected numbers with commas between them, such as 0.05,0.1, got {value!r}", param, ctx)
+        if not all(0 < area <= 1 for area in areas):
+            self.fail(f"areas are shares of the image, above 0 and at most 1, got {value!r}", param, ctx)
+        return areas
+
+
+@click.command(short_help="Find the masks of given areas that excite a class most.")
+@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@commands.model
+@commands.weights
+@commands.target
+@click.option("--areas", type=_Areas(), default="0.025,0.05,0.1,0.2", show_default=True, help="Shares of the image to keep.")
+@commands.game
+@click.option("--perturbation", type=click.Choice(["blur", "fade"]), help="What is done to masked pixels.  [default: blur]")
+@commands.reward
+@click.option(
+    "--preset",
+    type=click.Choice(["default", "torchray", "paper"]),
+    default="default",
+    show_default=True,
+    help="The settings to start from.",
+)
+@commands.steps
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random part: the mirroring of what is shown.")
+@commands.chunk_size
+@commands.out
+@commands.debug
+def explain(
+    images: tuple[Path, ...],
+    model_name: str,
+    weights: str | None,
+    target: str,
+    areas: tuple[float, ...],
+    preset: str,
+    seed: int,
+    chunk_size: int | None,
+    out: Path,
+    **settings: Any,
+) -> None:
+    """Find the masks of given areas that excite a class most, and write a figure and a result for each image.
+
+    \b
+    Examples:
+      extremal-jax explain photo.png
+      extremal-jax explain a.png b.png --target dog --areas 0.02,0.1
+      extremal-jax explain photo.png --game delete --preset torchray --out slow
+    """
+    import jax
+    import numpy as np
+
+    import extremal_jax as ej
+
+    outputs = inputs.output_paths(images, out)
+    model = inputs.load_classifier(model_name, weights)
+    prepared = np.stack([model.preprocess(ej.data.load_image(path)) for path in images])
+    targets = inputs.target_indices(target, model, prepared)
+    result = ej.extremal_perturbation(
+        model,
+        prepared,
+        targets,
+        areas,
+        config=_config(preset, settings),
+        key=jax.random.key(seed),
+        progress=inputs.is_terminal(),
+        chunk_size=chunk_size,
+    )
+    for index, (path, output) in enumerate(zip(images, outputs, strict=True)):
+        _print_table(path, result[index], model)
+        result[index].save(f"{output}.npz")
+        figure = ej.plots.overview(model.preprocessing.picture(prepared[index]), result[index], model.classes)
+        with whole_file(f"{output}.png") as temporary:
+            figure.savefig(temporary, dpi=150)
+        click.echo(f"wrote {output}.png and {output}.npz")
+    if not result.status.ok:
+        broken = {path: result[index].status for index, path in enumerate(images)}
+        lines = [f"{path}, {line}" for path, status in broken.items() if not status.ok for line in status.message.splitlines()]
+        raise click.ClickException("\n".join(lines))
+
+
+def _config(preset: str, settings: dict[str, Any]) -> Config:
+    import extremal_jax as ej
+
+    changes = {name: value for name, value in settings.items() if value is not None}
+    presets: dict[str, Any] = {"default": ej.Config, "torchray": ej.Config.torchray, "paper": ej.Config.paper}
+    return presets[preset](**changes)
+
+
+def _print_table(path: Path, result: ExtremalResult, model: Classifier) -> None:
+    import numpy as np
+
+    from extremal_jax.summary import summarize
+
+    summary = summarize(result)
+    table = Table(box=None, header_style="bold")
+    for column in ("area asked", "area reached", summary.name, "of the full image's"):
+        table.add_column(column, justify="right")
+    columns = result.requested_areas, result.areas, summary.values, summary.shares
+    for asked, reached, value, share in zip(*(np.asarray(column).tolist() for column in columns), strict=True):
+        table.add_row(f"{asked:.1%}", f"{reached:.1%}", f"{value:.2f}", "" if np.isnan(share) else f"{share:.0%}")
+    click.secho(f"{path}: {model.classes[int(result.targets)]}, response {float(result.image_rewards):.2f}", bold=True)
+    Console().print(table)

@@ -1,0 +1,46 @@
+"""The command `scenes`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from extremal_jax.cli import commands
+from extremal_jax.files import whole_file
+
+
+@click.command(short_help="Write generated scenes and the exact masks of their objects.")
+@click.option("--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other scenes.")
+@click.option("--size", type=click.IntRange(min=32), default=128, show_default=True, help="Pixels a side.")
+@click.option("--objects", type=click.IntRange(1, 6), help="Objects in each scene.  [default: 1 to 3]")
+@commands.out
+@commands.debug
+def scenes(count: int, seed: int, size: int, objects: int | None, out: Path) -> None:
+    """Write generated scenes, the exact mask of each object, and a list of what they show.
+
+    \b
+    Example:
+      extremal-jax scenes --count 10 --seed 7 --out scenes
+    """
+    from PIL import Image
+
+    import extremal_jax as ej
+
+    generated = ej.data.scenes.generate(seed, count, size, objects=objects or (1, 3))
+    contents = {}
+    for index, scene in enumerate(generated):
+        name = f"scene-{seed}-{index:03d}"
+        shown = [label for label, present in zip(scene.classes, scene.labels[0], strict=True) if present]
+        files = {f"{name}.png": scene.images[0]}
+        for label in shown:
+            files[f"{name}-{label}.png"] = scene.masks[0, scene.classes.index(label)].astype("uint8") * 255
+        for file, pixels in files.items():
+            with whole_file(out / file) as temporary:
+                Image.fromarray(pixels).save(temporary)
+        contents[f"{name}.png"] = shown
+    with whole_file(out / "labels.json") as temporary:
+        temporary.write_text(json.dumps(contents, indent=1) + "\n")
+    click.echo(f"wrote {count} scenes, their masks and labels.json to {out}")

@@ -11,8 +11,8 @@ most.
 >>> result.masks.shape, result.status.message
 ((3, 128, 128), 'finished')
 
-Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `perturbation` and `graph` are loaded
-when they are first used.
+Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `attribution`, `perturbation` and
+`graph` are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from extremal_jax.perturbation.spatial import extremal_perturbation
 from extremal_jax.progress import Progress
 
 if TYPE_CHECKING:
-    from extremal_jax import data, graph, models, perturbation, plots
+    from extremal_jax import attribution, data, graph, models, perturbation, plots
 
 __version__ = "0.1.0"
 
@@ -37,6 +37,7 @@ __all__ = [
     "History",
     "Progress",
     "Status",
+    "attribution",
     "data",
     "extremal_perturbation",
     "graph",
@@ -45,7 +46,7 @@ __all__ = [
     "plots",
 ]
 
-_SUBMODULES = ("data", "graph", "models", "perturbation", "plots")
+_SUBMODULES = ("attribution", "data", "graph", "models", "perturbation", "plots")
 
 
 def __getattr__(name: str) -> ModuleType:

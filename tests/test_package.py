@@ -25,6 +25,7 @@ LAYERS = [
     {"errors", "files", "filters", "progress", "pytrees"},
     {"data", "graph"},
     {"models", "perturbation"},
+    {"attribution"},
     {"summary"},
     {"plots"},
     {""},  # extremal_jax itself

@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.extend.core import JaxprEqn
 
-from extremal_jax.graph.interpreter import rewrite
+from extremal_jax.graph.interpreter import Rule, evaluate, trace, unchanged
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _MOST_TAPS = 121  # of a depthwise kernel, 11x11: each is an operation of its own in the program
@@ -36,10 +37,15 @@ def canonical(function: Function) -> Function:
       >>> bool(jnp.allclose(canonical(blur)(x), blur(x)))
       True
     """
-    on_cpu = rewrite(function, _canonical_convolution)
 
     def platform_dependent(*arguments: Any) -> Any:
-        return lax.platform_dependent(*arguments, cpu=on_cpu, default=function)
+        traced = trace(function, *arguments)  # once for both
+
+        def with_rule(rule: Rule) -> Callable[..., list[Any]]:
+            return lambda *values: evaluate(traced.closed, values, rule)
+
+        outputs = lax.platform_dependent(*jax.tree.leaves(arguments), cpu=with_rule(_canonical_convolution), default=with_rule(unchanged))
+        return jax.tree.unflatten(traced.structure, outputs)
 
     return platform_dependent  # type: ignore[return-value]
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from extremal_jax.graph.interpreter import evaluate, inside, opened, trace
 
@@ -31,11 +31,13 @@ class Site(NamedTuple):
       equation: of a jaxpr.
       active: for each input, whether it depends on the function's arguments; what does not, such as weights, is a constant of the pass.
       literals: for each input, the number that it is everywhere, where the trace says so; else None.
+      downstream: the names of the primitives through which its output reaches the function's outputs.
     """
 
     equation: JaxprEqn
     active: tuple[bool, ...]
     literals: tuple[float | None, ...]
+    downstream: frozenset[str] = frozenset()
 
     @property
     def primitive(self) -> str:
@@ -207,6 +209,7 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
     assigned: dict[int, tuple[Rule, Site]] = {}
     active = set(surface.jaxpr.invars)
     literals: dict[Any, float] = {}
+    downstream = _downstream(surface.jaxpr)
     for equation in surface.jaxpr.eqns:
         numbers = tuple(_number(atom, literals) for atom in equation.invars)
         if equation.primitive.name in _SAME_NUMBER and numbers[0] is not None:
@@ -215,21 +218,35 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
         if not any(reached):
             continue
         active.update(equation.outvars)
-        site = Site(equation, reached, numbers)
+        site = Site(equation, reached, numbers, downstream[id(equation)])
         rule = _first(table, site)
         if rule is not None:
             assigned[id(equation)] = rule, site
             continue
         _check_reach(table, equation)
         if table.passes is not None and equation.primitive.name not in table.passes:
+            both = " of values that all depend on the arguments" if sum(reached) > 1 else ""
             raise ValueError(
-                f"{table.name} has no rule for {_title(equation)}, which gives {equation.outvars[0].aval.str_short()}; it has rules for"
-                f" {', '.join(sorted(table.primitives))}"
+                f"{table.name} has no rule for {_title(equation)}{both}, which gives {equation.outvars[0].aval.str_short()}; it has rules"
+                f" for {', '.join(sorted(table.primitives))}"
             )
     if not assigned:
         rules = "; ".join(map(str, table.rules))
         raise ValueError(f"no rule of {table.name} applies to any equation of the function; its rules are {rules}")
     return assigned
+
+
+def _downstream(jaxpr: Jaxpr) -> dict[int, frozenset[str]]:
+    """For each equation, by its id, the names of the primitives through which its outputs reach those of the jaxpr."""
+    after = {atom: frozenset[str]() for atom in jaxpr.outvars if not isinstance(atom, Literal)}
+    downstream = {}
+    for equation in reversed(jaxpr.eqns):
+        used = [after[variable] for variable in equation.outvars if variable in after]
+        downstream[id(equation)] = frozenset[str]().union(*used)
+        if used:
+            for atom in (atom for atom in equation.invars if not isinstance(atom, Literal)):
+                after[atom] = after.get(atom, frozenset()) | downstream[id(equation)] | {equation.primitive.name}
+    return downstream
 
 
 def _first(table: RuleTable, site: Site) -> Rule | None:

@@ -1,0 +1,39 @@
+"""The methods that extremal perturbation is compared with, for any JAX model. One signature for all: model, images, targets, options.
+
+>>> import jax, jax.numpy as jnp
+>>> from jax.ad_checkpoint import checkpoint_name
+>>> from extremal_jax import attribution
+>>> def model(x):
+...     layer = checkpoint_name(jax.nn.relu(x), "layer")
+...     return layer.mean(axis=(1, 2))
+>>> images = jnp.ones((2, 8, 8, 3))
+>>> attribution.gradient(model, images, [0, 2]).shape
+(2, 8, 8)
+>>> attribution.grad_cam(model, images, [0, 2], at="layer", resize=(16, 16)).shape
+(2, 16, 16)
+>>> sorted(name for name, method in attribution.METHODS.items() if "at" in method.needs)
+['grad_cam', 'grad_cam_plus_plus']
+"""
+
+from extremal_jax.attribution.excitation import contrastive_excitation_backprop, excitation_backprop
+from extremal_jax.attribution.gradients import deconvnet, grad_cam, grad_cam_plus_plus, gradient, guided_backprop, linear_approx
+from extremal_jax.attribution.registry import METHODS, Method, extremal_saliency
+from extremal_jax.attribution.rules import CONTRAST, DECONVNET, EXCITATION, GUIDED
+
+__all__ = [
+    "CONTRAST",
+    "DECONVNET",
+    "EXCITATION",
+    "GUIDED",
+    "METHODS",
+    "Method",
+    "contrastive_excitation_backprop",
+    "deconvnet",
+    "excitation_backprop",
+    "extremal_saliency",
+    "grad_cam",
+    "grad_cam_plus_plus",
+    "gradient",
+    "guided_backprop",
+    "linear_approx",
+]

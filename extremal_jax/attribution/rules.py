@@ -1,0 +1,124 @@
+"""The backward rules of guided backpropagation, deconvnets and excitation backpropagation, as tables.
+
+>>> import jax, jax.numpy as jnp
+>>> print(EXCITATION.matches(lambda x: jax.nn.relu(x @ jnp.ones((3, 2)) + 1), jnp.ones((1, 3))))
+excitation backprop
+  linear: dot_general: float32[1,3], float32[3,2] -> float32[1,2]
+  relu: max: float32[1,2], float32[] -> float32[1,2]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from extremal_jax.graph.rules import Backward, Rule, RuleTable, Site
+
+LINEAR = frozenset({"conv_general_dilated", "dot_general"})
+_SMALLEST = 1e-20  # what divides is at least this; evidence of nothing goes nowhere
+
+
+def _is_relu(site: Site) -> bool:
+    """max(x, 0)."""
+    return sum(site.active) == 1 and site.literals[site.active.index(False)] == 0
+
+
+def _on_active(send: Any) -> Backward:
+    """What is sent to the one active input, from that input, the output and its cotangent."""
+
+    def backward(site: Site, inputs: Sequence[Any], output: Array, g: Array) -> Sequence[Array | None]:
+        x = inputs[site.active.index(True)]
+        return tuple(send(x, output, g) if active else None for active in site.active)
+
+    return backward
+
+
+def _relu(name: str, send: Any, description: str) -> Rule:
+    return Rule(name, frozenset({"max"}), _on_active(send), _is_relu, description)
+
+
+GUIDED = RuleTable(
+    "guided backprop",
+    (_relu("guided relu", lambda x, output, g: jnp.where(x >= 0, jnp.maximum(g, 0), 0), "max(g, 0) where x >= 0"),),
+)
+DECONVNET = RuleTable("deconvnet", (_relu("deconvnet relu", lambda x, output, g: jnp.maximum(g, 0), "max(g, 0)"),))
+
+
+def _one_active(site: Site) -> bool:
+    return sum(site.active) == 1
+
+
+def _first_active(site: Site) -> bool:
+    return site.active == (True, False)
+
+
+def _both_active(site: Site) -> bool:
+    return site.active == (True, True)
+
+
+def _is_head(site: Site) -> bool:
+    return _one_active(site) and site.downstream.isdisjoint(LINEAR)
+
+
+def _linear(sign: int) -> Backward:
+    """z-plus: x W⁺ᵀ (g / W⁺x), with W⁺ the positive part of W, or of −W."""
+
+    def backward(site: Site, inputs: Sequence[Any], output: Array, g: Array) -> Sequence[Array | None]:
+        at = site.active.index(True)
+        positive = jnp.maximum(sign * inputs[1 - at], 0)
+
+        def excite(x: Array) -> Array:
+            return site.evaluate(x, positive) if at == 0 else site.evaluate(positive, x)
+
+        total, back = jax.vjp(excite, inputs[at])
+        sent = inputs[at] * back(_divide(g, total))[0]
+        return (sent, None) if at == 0 else (None, sent)
+
+    return backward
+
+
+def _total(site: Site, inputs: Sequence[Any], output: Array, g: Array) -> Sequence[Array | None]:
+    """Each summand's share: x Σᵀ (g / Σx)."""
+    _, back = jax.vjp(site.evaluate, inputs[0])
+    return (inputs[0] * back(_divide(g, output))[0],)
+
+
+def _shares(site: Site, inputs: Sequence[Any], output: Array, g: Array) -> Sequence[Array | None]:
+    ratio = _divide(g, output)
+    return tuple(x * ratio for x in inputs)
+
+
+def _divide(g: Array, total: Array) -> Array:
+    """g / total, and 0 where the total is."""
+    nothing = jnp.abs(total) <= _SMALLEST
+    return jnp.where(nothing, 0, g / jnp.where(nothing, 1, total)).astype(total.dtype)
+
+
+def _whole(x: Array, output: Array, g: Array) -> Array:
+    return g
+
+
+_REST = (
+    _relu("relu", lambda x, output, g: jnp.where(output > 0, g, 0), "g where x > 0"),
+    Rule("total", frozenset({"reduce_sum", "reduce_window_sum"}), _total, description="of all summands, each its share"),
+    Rule("shares", frozenset({"add"}), _shares, _both_active, "of both summands, each its share"),
+    Rule("scale", frozenset({"mul"}), _on_active(_whole), _one_active, "g through the product with a constant"),
+    Rule("quotient", frozenset({"div"}), _on_active(_whole), _first_active, "g through the quotient by a constant"),
+    Rule("shift", frozenset({"sub"}), _on_active(_whole), _first_active, "g through the difference from a constant"),
+)
+_PASSES = frozenset[str]().union(
+    {"add"},  # of a constant
+    {"clamp", "max", "min", "reduce_max", "reduce_window_max", "select_n"},  # the winner gets it
+    {"and", "eq", "ge", "gt", "le", "lt", "ne", "not", "or"},  # conditions: nothing goes back
+    {"broadcast_in_dim", "concatenate", "copy", "dynamic_slice", "expand_dims", "gather", "pad", "reshape", "rev", "slice", "split"},
+    {"squeeze", "transpose", "convert_element_type", "name", "optimization_barrier", "pvary", "reduce_precision", "sharding_constraint"},
+)
+_EVERY_LINEAR = Rule("linear", LINEAR, _linear(1), _one_active, "each input its share of what the positive weights let through")
+_NEGATED_HEAD = Rule("negated head", LINEAR, _linear(-1), _is_head, "as linear, with the weights negated, for the last of them")
+
+EXCITATION = RuleTable("excitation backprop", (_EVERY_LINEAR, *_REST), _PASSES)
+CONTRAST = RuleTable("contrastive excitation backprop", (_NEGATED_HEAD, _EVERY_LINEAR, *_REST), _PASSES)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
 CLASSES = 5
 
@@ -21,11 +22,11 @@ def weights(seed: int = 0, channels: int = 3) -> dict[str, jax.Array]:
 
 
 def features(weights: dict[str, jax.Array], images: jax.Array) -> jax.Array:
-    """(B, H, W, C) -> (B, H / 4, W / 4, classes)."""
+    """(B, H, W, C) -> (B, H / 4, W / 4, classes); the activations are called `first` and `second`."""
     x = images
     for name in ("first", "second"):
         x = jax.lax.conv_general_dilated(x, weights[name], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        x = jax.nn.relu(x)
+        x = checkpoint_name(jax.nn.relu(x), name)
     return x @ weights["head"]
 
 

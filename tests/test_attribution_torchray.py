@@ -104,3 +104,11 @@ def maps(network):
 @pytest.mark.parametrize("name", MAPS)
 def test_maps(network, name):
     close(maps(network)[name], GOLDEN[network][name])
+
+
+@each_network
+def test_rise(network):
+    """All classes, with the recorded masks."""
+    model, image = network_and_image(network)
+    masks = GOLDEN[network]["rise_masks"].astype(np.float32)
+    close(attribution.rise(model, image, masks=masks, score="sigmoid", chunk_size=16), GOLDEN[network]["rise"])

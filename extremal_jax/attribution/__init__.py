@@ -17,7 +17,11 @@
 
 from extremal_jax.attribution.excitation import contrastive_excitation_backprop, excitation_backprop
 from extremal_jax.attribution.gradients import deconvnet, grad_cam, grad_cam_plus_plus, gradient, guided_backprop, linear_approx
+from extremal_jax.attribution.masked import SCORES
+from extremal_jax.attribution.occlusion import occlusion
+from extremal_jax.attribution.paths import integrated_gradients, smooth_grad
 from extremal_jax.attribution.registry import METHODS, Method, extremal_saliency
+from extremal_jax.attribution.rise import rise
 from extremal_jax.attribution.rules import CONTRAST, DECONVNET, EXCITATION, GUIDED
 
 __all__ = [
@@ -26,6 +30,7 @@ __all__ = [
     "EXCITATION",
     "GUIDED",
     "METHODS",
+    "SCORES",
     "Method",
     "contrastive_excitation_backprop",
     "deconvnet",
@@ -35,5 +40,9 @@ __all__ = [
     "grad_cam_plus_plus",
     "gradient",
     "guided_backprop",
+    "integrated_gradients",
     "linear_approx",
+    "occlusion",
+    "rise",
+    "smooth_grad",
 ]

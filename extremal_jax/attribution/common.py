@@ -57,7 +57,7 @@ class Task(NamedTuple):
         return maps[0] if self.single else maps
 
 
-def prepare(model: Model, images: Any, targets: Any, shown: int | None = None) -> Task:
+def prepare(model: Any, images: Any, targets: Any, shown: int | None = None) -> Task:
     """Check what a caller gave, and take the model apart.
 
     Args:
@@ -83,13 +83,13 @@ def prepare(model: Model, images: Any, targets: Any, shown: int | None = None) -
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def compute(computation: Computation, program: Program, arrays: Arrays, images: Array, targets: Array | None, *others: Any) -> Array:
+def compute(computation: Computation, program: Program, arrays: Arrays, *arguments: Any) -> Array:
     """A computation, compiled. The model that it is given is a pytree, so that it can be taken apart again."""
 
     def whole(arrays: Arrays, *arguments: Any) -> Array:
         return computation(jax.tree_util.Partial(program, arrays), *arguments)
 
-    return canonical(whole)(arrays, images, targets, *others)
+    return canonical(whole)(arrays, *jax.tree.map(jnp.asarray, arguments))
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def finished(finish: Finish, maps: Float[Array, "*N h w"]) -> Float[Array, "*N h
     return finish(maps)
 
 
-def finishing(resize: bool | tuple[int, int], smooth: float, size: tuple[int, int]) -> Finish:
+def finishing(resize: Any, smooth: float, size: tuple[int, int]) -> Finish:
     """What a caller asks to be done to maps.
 
     Args:

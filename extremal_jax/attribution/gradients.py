@@ -42,12 +42,12 @@ class Backpropagation:
 
 
 def backpropagate(
-    model: Model,
+    model: Any,
     images: Any,
     targets: Any,
     layer: Layer,
     to_map: ToMap,
-    resize: bool | tuple[int, int],
+    resize: Any,
     smooth: float,
     table: RuleTable | None = None,
 ) -> Float[Array, "*N h w"]:

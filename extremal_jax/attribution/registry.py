@@ -12,6 +12,9 @@ from jaxtyping import Float
 from extremal_jax.attribution.common import finished, finishing
 from extremal_jax.attribution.excitation import contrastive_excitation_backprop, excitation_backprop
 from extremal_jax.attribution.gradients import deconvnet, grad_cam, grad_cam_plus_plus, gradient, guided_backprop, linear_approx
+from extremal_jax.attribution.occlusion import occlusion
+from extremal_jax.attribution.paths import integrated_gradients, smooth_grad
+from extremal_jax.attribution.rise import rise
 from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.model import Model
 from extremal_jax.perturbation.spatial import extremal_perturbation
@@ -82,4 +85,8 @@ METHODS = {
     "contrastive_excitation_backprop": Method(
         contrastive_excitation_backprop, "excitation backprop of the target less that of its opposite"
     ),
+    "integrated_gradients": Method(integrated_gradients, "what each pixel adds to the score on the way from a baseline"),
+    "smooth_grad": Method(smooth_grad, "the mean of gradients under noise"),
+    "rise": Method(rise, "the mean of random masks, weighted by what the model answers to them"),
+    "occlusion": Method(occlusion, "how far the score falls where a window is hidden"),
 }

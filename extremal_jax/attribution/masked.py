@@ -1,0 +1,71 @@
+"""What RISE and occlusion share: what a model answers to an image of which only a part is shown, and what stands in for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+from jaxtyping import Float, Int
+
+from extremal_jax.errors import check_choice
+from extremal_jax.filters import gaussian_blur
+from extremal_jax.perturbation.inputs import AnyArray
+from extremal_jax.perturbation.model import Model
+
+SCORES: dict[str, Callable[[Array], Array]] = {
+    "logit": lambda scores: scores,
+    "softmax": lambda scores: jax.nn.softmax(scores, axis=-1),
+    "sigmoid": jax.nn.sigmoid,
+}
+_BLUR = 20 / 224  # the standard deviation of a blurred reference, as a share of the shorter side
+
+
+def answers(
+    model: Model, score: str, images: Float[Array, "m H W C"], target: Int[Array, ""] | None
+) -> Float[Array, " m"] | Float[Array, "m classes"]:
+    """What a model answers to images: a key of `SCORES` of its outputs, averaged over places; the target's, or those of all classes."""
+    outputs = model(images)
+    outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+    scores = SCORES[score](outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs)
+    return scores if target is None else scores[:, target]
+
+
+def check_score(score: str) -> None:
+    """Raise a ValueError unless this is a key of `SCORES`."""
+    check_choice("score", score, SCORES)
+
+
+def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H W C"]:
+    """What stands in for the content of images.
+
+    Args:
+      name: of the argument.
+      value: a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur", the images themselves, blurred by 9 % of the shorter side.
+      images: (N, H, W, C).
+
+    Raises:
+      ValueError: if it is something else, or not finite.
+
+    Example:
+      >>> import numpy as np
+      >>> substitute("baseline", (0.0, 0.5, 1.0), np.ones((1, 2, 2, 3), np.float32))[0, 0, 0].tolist()
+      [0.0, 0.5, 1.0]
+    """
+    if isinstance(value, str):
+        check_choice(name, value, ("blur",))
+        return gaussian_blur(jnp.asarray(images), _BLUR * min(images.shape[1:3]))
+    shape = images.shape
+    value = value if hasattr(value, "dtype") else np.asarray(value)
+    if value.shape not in ((), shape[3:], shape[1:], shape) or not jnp.issubdtype(value.dtype, jnp.number):
+        raise ValueError(
+            f'{name} must be a number, an array of the shape {shape[3:]}, {shape[1:]} or {shape}, or "blur", got {value.dtype}'
+            f"{list(value.shape)}"
+        )
+    if not isinstance(value, Tracer) and not np.all(np.isfinite(np.asarray(value, np.float32))):
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return jnp.broadcast_to(jnp.asarray(value, images.dtype), shape)

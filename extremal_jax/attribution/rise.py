@@ -1,0 +1,195 @@
+"""RISE: where random masks that keep a place are answered well."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.core import Tracer
+from jaxtyping import Float, Int
+
+from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
+from extremal_jax.attribution.common import Finish, finishing, prepare
+from extremal_jax.attribution.masked import answers, check_score
+from extremal_jax.perturbation.model import Model
+
+
+def rise(
+    model: Model,
+    images: Any,
+    targets: Any = None,
+    *,
+    num_masks: int = 4000,
+    probability: float = 0.5,
+    grid: int | tuple[int, int] = 7,
+    key: Array | None = None,
+    masks: Any = None,
+    score: str = "softmax",
+    chunk_size: int | None = 32,
+    resize: bool | tuple[int, int] = False,
+    smooth: float = 0.0,
+) -> Float[Array, "*N h w"]:
+    """The mean of random masks, each weighted by the target's probability when the image is multiplied by it.
+
+        S = (1 / M) Σ_i p(m_i x) m_i
+
+    A mask is a coarse grid of zeros and ones, magnified by bilinear interpolation and shifted by a part of a cell. Masks are made when
+    they are needed, so that memory hardly grows with how many there are.
+
+    Args:
+      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose mean over places counts.
+      images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them; zero is what the masks leave.
+      targets: one class for all images or one per image: indices, or names where the model has `classes`. None: maps of all classes.
+      num_masks: M; the paper takes 4000 to 8000.
+      probability: that a cell of the grid keeps the image, in (0, 1).
+      grid: the cells along each side of the image, or (rows, columns).
+      key: of the masks, which are the same for all images; None: `jax.random.key(0)`.
+      masks: (M, H, W), in the place of random ones.
+      score: what is answered: the "softmax" of the model's scores, their "sigmoid" (for several classes in an image, and as in TorchRay),
+        or the scores as they are, "logit".
+      chunk_size: the most masked images that are shown to the model at a time, to bound memory; None: all M.
+      resize: True for maps of the images' size, which they have, (height, width) for another.
+      smooth: standard deviation of a Gaussian blur, as a share of the longer side.
+
+    Returns:
+      (N, H, W); with all classes, (N, classes, H, W). For a single image, without the first axis.
+
+    Raises:
+      TypeError, ValueError: for arguments that do not fit, among them a probability outside (0, 1) and masks of another shape.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> def model(x):  # the light of the left half, and of the right
+      ...     return jnp.stack([x[:, :, :8].mean((1, 2, 3)), x[:, :, 8:].mean((1, 2, 3))], axis=-1)
+      >>> left, right = rise(model, jnp.ones((16, 16, 3)), num_masks=200, grid=2, score="logit")
+      >>> bool(left[:, :8].mean() > left[:, 8:].mean()), bool(right[:, :8].mean() < right[:, 8:].mean())
+      (True, True)
+
+    Source: Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018.
+
+    Differences from TorchRay: masks are shifted by any part of a cell, and drawn beyond the border rather than mirrored; the default score
+      is the paper's.
+    """
+    check_score(score)
+    if masks is not None and (key is not None or (num_masks, probability, grid) != (4000, 0.5, 7)):
+        raise ValueError("masks are given, so that there is nothing for num_masks, probability, grid and key to say; leave these out")
+    count = len(masks) if masks is not None and np.ndim(masks) else num_masks
+    length = chunk_length("num_masks", count, chunk_size)
+    task = prepare(model, images, targets, length)
+    if masks is not None:
+        masks = _check_masks(masks, task.size)
+    elif not 0 < probability < 1:
+        raise ValueError(f"probability must be in (0, 1), got {probability!r}; 0.5 keeps half of the image")
+    cells = _check_grid(grid, task.size)
+    record = Rise(count, length, score, finishing(resize, smooth, task.size))
+    if masks is None:
+        masks = draw(jax.random.key(0) if key is None else key, num_masks, cells, probability)
+    return task.compute(record, masks)
+
+
+def _check_grid(grid: Any, size: tuple[int, int]) -> tuple[int, int]:
+    cells = tuple(np.broadcast_to(np.asarray(grid), (2,)).tolist()) if np.shape(grid) in ((), (2,)) else ()
+    if not cells or not all(isinstance(n, int) and 1 <= n <= most for n, most in zip(cells, size, strict=True)):
+        raise ValueError(f"grid must be a number of cells, or (rows, columns), from 1 to the image's {size}, got {grid!r}")
+    return cells[0], cells[1]
+
+
+def _check_masks(masks: Any, size: tuple[int, int]) -> Any:
+    masks = masks if hasattr(masks, "dtype") else np.asarray(masks)
+    if masks.ndim != 3 or masks.shape[1:] != size or len(masks) == 0:
+        raise ValueError(f"masks must have the shape (M, H, W) = (M, {size[0]}, {size[1]}), got {masks.shape}")
+    if not isinstance(masks, Tracer) and not np.all(np.isfinite(np.asarray(masks, np.float32))):
+        raise ValueError("masks must be finite, got NaN or infinity")
+    return masks.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Rise:
+    """A sum over masked images.
+
+    Attributes:
+      count: how many masks.
+      length: how many at a time.
+      score: what the model is asked.
+      finish: what is done to the maps.
+    """
+
+    count: int
+    length: int
+    score: str
+    finish: Finish
+
+    def __call__(
+        self,
+        model: Model,
+        images: Float[Array, "N H W C"],
+        targets: Int[Array, " N"] | None,
+        masks: Coarse | Float[Array, "M H W"],
+    ) -> Float[Array, "N *classes h w"]:
+        size = images.shape[1], images.shape[2]
+
+        def chunk(elements: Array, counts: Array) -> Array:
+            some = jax.tree.map(lambda part: part[elements], masks)
+            shown = magnify(some, size) if isinstance(some, Coarse) else some
+
+            def weighted(pair: tuple[Array, Array | None]) -> Array:
+                image, target = pair
+                scores = answers(model, self.score, image * shown[..., None].astype(image.dtype), target)
+                scores = jnp.where(jnp.expand_dims(counts, range(1, scores.ndim)), scores, 0)
+                return jnp.einsum("m...,mhw->...hw", scores, shown, precision=lax.Precision.HIGHEST)
+
+            return lax.map(weighted, (images, targets))
+
+        return self.finish(sum_in_chunks(chunk, self.count, self.length, images) / self.count)
+
+
+class Coarse(NamedTuple):
+    """Masks before they are magnified.
+
+    Attributes:
+      cells: (M, rows + 2, columns + 2), zeros and ones: enough to cover the image however they are shifted.
+      shifts: (M, 2), down and across, in [0, 1) of a cell.
+    """
+
+    cells: Float[Array, "M rows columns"]
+    shifts: Float[Array, "M 2"]
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def draw(key: Array, count: int, grid: tuple[int, int], probability: float | Float[Array, ""]) -> Coarse:
+    """Coarse masks at random.
+
+    Args:
+      key: of all masks.
+      count: M.
+      grid: how many cells cover the image, down and across.
+      probability: that a cell is one.
+    """
+    nodes = grid[0] + 2, grid[1] + 2
+    drawn = jax.random.uniform(key, (count, 2 + nodes[0] * nodes[1]))
+    return Coarse((drawn[:, 2:] < probability).astype(jnp.float32).reshape(count, *nodes), drawn[:, :2])
+
+
+def magnify(coarse: Coarse, size: tuple[int, int]) -> Float[Array, "M H W"]:
+    """Masks of this size, by bilinear interpolation.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> coarse = draw(jax.random.key(0), 500, (2, 2), jnp.float32(0.25))
+      >>> masks = magnify(coarse, (6, 8))
+      >>> masks.shape, f"{masks.mean():.2f}"
+      ((500, 6, 8), '0.25')
+    """
+    rows, columns = (_tents(size[axis], coarse.cells.shape[1 + axis], coarse.shifts[:, axis]) for axis in (0, 1))
+    return jnp.einsum("mhi,mij,mwj->mhw", rows, coarse.cells, columns, precision=lax.Precision.HIGHEST)
+
+
+def _tents(length: int, nodes: int, shifts: Float[Array, " M"]) -> Float[Array, "M length nodes"]:
+    """Bilinear interpolation as a matrix: the weights of nodes a cell apart at each pixel, for pixels shifted by parts of a cell."""
+    positions = jnp.asarray((np.arange(length) + 0.5) * (nodes - 2) / length, jnp.float32) + shifts[:, None]
+    return jax.nn.relu(1 - jnp.abs(positions[:, :, None] - jnp.arange(nodes)))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import peer
 
-SCRIPTS = ("speed.py", "zoo.py", "quality.py")
+SCRIPTS = ("speed.py", "zoo.py", "attribution.py", "quality.py")
 
 
 def main() -> None:

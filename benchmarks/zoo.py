@@ -53,14 +53,14 @@ def check_equal(name: str, network: Any, model: ej.models.Classifier, images: np
     import torch
 
     with torch.no_grad():
-        theirs = network(_to_torch(images)).cpu().numpy()
+        theirs = network(to_torch(images)).cpu().numpy()
     difference = np.abs(np.asarray(model(jnp.asarray(images))) - theirs).max() / np.abs(theirs).max()
     print(f"{name}: the outputs differ by {difference:.1e} of the largest score at most")
     if difference > TOLERANCE:
         raise SystemExit(f"{name}: the outputs differ by more than {TOLERANCE}")
 
 
-def _to_torch(images: np.ndarray) -> Any:
+def to_torch(images: np.ndarray) -> Any:
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(peer.device())
@@ -69,7 +69,7 @@ def _to_torch(images: np.ndarray) -> Any:
 def model_row(name: str, images: np.ndarray, rounds: int) -> tuple[str, ...]:
     network, model = pair(name)
     check_equal(name, network, model, images)
-    contenders = {"PyTorch": timing.torch_model(network, _to_torch(images), 0, STEPS), **timing.our_models(model, images, 0, STEPS)}
+    contenders = {"PyTorch": timing.torch_model(network, to_torch(images), 0, STEPS), **timing.our_models(model, images, 0, STEPS)}
     seconds = machine.alternate(contenders, rounds)
     theirs = seconds.pop("PyTorch")
     ours = min(seconds.values(), key=np.median)
@@ -82,7 +82,7 @@ def step_table(images: np.ndarray, rounds: int) -> machine.Table:
     network, model = pair("resnet50")
     config = ej.Config.torchray()
     contenders = {
-        "TorchRay": timing.torchray_step(network, _to_torch(images[:1]), 0, AREAS, STEPS),
+        "TorchRay": timing.torchray_step(network, to_torch(images[:1]), 0, AREAS, STEPS),
         "torchray preset": timing.our_step(model, images[0], 0, AREAS, config, 5 * STEPS),
         **timing.our_models(model, images, 0, STEPS),
     }

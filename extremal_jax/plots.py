@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from extremal_jax.filters import resize
 from extremal_jax.perturbation.result import ExtremalResult
 from extremal_jax.summary import summarize
 
 _CELL = 2.0  # inches
 _PALE = 0.75  # how far what a mask removes is faded to white
+_TITLE = 24  # letters in a line of a title
 _OUTLINE = "0.2"  # the grey of a mask's edge
 
 
@@ -60,6 +64,47 @@ def overview(image: Any, result: ExtremalResult, classes: Sequence[str] | None =
     return figure
 
 
+def comparison(image: Any, maps: Mapping[str, Any], mask: Any = None, columns: int = 5) -> Figure:
+    """Maps of several methods side by side, laid over the image.
+
+    Args:
+      image: (H, W, C), as in `overview`.
+      maps: by title, (h, w) of any size and range, resized to the image; what is negative, and speaks against the target, is not shown.
+      mask: (H, W), where the target is, if that is known: its outline is drawn.
+      columns: how many pictures stand in a row.
+
+    Returns:
+      A figure with the image, and a picture for each map, on which a cross marks its highest point.
+
+    Raises:
+      ValueError: if a map or the mask is not of two dimensions, or the mask not of the image's size.
+    """
+    picture = _pictures(image)
+    height, width = picture.shape[:2]
+    if mask is not None and np.shape(mask) != (height, width):
+        raise ValueError(f"mask must be of the image's size, {height}x{width}, got the shape {np.shape(mask)}")
+    cells = len(maps) + 1
+    columns = min(columns, cells)
+    rows = -(-cells // columns)
+    figure = Figure(figsize=(_CELL * columns, _CELL * rows * (height / width + 0.15)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    _show(axes[0], picture)
+    for axis, (title, values) in zip(axes[1:], maps.items(), strict=False):
+        values = np.asarray(values)
+        if values.ndim != 2:
+            raise ValueError(f"maps must be of shape (h, w), got {title!r} of shape {values.shape}")
+        positive = jnp.maximum(jnp.asarray(values, jnp.float32), 0)
+        values = np.asarray(resize(positive[..., None], (height, width)))[..., 0]
+        _show(axis, _heat(picture, values), "\n".join(textwrap.wrap(title, _TITLE)))
+        axis.plot(*np.unravel_index(values.argmax(), values.shape)[::-1], "x", color="white", markersize=7, markeredgewidth=2)
+    for axis in axes[:cells]:
+        if mask is not None:
+            _outline(axis, np.asarray(mask, np.float32))
+    for axis in axes[cells:]:
+        axis.set_axis_off()
+    return figure
+
+
 def history(result: ExtremalResult) -> Figure:
     """The path of a run: the reward and the area loss of each area, step by step.
 
@@ -87,7 +132,7 @@ def _show(axes: Axes, pixels: np.ndarray, title: str = "", detail: str = "") -> 
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color="0.8", linewidth=0.5)
     if title:
-        axes.set_title(f"{title}\n{detail}", fontsize=8)
+        axes.set_title(f"{title}\n{detail}".rstrip(), fontsize=8)
 
 
 def _outline(axes: Axes, mask: np.ndarray) -> None:

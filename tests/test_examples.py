@@ -102,6 +102,20 @@ def test_explain(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "explained.png").stat().st_size > 10_000
 
 
+def test_comparison(tmp_path, monkeypatch):
+    """A picture of all methods, and one for each, which the page of each method shows."""
+    pictures = tmp_path / "pictures"
+    arguments = ["--out", str(tmp_path), "--pictures", str(pictures), "--steps", "2", "--masks", "20"]
+    monkeypatch.setattr(sys, "argv", ["comparison.py", *arguments])
+    runpy.run_path(str(EXAMPLES / "comparison.py"), run_name="__main__")
+    assert (tmp_path / "comparison.png").stat().st_size > 50_000
+    drawn = {path.stem for path in pictures.iterdir()}
+    documentation = EXAMPLES.parent / "docs"
+    assert drawn == set(ej.attribution.METHODS)
+    assert drawn == {path.stem for path in (documentation / "pictures" / "methods").iterdir()}
+    assert drawn == {path.stem for path in (documentation / "methods").iterdir()} - {"README"}
+
+
 def test_the_readme_word_for_word(tmp_path, monkeypatch):
     """Its first block of Python, in a folder that looks like the repository's root."""
     text = (EXAMPLES.parent / "README.md").read_text()

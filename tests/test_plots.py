@@ -188,3 +188,34 @@ def test_files_are_the_same_from_run_to_run(tmp_path):
     for name in ("a.png", "b.png"):
         ej.plots.overview(picture(2), result(2), CLASSES).savefig(tmp_path / name, dpi=50)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_comparison():
+    """A picture for each map, resized to the image, with a cross on its highest point and the outline of the mask."""
+    low = np.zeros((6, 9))
+    low[4, 2] = 1.0
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[5:9, 10:20] = True
+    figure = ej.plots.comparison(picture(), {"first": low, "a rather long name of a method": -low}, mask, columns=2)
+    image, first, second, empty = figure.axes
+    np.testing.assert_array_equal(drawn(image), picture() / np.float32(255))
+    assert (first.get_title(), second.get_title()) == ("first", "a rather long name of a\nmethod")
+    assert first.images[0].get_array().shape == (HEIGHT, WIDTH, 3)
+    [[x], [y]] = first.lines[0].get_data()
+    assert abs(x - 9.5) <= 1
+    assert abs(y - 17.5) <= 1
+    assert not empty.axison
+    assert all(len(axes.collections) == 1 for axes in (image, first, second))
+    np.testing.assert_array_equal(drawn(second), drawn(ej.plots.comparison(picture(), {"": 0 * low}).axes[1]))  # against: not shown
+
+
+@pytest.mark.parametrize(
+    ("maps", "mask", "message"),
+    [
+        ({"a": np.ones((2, 3, 4))}, None, r"maps must be of shape \(h, w\), got 'a' of shape \(2, 3, 4\)"),
+        ({}, np.ones((3, 4)), r"mask must be of the image's size, 24x36, got the shape \(3, 4\)"),
+    ],
+)
+def test_comparison_of_what_does_not_fit(maps, mask, message):
+    with pytest.raises(ValueError, match=message):
+        ej.plots.comparison(picture(), maps, mask)

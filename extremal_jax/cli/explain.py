@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from extremal_jax.cli import commands, inputs
+from extremal_jax.cli import commands, inputs, maps
 from extremal_jax.files import whole_file
 
 if TYPE_CHECKING:
@@ -31,11 +31,18 @@ class _Areas(click.ParamType):
         return areas
 
 
+_PERTURBATION = "extremal_perturbation"
+_ITS_OWN = {f"--{name}": name for name in ("areas", "game", "perturbation", "reward", "preset")} | {"--steps": "num_steps"}
+
+
 @click.command(short_help="Find the masks of given areas that excite a class most.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @commands.model
 @commands.weights
 @commands.target
+@maps.method
+@maps.at
+@maps.contrast_at
 @click.option("--areas", type=_Areas(), default="0.025,0.05,0.1,0.2", show_default=True, help="Shares of the image to keep.")
 @commands.game
 @click.option("--perturbation", type=click.Choice(["blur", "fade"]), help="What is done to masked pixels.  [default: blur]")
@@ -57,6 +64,9 @@ def explain(
     model_name: str,
     weights: str | None,
     target: str,
+    methods: tuple[str, ...],
+    at: str | None,
+    contrast_at: str | None,
     areas: tuple[float, ...],
     preset: str,
     seed: int,
@@ -66,11 +76,14 @@ def explain(
 ) -> None:
     """Find the masks of given areas that excite a class most, and write a figure and a result for each image.
 
+    With --method, the maps of other methods, or of several side by side.
+
     \b
     Examples:
       extremal-jax explain photo.png
       extremal-jax explain a.png b.png --target dog --areas 0.02,0.1
       extremal-jax explain photo.png --game delete --preset torchray --out slow
+      extremal-jax explain photo.png --method grad_cam --method rise --at blocks.3
     """
     import jax
     import numpy as np
@@ -81,6 +94,14 @@ def explain(
     model = inputs.load_classifier(model_name, weights)
     prepared = np.stack([model.preprocess(ej.data.load_image(path)) for path in images])
     targets = inputs.target_indices(target, model, prepared)
+    if methods != (_PERTURBATION,):
+        source = click.get_current_context().get_parameter_source
+        given = [option for option, name in _ITS_OWN.items() if source(name) is click.core.ParameterSource.COMMANDLINE]
+        if given:
+            raise click.BadParameter(f"is an option of {_PERTURBATION} by itself", param_hint=given[0])
+        options = dict(at=at, contrast_at=contrast_at, key=jax.random.key(seed), chunk_size=chunk_size)
+        maps.write(methods, model, images, prepared, targets, outputs, options)
+        return
     result = ej.extremal_perturbation(
         model,
         prepared,

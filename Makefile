@@ -23,10 +23,10 @@ types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-dev
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 slow: $(VENV)/installed-dev
-	$(BIN)/pytest -m slow
+	XLA_FLAGS=--xla_force_host_platform_device_count=2 $(BIN)/pytest -m slow
 
 benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/run.py

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")  # for the tests of sharding
+# Two devices, for the tests of sharding; and no optimisation of machine code, so that programs compile in half the time. `make slow` tests
+# the optimised code.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0")
 
 from jaxtyping import install_import_hook
 

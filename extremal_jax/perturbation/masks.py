@@ -141,6 +141,7 @@ class SmoothMasks:
         distance = np.hypot(offset[:, None, :, None], offset[None, :, None, :]) / self.sigma
         return np.exp(-2 * np.maximum(distance - 0.5, 0) ** 2).reshape(self._taps**2, self.step**2, 1)
 
+    @functools.partial(jax.jit, static_argnums=(0, 2))  # outside a program too, where each tap would be compiled by itself
     def _pixels(self, params: Array, region: _Region) -> Array:
         """(..., step rows, step columns): the blocks of a region, put in place."""
         *batch, _, _ = params.shape

@@ -123,8 +123,10 @@ def plan_for(model: Model, images: AnyArray, num_areas: int, config: Config, chu
             f"images of {height}x{width} pixels are too small for a lattice of masks with step {config.step};"
             f" give larger images, or a smaller step"
         )
-    masks = min(count * num_areas, chunk_size or count * num_areas)
-    example = jax.ShapeDtypeStruct((len(GAMES[config.game].terms) * masks, height, width, channels), images.dtype)
+    masks = count * num_areas
+    if chunk_size is not None and chunk_size >= masks:
+        chunk_size = None  # the same program
+    example = jax.ShapeDtypeStruct((len(GAMES[config.game].terms) * (chunk_size or masks), height, width, channels), images.dtype)
     program, arrays, num_classes = take_apart(model, like(example, images))
     # Schedules are arguments of the compiled program; here they would only make equal plans differ.
     settings = dataclasses.replace(config, num_steps=1, learning_rate=0.0, area_weight=0.0, anneal=0.0)

@@ -23,6 +23,7 @@ from extremal_jax.models import hub, registry
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.layers import Chain, Relu
 from extremal_jax.models.preprocessing import Preprocessing
+from extremal_jax.models.published import PUBLISHED
 from golden_data import GOLDEN
 
 TOLERANCE = 1e-4
@@ -62,11 +63,10 @@ def close(actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("golden", members(zoo_weights.GOLDENS, QUICK))
-def test_goldens(golden, tmp_path):
+def check_golden(golden, tmp_path, fold):
     recorded = zoo_weights.GOLDENS[golden]
     name = NAMES.get(golden, golden.split("/")[1])
-    classifier = ej.models.load(name, zoo_weights.write(tmp_path / "weights.safetensors", zoo_weights.tensors(golden)))
+    classifier = ej.models.load(name, zoo_weights.write(tmp_path / "weights.safetensors", zoo_weights.tensors(golden)), fold=fold)
     batch, _, height, width = recorded["input"]
     images = zoo_weights.images(batch, height, width)
     scores, activations = jax.jit(zoo_weights.tap)(classifier, images)
@@ -87,6 +87,20 @@ def test_goldens(golden, tmp_path):
         assert (
             np.abs(np.array(numbers) - [*(statistics[n] for n in ("mean", "std", "max")), *statistics["sample"]]).max() < TOLERANCE * scale
         )
+
+
+@pytest.mark.parametrize("golden", members(zoo_weights.GOLDENS, QUICK))
+def test_goldens(golden, tmp_path):
+    check_golden(golden, tmp_path, fold=False)
+
+
+FOLDED = ("torchvision/resnet18", "torchvision/googlenet", "torchvision/densenet121", "torchray/resnet50_voc_fully_convolutional")
+
+
+@pytest.mark.parametrize("golden", members(FOLDED, {"torchvision/resnet18"}))
+def test_goldens_of_folded_networks(golden, tmp_path):
+    """None of the names in them is that of a convolution before a norm."""
+    check_golden(golden, tmp_path, fold=True)
 
 
 # What the files of these classifiers look like, where no golden says it: as their layout would have them.
@@ -216,29 +230,41 @@ def test_number_of_classes():
 )
 def test_class_names(name, count, first, monkeypatch):
     monkeypatch.setattr(registry, "fill_randomly", lambda network, key, dtype: network)  # the numbers do not matter
-    classes = ej.models.load(name, weights=None).classes
+    classes = ej.models.load(name, weights=None, fold=False).classes
     assert (len(classes), classes[0]) == (count, first)
 
 
 @pytest.mark.parametrize(
     ("weights", "expected"),
     [
-        ("hub", ("timm/resnet18.tv_in1k", None, None)),
-        ("hub:a/b", ("a/b", None, None)),
-        ("hub:a/b@c", ("a/b", None, "c")),
+        ("hub", PUBLISHED["resnet18"]),
+        ("hub:a/b", hub.HubFile("a/b")),
+        ("hub:a/b@c", hub.HubFile("a/b", revision="c")),
     ],
 )
 def test_weights_from_the_hub(weights, expected, tmp_path, monkeypatch):
     path, asked = zoo_weights.write(tmp_path / "model.safetensors", zoo_weights.tensors("torchvision/resnet18")), []
 
-    def fetch(*arguments, **_):
-        asked.append(arguments)
+    def fetch(*arguments, **options):
+        asked.append(hub.HubFile(*arguments, **options))
         return path
 
     monkeypatch.setattr(hub, "fetch", fetch)
     model = ej.models.load("resnet18", weights)
     assert asked == [expected]
     np.testing.assert_array_equal(model.network.fc.bias[...], zoo_weights.draw("fc.bias", (1000,)))
+
+
+def test_published_weights_are_pinned():
+    """To a commit, by its whole hash, but for three whose commits are not known; each is another one's."""
+    assert PUBLISHED.keys() <= ENTRIES.keys()
+    pins = {name: file.revision for name, file in PUBLISHED.items() if file.revision}
+    assert PUBLISHED.keys() - pins.keys() == {"resnet101", "densenet201", "convnext_small"}
+    assert all(re.fullmatch("[0-9a-f]{40}", pin) for pin in pins.values())
+    digests = [file.sha256 for file in PUBLISHED.values() if file.sha256]
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
+    for distinct in ([*pins.values()], digests, [file.repo for file in PUBLISHED.values()]):
+        assert len(set(distinct)) == len(distinct)
 
 
 def test_no_packaged_weights():
@@ -275,9 +301,10 @@ def test_dtypes():
 
 @pytest.mark.parametrize("name", members(("resnet18", "vgg11_bn", "googlenet", "densenet121", "resnet50_voc"), {"resnet18"}))
 def test_folding(name, tmp_path):
-    classifier = load(name, tmp_path)
+    classifier = load(name, tmp_path, fold=False)
     before = jax.tree.map(np.asarray, jax.tree.leaves(classifier))
     folded = ej.models.fold_batch_norm(classifier)
+    jax.tree.map(np.testing.assert_array_equal, folded, load(name, tmp_path))  # what is loaded unless asked otherwise
     call = jax.jit(lambda model, x: model(x))
     images = zoo_weights.images(1, 96, 64)
     close(call(folded, images), call(classifier, images))

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from extremal_jax.data.scenes import CLASSES
 from extremal_jax.models import alexnet, convnext, densenet, googlenet, layouts, resnet, scenes, vgg, vit
 from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.hub import HubFile
 from extremal_jax.models.preprocessing import Preprocessing
+from extremal_jax.models.published import PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,6 @@ class Entry:
       classes: whose classes the published weights know: "imagenet", "voc", "coco" or "scenes".
       preprocessing: that of the published weights.
       preprocessing_by_publisher: where publishers of the same network differ.
-      hub: the repository of the published weights on the Hugging Face hub; None: there is none.
       architecture: the network, and the files that can fill it.
     """
 
@@ -38,7 +39,11 @@ class Entry:
     preprocessing: Preprocessing
     architecture: Architecture = field(repr=False)
     preprocessing_by_publisher: Mapping[str, Preprocessing] = field(default_factory=dict, repr=False)
-    hub: str | None = None
+
+    @property
+    def hub(self) -> HubFile | None:
+        """Its published weights on the Hugging Face hub; None: there are none."""
+        return PUBLISHED.get(self.name)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -101,7 +106,6 @@ def _vggs() -> list[Entry]:
             classes="imagenet",
             preprocessing=IMAGENET(crop=0.875),
             architecture=Architecture(functools.partial(vgg.VGG, depths, norm=norm), layouts.VGG, sizes),
-            hub=f"timm/vgg{depth}{'_bn' if norm else ''}.tv_in1k",
         )
         for depth, (depths, parameters) in members.items()
         for norm in (False, True)
@@ -146,7 +150,6 @@ def _resnets() -> list[Entry]:
             classes="imagenet",
             preprocessing=IMAGENET(crop=0.875),
             architecture=Architecture(functools.partial(resnet.ResNet, block, depths), layouts.RESNET, sizes),
-            hub=f"timm/resnet{depth}.tv_in1k",
         )
         for depth, (block, depths, parameters) in members.items()
     ]
@@ -200,7 +203,6 @@ def _densenets() -> list[Entry]:
             classes="imagenet",
             preprocessing=IMAGENET(crop=0.875),
             architecture=Architecture(functools.partial(densenet.DenseNet, depths), layouts.DENSENET, {"classes": ("classifier.bias", 0)}),
-            hub=f"timm/densenet{depth}.tv_in1k",
         )
         for depth, (depths, parameters) in members.items()
     ]
@@ -223,7 +225,6 @@ def _convnexts() -> list[Entry]:
             preprocessing=IMAGENET(crop=0.875, interpolation="bicubic"),
             preprocessing_by_publisher={"torchvision": IMAGENET(crop=224 / scaled)},
             architecture=Architecture(functools.partial(convnext.ConvNeXt, depths, widths), layouts.CONVNEXT, {"classes": ("fc.bias", 0)}),
-            hub=f"timm/convnext_{size}.fb_in1k",
         )
         for size, (depths, widths, parameters, scaled) in members.items()
     ]
@@ -233,10 +234,10 @@ def _vits() -> list[Entry]:
     halves = Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3, crop=0.9, interpolation="bicubic")
     torchvision = IMAGENET(crop=0.875)
     members = {
-        "vit_s_16": ("vision transformer, small", 384, halves, "vit_small_patch16_224.augreg_in21k_ft_in1k"),
-        "vit_b_16": ("vision transformer, base", 768, halves, "vit_base_patch16_224.augreg_in21k_ft_in1k"),
-        "deit_s_16": ("DeiT, small", 384, IMAGENET(crop=0.9, interpolation="bicubic"), "deit_small_patch16_224.fb_in1k"),
-        "deit_b_16": ("DeiT, base", 768, IMAGENET(crop=0.9, interpolation="bicubic"), "deit_base_patch16_224.fb_in1k"),
+        "vit_s_16": ("vision transformer, small", 384, halves),
+        "vit_b_16": ("vision transformer, base", 768, halves),
+        "deit_s_16": ("DeiT, small", 384, IMAGENET(crop=0.9, interpolation="bicubic")),
+        "deit_b_16": ("DeiT, base", 768, IMAGENET(crop=0.9, interpolation="bicubic")),
     }
     return [
         Entry(
@@ -251,9 +252,8 @@ def _vits() -> list[Entry]:
             architecture=Architecture(
                 functools.partial(vit.ViT, width), layouts.VIT, {"classes": ("head.bias", 0), "positions": ("pos_embed", 1)}
             ),
-            hub=f"timm/{repository}",
         )
-        for name, (description, width, preprocessing, repository) in members.items()
+        for name, (description, width, preprocessing) in members.items()
     ]
 
 

@@ -14,7 +14,8 @@ Module = TypeVar("Module", bound=nnx.Module)
 def fold_batch_norm(module: Module) -> Module:
     """A copy of a module in which each convolution with a batch norm behind it is one convolution. The outputs stay the same, to rounding.
 
-    A batch norm that stands before its convolution, with a ReLU between them, as in DenseNets, stays.
+    A batch norm that stands before its convolution, with a ReLU between them, as in DenseNets, stays. `models.load` folds what it loads,
+    unless asked not to.
 
     Example:
       >>> from flax import nnx
@@ -27,7 +28,12 @@ def fold_batch_norm(module: Module) -> Module:
       (True, None)
     """
     folded = nnx.clone(module)
-    for _, layer in nnx.iter_modules(folded):
+    fold_in_place(folded)
+    return folded
+
+
+def fold_in_place(module: nnx.Module) -> None:
+    """The same, of the module itself: layer by layer, so that it takes little memory."""
+    for _, layer in nnx.iter_modules(module):
         if isinstance(layer, ConvNorm | Chain):
             layer.fold()
-    return folded

@@ -19,7 +19,7 @@ from extremal_jax.models.classes import class_names
 from extremal_jax.models.classifier import Classifier
 from extremal_jax.models.conversion import Match, fill, fill_randomly, has_sizes, length, match
 from extremal_jax.models.entries import ENTRIES, Entry
-from extremal_jax.models.folding import fold_batch_norm
+from extremal_jax.models.folding import fold_in_place
 from extremal_jax.models.hub import parse
 from extremal_jax.models.pytorch_files import read_tensors
 from extremal_jax.models.weights import read
@@ -42,16 +42,20 @@ def load(
     key: Array | None = None,
     dtype: Any = jnp.float32,
     num_classes: int | None = None,
+    fold: bool = True,
 ) -> Classifier:
     """Load a classifier, ready for inference.
 
     Args:
       name: one of `available()`.
       weights: "default" for those that come with the package; a file, of safetensors or of PyTorch; "hub" for those published under this
-        name on the Hugging Face hub; "hub:REPOSITORY" or "hub:REPOSITORY@REVISION" for others; or None, for random ones.
+        name on the Hugging Face hub, at the commit and with the digest that `available()` lists; "hub:REPOSITORY" or
+        "hub:REPOSITORY@REVISION" for others; or None, for random ones.
       key: for random weights; None: `jax.random.key(0)`.
       dtype: float32 or bfloat16: of the weights, and what the network computes in.
       num_classes: the number of scores; None: as in the file, or that of the published weights for random ones.
+      fold: whether batch norms become part of the convolutions before them, as `fold_batch_norm` does it: the same scores, sooner. The name
+        of a convolution in a VGG network with batch norm then stands for the normalised value.
 
     Returns:
       A `Classifier`: a function (B, H, W, C) -> (B, classes), with `name`, `classes`, `activations`, `input_size` and `preprocess`.
@@ -87,8 +91,8 @@ def load(
         preprocessing = entry.preprocessing_by_publisher.get(found.layout.publisher, preprocessing)
         network = fill(found, tensors, dtype)
     network.eval()
-    if entry.family == "scenes":
-        network = fold_batch_norm(network)
+    if fold:
+        fold_in_place(network)
     return Classifier(
         network, name, _class_names(entry, length(network, *entry.architecture.sizes["classes"])), preprocessing, entry.activations
     )
@@ -104,9 +108,10 @@ def _read(entry: Entry, weights: str | os.PathLike[str]) -> tuple[dict[str, np.n
         with importlib.resources.as_file(packaged) as path:
             return read(path), str(path)
     if isinstance(weights, str) and (weights == "hub" or weights.startswith("hub:")):
-        if weights == "hub" and entry.hub is None:
+        published = entry.hub if weights == "hub" else parse(weights)
+        if published is None:
             raise ValueError(f"no weights for {entry.name} are published on the Hugging Face hub; give the name of a file")
-        return _read_file(parse(f"hub:{entry.hub}" if weights == "hub" else weights).fetch()), weights
+        return _read_file(published.fetch()), weights
     return _read_file(Path(weights)), str(weights)
 
 

@@ -21,6 +21,9 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from extremal_jax.perturbation.channels.config import ChannelConfig
+from extremal_jax.perturbation.channels.perturbation import channel_perturbation
+from extremal_jax.perturbation.channels.result import ChannelResult
 from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.result import ExtremalResult, History, Status
 from extremal_jax.perturbation.spatial import extremal_perturbation
@@ -32,12 +35,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ChannelConfig",
+    "ChannelResult",
     "Config",
     "ExtremalResult",
     "History",
     "Progress",
     "Status",
     "attribution",
+    "channel_perturbation",
     "data",
     "extremal_perturbation",
     "graph",

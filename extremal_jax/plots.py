@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib import colormaps
@@ -35,10 +36,12 @@ def overview(image: Any, result: ExtremalResult, classes: Sequence[str] | None =
       agree, and the masks. Titles give the area that was reached, the response, and its share of the response to the whole image.
 
     Raises:
-      ValueError: if image and result are not of the same size.
+      ValueError: if image and result are not of the same size. Masks of a layer are resized to the image.
     """
     pictures = _pictures(image)
     masks = np.asarray(result.masks)
+    if result.at is not None:
+        masks = np.asarray(jax.image.resize(masks, (*masks.shape[:-2], *pictures.shape[-3:-1]), "linear"))
     if masks.ndim == 3:
         pictures, masks = pictures[None] if pictures.ndim == 3 else pictures, masks[None]
     if pictures.shape[:-1] != (len(masks), *masks.shape[-2:]):

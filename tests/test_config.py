@@ -11,9 +11,9 @@ import optax
 import pytest
 
 from extremal_jax import Config
-from extremal_jax.perturbation.config import config_from_json, config_to_json
 from extremal_jax.perturbation.optimizers import PRESETS, dampened_momentum
-from extremal_jax.perturbation.schedules import Cosine, Doubling, Exponential, Geometric, schedule_values
+from extremal_jax.perturbation.schedules import Cosine, Doubling, Exponential, Geometric, Linear, schedule_values
+from extremal_jax.perturbation.settings import from_json, to_json
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,7 @@ def test_schedules_by_their_ends():
         (Geometric(300, 5000), 300, 5000),
         (Exponential(300, 1.0035), 300, 300 * 1.0035**19),
         (Doubling(300, 3), 300, 1200),
+        (Linear(100, 200, 0.5), 100, 200),
     ]:
         values = schedule_values("area_weight", schedule, 20)
         assert values.shape == (20,)
@@ -114,9 +115,18 @@ def test_presets():
     np.testing.assert_allclose(torchray.schedules()["area_weight"][[0, 799]], [300, 300 * 1.0035**799], rtol=1e-4)
 
 
-@pytest.mark.parametrize("config", [Config(), Config.torchray(), Config.paper(sigma=30.0), Config(area_weight=[1.0, 2.0], num_steps=2)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(),
+        Config.torchray(),
+        Config.paper(sigma=30.0),
+        Config(area_weight=[1.0, 2.0], num_steps=2),
+        Config(area_weight=Linear(1.0, 2.0)),
+    ],
+)
 def test_json_holds_everything(config):
-    assert config_from_json(config_to_json(config)) == config
+    assert from_json(Config, to_json(config)) == config
 
 
 def test_json_names_functions():
@@ -124,7 +134,7 @@ def test_json_names_functions():
         return outputs.mean(axis=1)
 
     config = Config(reward=brightness, optimizer=optax.sgd(0.1), learning_rate=optax.linear_schedule(1.0, 0.0, 50))
-    loaded = config_from_json(config_to_json(config))
+    loaded = from_json(Config, to_json(config))
     np.testing.assert_array_equal(loaded.schedules()["learning_rate"], config.schedules()["learning_rate"])
     with pytest.raises(ValueError, match=r"the reward of the saved run .brightness. is not in its file"):
         loaded.reward(jnp.zeros((1, 2)), jnp.zeros(1))

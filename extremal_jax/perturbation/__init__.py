@@ -11,19 +11,24 @@
 """
 
 from extremal_jax.perturbation.area import area_loss, area_threshold, binarize, ramp, select_top
+from extremal_jax.perturbation.channels.config import ChannelConfig
+from extremal_jax.perturbation.channels.perturbation import channel_perturbation
+from extremal_jax.perturbation.channels.result import ChannelResult
 from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.games import GAMES, Game
 from extremal_jax.perturbation.masks import SmoothMasks
 from extremal_jax.perturbation.pyramid import blur_pyramid, perturb, reference_pyramid
 from extremal_jax.perturbation.result import ExtremalResult, History, Status
 from extremal_jax.perturbation.rewards import REWARDS, reward
-from extremal_jax.perturbation.schedules import Cosine, Doubling, Exponential, Geometric
+from extremal_jax.perturbation.schedules import Cosine, Doubling, Exponential, Geometric, Linear
 from extremal_jax.perturbation.solver import Record, State, init, scan, step
 from extremal_jax.perturbation.spatial import extremal_perturbation
 
 __all__ = [
     "GAMES",
     "REWARDS",
+    "ChannelConfig",
+    "ChannelResult",
     "Config",
     "Cosine",
     "Doubling",
@@ -32,6 +37,7 @@ __all__ = [
     "Game",
     "Geometric",
     "History",
+    "Linear",
     "Record",
     "SmoothMasks",
     "State",
@@ -40,6 +46,7 @@ __all__ = [
     "area_threshold",
     "binarize",
     "blur_pyramid",
+    "channel_perturbation",
     "extremal_perturbation",
     "init",
     "perturb",

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import numbers
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import optax
-from jax import Array
 
 from extremal_jax.errors import check_choice
 from extremal_jax.filters import PADDINGS
-from extremal_jax.perturbation import schedules
 from extremal_jax.perturbation.games import GAMES
-from extremal_jax.perturbation.optimizers import PRESETS, adam, dampened_momentum, forgotten, momentum, optimizer_name
+from extremal_jax.perturbation.optimizers import adam, dampened_momentum, momentum
 from extremal_jax.perturbation.pyramid import PERTURBATIONS
-from extremal_jax.perturbation.rewards import REWARDS, RewardFunction
-from extremal_jax.perturbation.schedules import Cosine, Doubling, Exponential, Geometric, Schedule, schedule_values
+from extremal_jax.perturbation.rewards import RewardFunction
+from extremal_jax.perturbation.schedules import Doubling, Exponential, Geometric, Schedule, schedule_values
+from extremal_jax.perturbation.settings import (
+    check_anneal,
+    check_count,
+    check_optimizer,
+    check_positive,
+    check_reward,
+    freeze_schedules,
+    learning_rates,
+    shrinkage,
+)
 
 _AREA_REGIONS = ("image", "canvas")
+_AREA_WEIGHT = Geometric(300, 1000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of a run; no arrays. Checked when it is built.
 
-    Lengths are in pixels of the model's input. Those left at None follow the image: the smallest detail that a mask can have should be a
-    share of the picture, not a number of pixels. `resolve` fills them in, and a result's `config` has them filled in.
+    Lengths are in pixels of the model's input, or of a layer's activation if that is masked. Those left at None follow its size: the
+    smallest detail that a mask can have should be a share of the picture, not a number of pixels. `resolve` fills them in, and a result's
+    `config` has them filled in.
 
     Attributes:
       game: "preserve" (the mask keeps the evidence), "delete" (it covers it) or "dual" (both at once).
       perturbation: "blur", "fade" (to zero, the mean colour of most classifiers' inputs) or "reference" (to an image given to
-        `extremal_perturbation`).
+        `extremal_perturbation`). None: "blur" for images, and "fade" for the activations of a layer, whose evidence a blur leaves there.
       reward: what is to be excited: "logit", "log_probability", "contrastive" (the target minus the best of the others), "margin" (a pair
         of classes), "labels" (the mean of several), or a function of (outputs, targets) that gives one number per image.
       num_steps: optimisation steps, each one forward and backward pass of the model per mask. 50 steps of the default reach what TorchRay
@@ -59,9 +66,11 @@ class Config:
       learning_rate: a schedule: a number, one per step, a function of the step (optax's schedules), or one of `schedules`. None: a cosine
         from 0.1 to 0 with the preset's optimizer, and 1 with another, whose own learning rate then stands.
       area_weight: λ, a schedule likewise: how much one unit of the area loss costs, in units of the reward. It grows, so that the evidence
-        is found first and the mask made binary then.
+        is found first and the mask made binary then. None: from 300 to 1000 for images; 0 for activations of a layer, if their masks have
+        exact areas: there it only distracts.
       jitter: whether the images shown are mirrored left to right, all together, at every other step on average (drawn from the key):
-        evidence that survives it belongs to the object more than to the pixels.
+        evidence that survives it belongs to the object more than to the pixels. Activations of a layer are not mirrored: they are not what
+        the layer would make of a mirrored image.
       parity: do as TorchRay does where order decides: ties between mask values are broken by position, jitter mirrors on even steps, and
         the result holds the masks of the last forward pass, before the last update. For comparisons.
 
@@ -75,7 +84,7 @@ class Config:
     """
 
     game: str = "preserve"
-    perturbation: str = "blur"
+    perturbation: str | None = None
     reward: str | RewardFunction = "logit"
     num_steps: int = 50
     step: int | None = None
@@ -90,9 +99,10 @@ class Config:
     ramp: float = 0.5
     optimizer: optax.GradientTransformation = adam
     learning_rate: Schedule | None = None
-    area_weight: Schedule = Geometric(300, 1000)
+    area_weight: Schedule | None = None
     jitter: bool = True
     parity: bool = False
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("learning_rate", "area_weight")
 
     @classmethod
     def torchray(cls, **changes: Any) -> Config:
@@ -132,102 +142,49 @@ class Config:
 
     def __post_init__(self) -> None:
         check_choice("game", self.game, GAMES)
-        check_choice("perturbation", self.perturbation, PERTURBATIONS)
+        if self.perturbation is not None:
+            check_choice("perturbation", self.perturbation, PERTURBATIONS)
         check_choice("padding", self.padding, PADDINGS)
         check_choice("area_over", self.area_over, _AREA_REGIONS)
-        if not callable(self.reward):
-            check_choice("reward", self.reward, REWARDS)
-        _check_count("num_steps", self.num_steps, 1)
-        _check_count("num_levels", self.num_levels, 2)
+        check_reward(self.reward)
+        check_count("num_steps", self.num_steps, 1)
+        check_count("num_levels", self.num_levels, 2)
         if self.step is not None:
-            _check_count("step", self.step, 1)
+            check_count("step", self.step, 1)
         for name, unit in {"sigma": " of pixels or None", "max_blur": " of pixels or None", "temperature": "", "ramp": ""}.items():
-            value = getattr(self, name)
-            if value is None and unit:
-                continue
-            if not _is_number(value) or not 0 < value < math.inf:
-                raise ValueError(f"{name} must be a positive number{unit}, got {value!r}")
+            if not unit or getattr(self, name) is not None:
+                check_positive(name, getattr(self, name), unit)
         if self.step and self.sigma and self.sigma < self.step:
             raise ValueError(f"sigma must be at least the step of {self.step} pixels, or masks have gaps, got {self.sigma}")
-        if not _is_number(self.anneal) or not 0 <= self.anneal <= 1:
-            raise ValueError(f"anneal must be a share of the steps, from 0 to 1, got {self.anneal!r}")
-        if not isinstance(self.optimizer, optax.GradientTransformation | optax.GradientTransformationExtraArgs):
-            raise TypeError(f"optimizer must be an optax transformation such as optax.adam(0.05), got {self.optimizer!r}")
-        for name in ("learning_rate", "area_weight"):
-            schedule = getattr(self, name)
-            if isinstance(schedule, Array | np.ndarray | list):  # as something hashable
-                values = np.asarray(schedule, np.float64).tolist()
-                object.__setattr__(self, name, tuple(values) if isinstance(values, list) else values)
+        check_anneal(self.anneal)
+        check_optimizer(self.optimizer)
+        freeze_schedules(self)
         self.schedules()
 
     def schedules(self) -> dict[str, np.ndarray]:
         """(num_steps,) each: learning rate, area weight, and how far the area shown has shrunk, from 0 (the image) to 1 (as asked for)."""
-        rate = self.learning_rate
-        if rate is None:
-            rate = Cosine(0.1) if self.optimizer is adam else 1.0
-        steps = np.arange(1, self.num_steps + 1, dtype=np.float32)
         return dict(
-            learning_rate=schedule_values("learning_rate", rate, self.num_steps),
-            area_weight=schedule_values("area_weight", self.area_weight, self.num_steps),
-            shrinkage=np.minimum(1, steps / max(self.anneal * self.num_steps, 1)),
+            learning_rate=learning_rates(self.learning_rate, self.optimizer, self.num_steps, 0.1),
+            area_weight=schedule_values("area_weight", _AREA_WEIGHT if self.area_weight is None else self.area_weight, self.num_steps),
+            shrinkage=shrinkage(self.anneal, self.num_steps),
         )
 
-    def resolve(self, shape: tuple[int, int]) -> Config:
-        """The same settings with every length given, for images of `shape`: (height, width)."""
+    def resolve(self, shape: tuple[int, int], *, inner: bool = False) -> Config:
+        """The same settings with everything given that follows what is masked.
+
+        Args:
+          shape: (height, width) of the images, or of the activation.
+          inner: whether it is the activation of an inner layer.
+        """
         side = min(shape)
+        area_weight = 0.0 if inner and self.exact_area else _AREA_WEIGHT
         sigma = self.sigma or (3.0 * self.step if self.step else max(1.0, side / 16))
-        step = self.step or max(1, round(sigma / 3))
-        return dataclasses.replace(self, sigma=float(sigma), step=step, max_blur=self.max_blur or 20 * side / 224)
-
-
-def config_to_json(config: Config) -> str:
-    """A config as JSON. Functions cannot be written: a schedule is written as its values, an optimizer and a reward as their names.
-
-    Example:
-      >>> config_from_json(config_to_json(Config.torchray(game="dual"))) == Config.torchray(game="dual")
-      True
-    """
-    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    fields["optimizer"] = optimizer_name(config.optimizer)
-    if callable(config.reward):
-        fields["reward"] = {"function": getattr(config.reward, "__name__", repr(config.reward))}
-    for name in ("learning_rate", "area_weight"):
-        schedule = fields[name]
-        if type(schedule) in _SCHEDULES.values():
-            fields[name] = {type(schedule).__name__: dataclasses.asdict(schedule)}
-        elif schedule is not None and not _is_number(schedule):
-            fields[name] = schedule_values(name, schedule, config.num_steps).tolist()
-    return json.dumps(fields)
-
-
-def config_from_json(text: str) -> Config:
-    """The config that `config_to_json` wrote. Where it holds the name of a function alone, using that function is an error that says so."""
-    fields = json.loads(text)
-    fields["optimizer"] = PRESETS.get(fields["optimizer"]) or forgotten(fields["optimizer"])
-    if isinstance(fields["reward"], dict):
-        fields["reward"] = _forgotten_reward(fields["reward"]["function"])
-    for name in ("learning_rate", "area_weight"):
-        if isinstance(fields[name], dict):
-            [(kind, values)] = fields[name].items()
-            fields[name] = _SCHEDULES[kind](**values)
-    return Config(**fields)
-
-
-_SCHEDULES = {kind.__name__: kind for kind in (schedules.Cosine, schedules.Geometric, schedules.Exponential, schedules.Doubling)}
-
-
-def _forgotten_reward(name: str) -> RewardFunction:
-    def reward(outputs: Any, targets: Any) -> Any:
-        raise ValueError(f"the reward of the saved run ({name}) is not in its file; set `reward` again, with dataclasses.replace")
-
-    reward.__name__ = name
-    return reward
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def _check_count(name: str, value: object, least: int) -> None:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
+        return dataclasses.replace(
+            self,
+            sigma=float(sigma),
+            step=self.step or max(1, round(sigma / 3)),
+            max_blur=self.max_blur or 20 * side / 224,
+            area_weight=area_weight if self.area_weight is None else self.area_weight,
+            perturbation=self.perturbation or ("fade" if inner else "blur"),
+            jitter=self.jitter and not inner,
+        )

@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float, Int
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.perturbation.area import area_loss, area_threshold, ramp
 from extremal_jax.perturbation.config import Config
+from extremal_jax.perturbation.elements import take
 from extremal_jax.perturbation.games import GAMES, Game
 from extremal_jax.perturbation.masks import SmoothMasks
 from extremal_jax.perturbation.pyramid import blur_pyramid, perturb, reference_pyramid
-from extremal_jax.perturbation.rewards import reward
+from extremal_jax.perturbation.rewards import RewardFunction, reward
 from extremal_jax.perturbation.solver import Now, Record
 from extremal_jax.pytrees import pytree
 
@@ -102,7 +103,7 @@ class Problem:
         masks = smooth(params) if canvas is None else smooth.crop(canvas)
         region = canvas if canvas is not None and over_canvas else masks
         region = region.reshape(len(params), -1)
-        areas = _take(self.areas, elements)
+        areas = take(self.areas, elements)
         losses = area_loss(region, areas, "position" if config.parity else "share")
         if config.exact_area:
             threshold = area_threshold(region, areas**shrinkage, config.ramp)
@@ -126,13 +127,26 @@ class Problem:
 
     def responses(self, images: Float[Array, "terms R H W C"], elements: Int[Array, " R"] | None) -> Float[Array, "terms R"]:
         """Φ of images: one call of the model."""
-        terms, rows = images.shape[:2]
-        outputs = self.plan.model(self.arrays, images.reshape(-1, *images.shape[2:]))
-        targets = _take(jnp.repeat(self.targets, self.plan.num_areas, axis=0), elements)
-        scores = reward(
-            self.plan.config.reward, outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)), jnp.concatenate([targets] * terms)
-        )
-        return scores.reshape(terms, rows)
+        targets = take(jnp.repeat(self.targets, self.plan.num_areas, axis=0), elements)
+        return respond(self.plan.model, self.arrays, images, targets, self.plan.config.reward)
+
+
+def respond(
+    model: Program, arrays: Arrays, shown: Float[Array, "terms R ..."], targets: Int[Array, "R ..."], name: str | RewardFunction
+) -> Float[Array, "terms R"]:
+    """Φ of what a game shows: one call of the model.
+
+    Args:
+      model: (arrays, batch) -> scores.
+      arrays: the model's.
+      shown: (terms, R, ...), what is shown to the model, term by term.
+      targets: (R, ...).
+      name: of the reward, or the reward itself.
+    """
+    terms, rows = shown.shape[:2]
+    outputs = model(arrays, shown.reshape(-1, *shown.shape[2:]))
+    scores = reward(name, outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)), jnp.concatenate([targets] * terms))
+    return scores.reshape(terms, rows)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -158,7 +172,3 @@ def perturbation_pyramid(
         assert config.max_blur is not None, "the config is resolved"
         return blur_pyramid(images, config.num_levels, config.max_blur, config.padding)
     return reference_pyramid(images, 0.0 if reference is None else reference)
-
-
-def _take(values: Array, elements: Array | None) -> Array:
-    return values if elements is None else values[elements]

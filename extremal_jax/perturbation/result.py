@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import zipfile
-from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +11,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from extremal_jax.files import whole_file
 from extremal_jax.filters import gaussian_blur
 from extremal_jax.perturbation.area import binarize
-from extremal_jax.perturbation.config import Config, config_from_json, config_to_json
+from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.inputs import AnyArray
 from extremal_jax.perturbation.problem import perturbation_pyramid
+from extremal_jax.perturbation.settings import from_json, to_json
 from extremal_jax.perturbation.solver import NEVER
+from extremal_jax.perturbation.storage import read_result, write_result
 from extremal_jax.pytrees import pytree
 
 _DETAIL = 0.01  # the finest detail of `evidence`, as a share of the shorter side
@@ -73,12 +71,12 @@ class Status:
         return self.message
 
 
-@pytree(static=("config",))
+@pytree(static=("config", "at"))
 class ExtremalResult:
     """The extremal perturbations of one image, or of a batch of N; K areas each. A pytree, of NumPy arrays if it was loaded.
 
     Attributes:
-      masks: (K, H, W) or (N, K, H, W), in [0, 1].
+      masks: (K, H, W) or (N, K, H, W), in [0, 1]. H and W are those of the image, or of the layer's activation.
       masks_with_margin: (..., K, H', W'), the same masks beyond the image's border.
       params: (..., K, h, w), the masks' parameters: `initial_params` of a next run.
       rewards: (..., K), the reward of each mask: of the response to what it keeps, or, in the game of deletion, minus that to what it
@@ -90,6 +88,7 @@ class ExtremalResult:
       history: the path, step by step.
       status: whether everything stayed finite.
       config: the settings, with all lengths in pixels.
+      at: the layer whose activation is masked; None: the image.
     """
 
     masks: Float[AnyArray, "*N K H W"]
@@ -103,6 +102,7 @@ class ExtremalResult:
     history: History
     status: Status
     config: Config
+    at: str | None = None
 
     def binary_masks(self) -> Float[Array, "*N K H W"]:
         """The masks cut to exact areas: the round(a n) largest values of each are 1, the rest 0.
@@ -136,7 +136,12 @@ class ExtremalResult:
           images: the images that were explained, (H, W, C) or (N, H, W, C), as they were given to the model.
           smooth: as in `saliency`.
           reference: as in `extremal_perturbation`.
+
+        Raises:
+          ValueError: if the masks are those of a layer.
         """
+        if self.at is not None:
+            raise ValueError(f"evidence is for masks of images, and these are of the layer {self.at!r}; `saliency()` says where")
         config = dataclasses.replace(self.config, num_levels=2)
         two_levels = perturbation_pyramid(config, jnp.asarray(images), None if reference is None else jnp.asarray(reference))
         loss = jnp.abs(two_levels[..., 1, :, :, :] - two_levels[..., 0, :, :, :]).mean(axis=-1)
@@ -175,10 +180,8 @@ class ExtremalResult:
         Raises:
           OSError: if the folder cannot be written.
         """
-        content: dict[str, Any] = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(self)}
-        content.update(format=_FORMAT, config=config_to_json(self.config))
-        with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **content)
+        layer = {} if self.at is None else {"at": self.at}
+        write_result(path, _FORMAT, self, config=to_json(self.config), **layer)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> ExtremalResult:
@@ -188,24 +191,12 @@ class ExtremalResult:
           FileNotFoundError: if there is no such file.
           ValueError: if it is truncated or something else.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no result file {path}")
-        try:
-            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                content = {name: file[name] for name in file.files}
-        except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is not a whole result file ({error})") from error
-        if str(content.get("format")) != _FORMAT:
-            raise ValueError(
-                f"{path} is not a result file of this version: expected the mark {_FORMAT!r}, got {str(content.get('format'))!r}"
-            )
-        missing = [name for name in _ARRAYS if name not in content]
-        if missing:
-            raise ValueError(f"{path} is not a whole result file: it lacks {', '.join(missing)}")
+        content = read_result(path, _FORMAT, _ARRAYS)
         arrays = {name: content[name] for name in _ARRAYS if "." not in name}
         history = History(content["history.rewards"], content["history.area_losses"])
         status = Status(content["status.nonfinite_step"])
-        return ExtremalResult(**arrays, history=history, status=status, config=config_from_json(str(content["config"])))
+        at = str(content["at"]) if "at" in content else None
+        return ExtremalResult(**arrays, history=history, status=status, config=from_json(Config, str(content["config"])), at=at)
 
 
 _ARRAYS = (
@@ -216,7 +207,3 @@ _ARRAYS = (
 
 def _smoothed(maps: Float[Array, "*N H W"], smooth: float) -> Float[Array, "*N H W"]:
     return gaussian_blur(maps[..., None], smooth * min(maps.shape[-2:]), "zeros")[..., 0]
-
-
-def _name(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")

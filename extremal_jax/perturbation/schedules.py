@@ -89,6 +89,23 @@ class Doubling:
         return self.start * 2.0 ** (np.arange(num_steps) * self.times // num_steps)
 
 
+@dataclass(frozen=True)
+class Linear:
+    """From `start` to `end` along a straight line over the share `until` of the run; then `end`.
+
+    Example:
+      >>> Linear(0.0, 3.0, 0.5).values(6).tolist()
+      [0.0, 1.0, 2.0, 3.0, 3.0, 3.0]
+    """
+
+    start: float
+    end: float
+    until: float = 1.0
+
+    def values(self, num_steps: int) -> np.ndarray:
+        return self.start + (self.end - self.start) * np.minimum(1, np.arange(num_steps) / max(self.until * num_steps, 1))
+
+
 def schedule_values(name: str, schedule: Schedule, num_steps: int) -> np.ndarray:
     """The values of any schedule.
 

@@ -23,11 +23,13 @@ from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.perturbation import solver
 from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.driver import drive
+from extremal_jax.perturbation.elements import Elements
 from extremal_jax.perturbation.games import GAMES
 from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_params, check_targets
 from extremal_jax.perturbation.model import Model, take_apart
 from extremal_jax.perturbation.problem import Plan, Problem, pose, smooth_masks
 from extremal_jax.perturbation.result import ExtremalResult, History, Status
+from extremal_jax.perturbation.tail import activation_at, part_after
 from extremal_jax.progress import Watcher
 
 
@@ -37,6 +39,7 @@ def extremal_perturbation(
     targets: Any,
     areas: Any = (0.05, 0.1, 0.2),
     *,
+    at: str | None = None,
     config: Config | None = None,
     key: Array | None = None,
     initial_params: Any = None,
@@ -58,6 +61,8 @@ def extremal_perturbation(
       targets: one class index for all images or one per image, (N,). Names serve as well where the model has `classes`. Where the reward
         takes several classes, a last axis holds them.
       areas: (K,) shares of the image in (0, 1]; for a batch, (N, K) gives each image its own.
+      at: the name of a layer's activation, (B, h, w, C), through which everything passes: it is masked in the place of the images, and the
+        masks have its (h, w). The part of the model before it runs once. None: the images.
       config: the settings; None: `Config()`, the best that is known. `Config.torchray()` reproduces TorchRay.
       key: for the random part (jitter); None: `jax.random.key(0)`.
       initial_params: (..., K, h, w) in [0, 1], where to start: the `params` of an earlier result. None: ones, the whole image.
@@ -90,47 +95,75 @@ def extremal_perturbation(
     images = check_images("images", images)
     count = len(images) if images.ndim == 4 else None
     areas = check_areas(areas, count)
-    settings = (config or Config()).resolve(images.shape[-3:-1])
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
     if reference is not None:
         reference = check_images("reference", reference)
         if reference.shape not in (images.shape, images.shape[-3:]):
             raise ValueError(f"reference must have the shape of the images or of one of them, {images.shape}, got {reference.shape}")
-    if (reference is None) == (settings.perturbation == "reference"):
-        raise ValueError("reference must be given if, and only if, the config's perturbation is 'reference'")
 
     images, targets, areas, reference = varying_alike(images, targets, areas, reference)
     batch = images if images.ndim == 4 else images[None]
-    plan, arrays, num_classes = plan_for(model, batch, areas.shape[-1], settings, chunk_size)
+    masked, reference = _masked(model, at, batch, reference)
+    shape = (masked.shape[1], masked.shape[2])
+    settings = (config or Config()).resolve(shape, inner=at is not None)
+    if (reference is None) == (settings.perturbation == "reference"):
+        raise ValueError("reference must be given if, and only if, the config's perturbation is 'reference'")
+    plan, arrays, num_classes = plan_for(model, batch, areas.shape[-1], settings, chunk_size, at, shape)
     targets = check_targets(targets, count, num_classes, settings.reward, getattr(model, "classes", None))
     if initial_params is not None:
         initial_params = check_params(initial_params, (*batch.shape[: images.ndim - 3], areas.shape[-1], *plan.smooth.lattice))
-    problem = pose(plan, arrays, batch, targets, areas, reference)
+    problem = pose(plan, arrays, masked, targets, areas, reference)
     state = _start(problem, initial_params)
     schedule = {**settings.schedules(), **_mirroring(settings, key), "step": np.arange(settings.num_steps, dtype=np.int32)}
 
     state, record = drive(jax.tree_util.Partial(_advance, problem), state, schedule, progress)
     # The schedules are not part of the compiled program, and so not of its result.
-    return dataclasses.replace(_conclude(problem, state, record, count), config=settings)
+    return dataclasses.replace(_conclude(problem, state, record, count), config=settings, at=at)
 
 
-def plan_for(model: Model, images: AnyArray, num_areas: int, config: Config, chunk_size: int | None) -> tuple[Plan, Arrays, int]:
-    """The plan of a run, the model's arrays, and its number of classes."""
-    count, height, width, channels = images.shape
-    if min(smooth_masks(config, (height, width)).lattice) < 2:
+def _masked(model: Model, at: str | None, images: AnyArray, reference: AnyArray | None) -> tuple[AnyArray, AnyArray | None]:
+    """What is masked, (N, h, w, C), and what takes its place, if that is given: images, or their activations at a layer."""
+    if at is None:
+        return images, reference
+    masked = activation_at(model, at, jnp.asarray(images))
+    if masked.ndim != 4 or not jnp.issubdtype(masked.dtype, jnp.floating):
         raise ValueError(
-            f"images of {height}x{width} pixels are too small for a lattice of masks with step {config.step};"
+            f"at: masks in space need an activation of shape (B, h, w, C), floats; {at!r} is {masked.dtype}{list(masked.shape)};"
+            f" channel_perturbation takes any with channels"
+        )
+    if reference is None:
+        return masked, None
+    other = activation_at(model, at, jnp.asarray(reference if reference.ndim == 4 else reference[None]))
+    return masked, other if reference.ndim == 4 else other[0]
+
+
+def plan_for(
+    model: Model,
+    images: AnyArray,
+    num_areas: int,
+    config: Config,
+    chunk_size: int | None,
+    at: str | None = None,
+    shape: tuple[int, int] | None = None,
+) -> tuple[Plan, Arrays, int]:
+    """The plan of a run, the model's arrays, and its number of classes; at a layer, for activations of (height, width) `shape`."""
+    count, *size = images.shape
+    shape = shape or (size[0], size[1])
+    if min(smooth_masks(config, shape).lattice) < 2:
+        masked = "images" if at is None else f"activations of {at!r}"
+        raise ValueError(
+            f"{masked} of {shape[0]}x{shape[1]} pixels are too small for a lattice of masks with step {config.step};"
             f" give larger images, or a smaller step"
         )
     masks = count * num_areas
     if chunk_size is not None and chunk_size >= masks:
         chunk_size = None  # the same program
-    example = jax.ShapeDtypeStruct((len(GAMES[config.game].terms) * (chunk_size or masks), height, width, channels), images.dtype)
-    program, arrays, num_classes = take_apart(model, like(example, images))
+    example = like(jax.ShapeDtypeStruct((len(GAMES[config.game].terms) * (chunk_size or masks), *size), images.dtype), images)
+    program, arrays, num_classes = take_apart(model, example) if at is None else part_after(model, at, example)
     # Schedules are arguments of the compiled program; here they would only make equal plans differ.
     settings = dataclasses.replace(config, num_steps=1, learning_rate=0.0, area_weight=0.0, anneal=0.0)
-    return Plan(program, settings, (height, width), num_areas, chunk_size), arrays, num_classes
+    return Plan(program, settings, shape, num_areas, chunk_size), arrays, num_classes
 
 
 @jax.jit
@@ -164,14 +197,7 @@ def _conclude(problem: Problem, state: solver.State, record: solver.Record, coun
         return shown.masks, shown.masks_with_margin, problem.rewards(shown.masks, elements), whole
 
     masks, masks_with_margin, rewards, whole = solver.in_chunks(final, plan.chunk_size)(params)
-    lead = () if count is None else (count,)
-
-    def by_image(values: Array) -> Array:
-        return values.reshape(*lead, plan.num_areas, *values.shape[1:])
-
-    def path(values: Array) -> Array:  # (T, E) -> (..., T, K)
-        return jnp.moveaxis(values.reshape(-1, *lead, plan.num_areas), 0, -2)
-
+    by_image, path = Elements(count, plan.num_areas).by_image, Elements(count, plan.num_areas).path
     return ExtremalResult(
         masks=by_image(masks),
         masks_with_margin=by_image(masks_with_margin),

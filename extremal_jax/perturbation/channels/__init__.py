@@ -1,0 +1,1 @@
+"""Channel attribution: which channels of a layer excite a class."""

@@ -1,0 +1,118 @@
+"""What channel attribution gives back."""
+
+from __future__ import annotations
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from extremal_jax.perturbation.area import select_top
+from extremal_jax.perturbation.channels.config import ChannelConfig
+from extremal_jax.perturbation.inputs import AnyArray
+from extremal_jax.perturbation.result import History, Status
+from extremal_jax.perturbation.settings import from_json, to_json
+from extremal_jax.perturbation.storage import read_result, write_result
+from extremal_jax.pytrees import pytree
+
+_FORMAT = "extremal_jax channels 1"
+
+
+@pytree(static=("config", "at"))
+class ChannelResult:
+    """The channels that matter for one image, or for a batch of N; K counts each. A pytree, of NumPy arrays if it was loaded.
+
+    Attributes:
+      masks: (K, C) or (N, K, C), in [0, 1]: how much of each channel is kept.
+      params: (..., K, C), the masks' parameters at the end of the ascent: `initial_params` of a next run.
+      rewards: (..., K), the reward of each mask: of the response to what it keeps, or, in the game of deletion, minus that to what it
+        leaves.
+      image_rewards: (...), the response to the image itself.
+      areas: (..., K), the channels that each mask keeps: the sum of the mask.
+      requested_areas: (..., K), the channels asked for.
+      targets: (...) or (..., M), the classes.
+      history: the path of the ascent, step by step.
+      status: whether everything stayed finite.
+      config: the settings.
+      at: the layer.
+    """
+
+    masks: Float[AnyArray, "*N K C"]
+    params: Float[AnyArray, "*N K C"]
+    rewards: Float[AnyArray, "*N K"]
+    image_rewards: Float[AnyArray, "*N"]
+    areas: Float[AnyArray, "*N K"]
+    requested_areas: Int[AnyArray, "*N K"]
+    targets: Int[AnyArray, ...]
+    history: History
+    status: Status
+    config: ChannelConfig
+    at: str
+
+    def binary_masks(self) -> Float[Array, "*N K C"]:
+        """The masks as sets of exactly as many channels as asked for: the largest values of each are 1, the rest 0."""
+        flat = jnp.asarray(self.masks).reshape(-1, self.masks.shape[-1])
+        return select_top(flat, jnp.asarray(self.requested_areas).reshape(-1), "position").reshape(self.masks.shape)
+
+    def channels(self, count: int) -> Int[np.ndarray, "*N count"]:
+        """The channels that the mask of a count keeps.
+
+        Args:
+          count: one of `requested_areas`.
+
+        Returns:
+          (..., count), their indices in ascending order.
+
+        Raises:
+          ValueError: if there is no mask of this count (for all images alike).
+        """
+        requested = np.asarray(self.requested_areas)
+        columns = (requested == count).reshape(-1, requested.shape[-1]).all(axis=0)
+        if not columns.any():
+            known = ", ".join(map(str, np.unique(requested)))
+            raise ValueError(f"count must be one of the counts that were asked for, {known}, for all images alike, got {count}")
+        kept = np.asarray(self.binary_masks())[..., columns.argmax(), :]
+        return np.argsort(-kept, axis=-1, kind="stable")[..., :count]
+
+    def __getitem__(self, index: int) -> ChannelResult:
+        """One image of a batch."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"this result is of {len(self)} images, got the index {index}")
+        return jax.tree.map(lambda x: x[index], self)
+
+    def __len__(self) -> int:
+        if self.masks.ndim == 2:
+            raise TypeError("this result is of a single image; only the result of a batch has a length")
+        return self.masks.shape[0]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to an `.npz` file, whole or not at all. Functions among the settings are written by name.
+
+        Raises:
+          OSError: if the folder cannot be written.
+        """
+        write_result(path, _FORMAT, self, config=to_json(self.config), at=self.at)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> ChannelResult:
+        """Read a result from a file that `save` wrote. Nothing in it is executed.
+
+        Raises:
+          FileNotFoundError: if there is no such file.
+          ValueError: if it is truncated or something else.
+        """
+        content = read_result(path, _FORMAT, (*_ARRAYS, *_PARTS, "config", "at"))
+        return ChannelResult(
+            **{name: content[name] for name in _ARRAYS},
+            history=History(content["history.rewards"], content["history.area_losses"]),
+            status=Status(content["status.nonfinite_step"]),
+            config=from_json(ChannelConfig, str(content["config"])),
+            at=str(content["at"]),
+        )
+
+
+_ARRAYS = ("masks", "params", "rewards", "image_rewards", "areas", "requested_areas", "targets")
+_PARTS = ("history.rewards", "history.area_losses", "status.nonfinite_step")

@@ -255,7 +255,6 @@ def test_saved_results_are_whole(tmp_path):
         (dict(initial_params=np.ones((2, 2, 7))), r"initial_params must have the shape \(2, 2, 8\)"),
         (dict(targets=(1, 5)), "targets must be class indices from 0 to 4, got 5"),
     ],
-    ids=str,
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -289,7 +288,6 @@ def test_a_layer_without_channels():
         (dict(swap_rounds=-1), "swap_rounds must be a whole number, at least 0"),
         (dict(swaps=0), "swaps must be a whole number, at least 1"),
     ],
-    ids=str,
 )
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -116,7 +116,6 @@ def test_pictures_and_files(result, tmp_path):
         (dict(config=Config(step=7)), "activations of 'x' of 5x6 pixels are too small for a lattice of masks with step 7"),
         (dict(reference=IMAGES), "reference must be given if, and only if, the config's perturbation is 'reference'"),
     ],
-    ids=str,
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -25,6 +25,8 @@ from extremal_jax.perturbation.channels.config import ChannelConfig
 from extremal_jax.perturbation.channels.perturbation import channel_perturbation
 from extremal_jax.perturbation.channels.result import ChannelResult
 from extremal_jax.perturbation.config import Config
+from extremal_jax.perturbation.inversion import InversionResult, NaturalImages, invert_features, maximize_channel
+from extremal_jax.perturbation.minimal import SmallestArea, smallest_area
 from extremal_jax.perturbation.result import ExtremalResult, History, Status
 from extremal_jax.perturbation.spatial import extremal_perturbation
 from extremal_jax.progress import Progress
@@ -40,16 +42,22 @@ __all__ = [
     "Config",
     "ExtremalResult",
     "History",
+    "InversionResult",
+    "NaturalImages",
     "Progress",
+    "SmallestArea",
     "Status",
     "attribution",
     "channel_perturbation",
     "data",
     "extremal_perturbation",
     "graph",
+    "invert_features",
+    "maximize_channel",
     "models",
     "perturbation",
     "plots",
+    "smallest_area",
 ]
 
 _SUBMODULES = ("attribution", "data", "graph", "models", "perturbation", "plots")

@@ -12,8 +12,10 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from extremal_jax.filters import resize
+from extremal_jax.perturbation.minimal import SmallestArea
 from extremal_jax.perturbation.result import ExtremalResult
 from extremal_jax.summary import summarize
 
@@ -128,6 +130,108 @@ def history(result: ExtremalResult) -> Figure:
         axes.set_yscale("log")
     axes.legend(title="area", frameon=False)
     return figure
+
+
+def smallest_area(image: Any, result: SmallestArea, classes: Sequence[str] | None = None) -> Figure:
+    """The image, the least of it that suffices, and the response as a function of the area.
+
+    Args:
+      image: (H, W, C), or (N, H, W, C) for a batch, as for `overview`.
+      result: of the same image or batch.
+      classes: names for the targets.
+
+    Returns:
+      A figure with a row for each image. The curve has a mark at every area that was tried, a line at the response that was wanted, and one
+      at the smallest area, where it was reached.
+
+    Raises:
+      ValueError: if image and result are not of the same size.
+    """
+    pictures = _pictures(image)
+    if result.masks.ndim == 2:
+        result = jax.tree.map(lambda x: np.asarray(x)[None], result)
+        pictures = pictures[None] if pictures.ndim == 3 else pictures
+    masks = np.asarray(result.masks)
+    if pictures.shape[:-1] != masks.shape:
+        raise ValueError(f"image and result must be of the same size, got an image of {pictures.shape} and masks of {masks.shape}")
+    figure = Figure(figsize=(4 * _CELL, len(masks) * 1.25 * _CELL), layout="constrained")
+    rows = figure.subplots(len(masks), 3, squeeze=False, width_ratios=(1, 1, 1.6))
+    for row, picture, one in zip(rows, pictures, (result[i] for i in range(len(masks))), strict=True):
+        mask, area = np.asarray(one.masks), float(one.areas)
+        names = [classes[t] if classes else f"class {t}" for t in np.asarray(one.targets).reshape(-1)]
+        _show(row[0], picture, " / ".join(names), f"response {float(one.image_responses):.2f}")
+        found = f"smallest area {area:.1%}" if one.reached else "not reached; the best"
+        _show(row[1], _selected(picture, mask), found, f"response {float(one.responses):.2f}")
+        _outline(row[1], mask)
+        row[2].plot(np.asarray(one.curve.areas), np.asarray(one.curve.responses), marker=".", color="0.2")
+        row[2].axhline(float(one.wanted), color="0.6", linestyle=":")
+        if one.reached:
+            row[2].axvline(area, color="0.6", linestyle=":")
+        _area_axis(row[2], "response")
+    return figure
+
+
+def responses(areas: Any, values: Any, label: str = "share of the response to the whole image") -> Figure:
+    """How the response grows with the area, over many images: the median, and the quartiles as a band.
+
+    Args:
+      areas: (K,), growing.
+      values: (N, K), of each image.
+      label: of the vertical axis.
+    """
+    areas, values = np.asarray(areas), np.asarray(values)
+    low, median, high = np.nanpercentile(values, [25, 50, 75], axis=0)
+    figure = Figure(figsize=(2.5 * _CELL, 1.75 * _CELL), layout="constrained")
+    axes = figure.subplots()
+    axes.fill_between(areas, low, high, color="0.85", linewidth=0)
+    axes.plot(areas, median, marker=".", color="0.2")
+    axes.axhline(1, color="0.6", linestyle=":")
+    _area_axis(axes, label)
+    return figure
+
+
+def inversion(image: Any, inversions: Mapping[str, Any]) -> Figure:
+    """An image beside what was found by feature inversion.
+
+    Args:
+      image: (H, W, C), or (N, H, W, C) for a batch, as for `overview`.
+      inversions: pictures in [0, 1] by their titles, each of the image's rank, such as the `images` of the inversions of all channels, of
+        those that a mask keeps, and of those that it drops. They may be of another size than the image.
+
+    Returns:
+      A figure with a row for each image.
+
+    Raises:
+      ValueError: if there are not as many pictures as images.
+
+    Example:
+      >>> black = np.zeros((2, 8, 8, 3))
+      >>> [axes.get_title() for axes in inversion(black, {"all channels": black}).axes]
+      ['original', 'all channels', '', '']
+    """
+    columns = {"original": _pictures(image), **{title: np.asarray(pictures) for title, pictures in inversions.items()}}
+    columns = {title: pictures[None] if pictures.ndim == 3 else pictures for title, pictures in columns.items()}
+    lengths = {title: len(pictures) for title, pictures in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"there must be as many pictures as images, got {lengths}")
+    count = lengths["original"]
+    figure = Figure(figsize=(_CELL * len(columns), _CELL * count + 0.25), layout="constrained")
+    for row, axes in enumerate(figure.subplots(count, len(columns), squeeze=False)):
+        for panel, (title, pictures) in zip(axes, columns.items(), strict=True):
+            _show(panel, pictures[row])
+            if row == 0:
+                panel.set_title(title, fontsize=8)
+    return figure
+
+
+def _area_axis(axes: Axes, label: str) -> None:
+    """Areas as shares, on a logarithmic scale."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel("area", fontsize=8)
+    axes.set_ylabel(label, fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _show(axes: Axes, pixels: np.ndarray, title: str = "", detail: str = "") -> None:

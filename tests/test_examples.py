@@ -125,3 +125,16 @@ def test_the_readme_word_for_word(tmp_path, monkeypatch):
     exec(compile(block, "README.md", "exec"), {})
     assert ej.ExtremalResult.load("fox.npz").status.ok
     assert Path("fox.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("script", "picture", "said"),
+    [("smallest_area.py", "smallest-area.png", "as much is excited by"), ("invert.py", "inversion.png", "the kept channels show")],
+)
+def test_examples_inside_the_network(tmp_path, monkeypatch, capsys, script, picture, said):
+    monkeypatch.setattr(sys, "argv", [script, "--out", str(tmp_path), "--steps", "2", "--scenes", "1"])
+    runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert printed.startswith("finished\n")
+    assert said in printed
+    assert (tmp_path / picture).stat().st_size > 10_000

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import extremal_jax as ej
+from extremal_jax.perturbation import Curve
 from extremal_jax.summary import summarize
 
 HEIGHT, WIDTH, AREAS = 24, 36, (0.1, 0.2, 0.4)
@@ -219,3 +220,63 @@ def test_comparison():
 def test_comparison_of_what_does_not_fit(maps, mask, message):
     with pytest.raises(ValueError, match=message):
         ej.plots.comparison(picture(), maps, mask)
+
+
+def smallest(count=2):
+    """A result with numbers that are easily told apart; the second image's response was not reached."""
+    masks = np.zeros((count, HEIGHT, WIDTH), np.float32)
+    masks[:, :6] = 1
+    areas = np.tile(np.float32([0.1, 0.25, 0.5]), (count, 1))
+    numbers = np.arange(1, 1 + count, dtype=np.float32)
+    return ej.SmallestArea(
+        areas=np.where(numbers == 2, np.nan, 0.25).astype(np.float32),
+        reached=numbers != 2,
+        masks=masks,
+        params=masks[:, ::4, ::4],
+        responses=3 * numbers,
+        binary_responses=4 * numbers,
+        image_responses=8 * numbers,
+        wanted=2 * numbers,
+        targets=np.arange(count, dtype=np.int32),
+        curve=Curve(areas, 10 * areas, 11 * areas),
+        status=ej.Status(np.full((count, 3), -1, np.int32)),
+        config=ej.Config(),
+    )
+
+
+def test_smallest_areas():
+    figure = ej.plots.smallest_area(picture(2), smallest(), CLASSES)
+    first, second = np.asarray(figure.axes).reshape(2, 3)
+    assert [axes.get_title() for axes in first[:2]] == ["cat\nresponse 8.00", "smallest area 25.0%\nresponse 3.00"]
+    assert second[1].get_title() == "not reached; the best\nresponse 6.00"
+    np.testing.assert_allclose(drawn(first[1])[:6], picture(2)[0, :6] / 255, atol=1e-6)
+    curve, wanted, found = first[2].lines
+    np.testing.assert_allclose(curve.get_xydata(), [[0.1, 1], [0.25, 2.5], [0.5, 5]], rtol=1e-6)
+    assert (wanted.get_ydata()[0], found.get_xdata()[0]) == (2, 0.25)
+    assert len(second[2].lines) == 2
+    one = ej.plots.smallest_area(picture(2)[0], smallest()[0])
+    assert titles(one)[0] == "class 0\nresponse 8.00"
+    with pytest.raises(ValueError, match="image and result must be of the same size"):
+        ej.plots.smallest_area(picture(3), smallest())
+
+
+def test_responses_by_area():
+    values = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 9.0]])
+    [axes] = ej.plots.responses([0.1, 0.2], values, "share").axes
+    median, whole = axes.lines
+    np.testing.assert_allclose(median.get_xydata(), [[0.1, 2], [0.2, 4]])
+    assert whole.get_ydata()[0] == 1
+    assert (axes.get_ylabel(), axes.get_xscale()) == ("share", "log")
+
+
+def test_inversions_stand_beside_their_images():
+    found = {"all": np.random.default_rng(0).random((2, 8, 8, 3)), "kept": np.zeros((2, 8, 8, 3))}
+    figure = ej.plots.inversion(picture(2), found)
+    panels = np.asarray(figure.axes).reshape(2, 3)
+    assert [axes.get_title() for axes in panels[0]] == ["original", "all", "kept"]
+    for row in range(2):
+        np.testing.assert_allclose(drawn(panels[row, 0]), picture(2)[row] / 255, atol=1e-6)
+        np.testing.assert_array_equal(drawn(panels[row, 1]), found["all"][row])
+    assert len(ej.plots.inversion(picture(), {"all": found["all"][0]}).axes) == 2
+    with pytest.raises(ValueError, match=r"there must be as many pictures as images, got \{'original': 3, 'all': 2\}"):
+        ej.plots.inversion(picture(3), {"all": found["all"]})

@@ -3,7 +3,10 @@
 from beartype import BeartypeConf, beartype
 
 _beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
-OWN_CHECKS = {"Config.__init__", "extremal_perturbation", "gradient", "integrated_gradients", "smooth_grad"}
+OWN_CHECKS = {
+    *("Config.__init__", "NaturalImages.__init__", "extremal_perturbation", "smallest_area", "invert_features", "maximize_channel"),
+    *("gradient", "integrated_gradients", "smooth_grad"),
+}
 
 
 def check(function):

@@ -7,7 +7,9 @@ import click
 from extremal_jax.cli.classifiers import convert, models
 from extremal_jax.cli.commands import Commands
 from extremal_jax.cli.explain import explain
+from extremal_jax.cli.invert import invert
 from extremal_jax.cli.scenes import scenes
+from extremal_jax.cli.smallest_area import smallest_area
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (convert, explain, models, scenes):
+for command in (convert, explain, invert, models, scenes, smallest_area):
     main.add_command(command)

@@ -67,4 +67,5 @@ game = click.option(
 )
 reward = click.option("--reward", type=click.Choice(["logit", "log_probability", "contrastive"]), help="What is excited.  [default: logit]")
 steps = click.option("--steps", "num_steps", type=click.IntRange(min=1), help="Optimisation steps.  [default: the preset's]")
+seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random part: the mirroring of what is shown.")
 chunk_size = click.option("--chunk-size", type=click.IntRange(min=1), help="The most masks shown to the model at a time, to bound memory.")

@@ -55,7 +55,7 @@ _ITS_OWN = {f"--{name}": name for name in ("areas", "game", "perturbation", "rew
     help="The settings to start from.",
 )
 @commands.steps
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random part: the mirroring of what is shown.")
+@commands.seed
 @commands.chunk_size
 @commands.out
 @commands.debug

@@ -17,7 +17,9 @@ from extremal_jax.perturbation.channels.result import ChannelResult
 from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.games import GAMES, Game
 from extremal_jax.perturbation.masks import SmoothMasks
+from extremal_jax.perturbation.minimal import Curve, SmallestArea, monotone_fraction, smallest_area
 from extremal_jax.perturbation.pyramid import blur_pyramid, perturb, reference_pyramid
+from extremal_jax.perturbation.ranking import rank_pixels
 from extremal_jax.perturbation.result import ExtremalResult, History, Status
 from extremal_jax.perturbation.rewards import REWARDS, reward
 from extremal_jax.perturbation.schedules import Cosine, Doubling, Exponential, Geometric, Linear
@@ -31,6 +33,7 @@ __all__ = [
     "ChannelResult",
     "Config",
     "Cosine",
+    "Curve",
     "Doubling",
     "Exponential",
     "ExtremalResult",
@@ -39,6 +42,7 @@ __all__ = [
     "History",
     "Linear",
     "Record",
+    "SmallestArea",
     "SmoothMasks",
     "State",
     "Status",
@@ -49,11 +53,14 @@ __all__ = [
     "channel_perturbation",
     "extremal_perturbation",
     "init",
+    "monotone_fraction",
     "perturb",
     "ramp",
+    "rank_pixels",
     "reference_pyramid",
     "reward",
     "scan",
     "select_top",
+    "smallest_area",
     "step",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from extremal_jax.perturbation.area import binarize
 from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.inputs import AnyArray
 from extremal_jax.perturbation.problem import perturbation_pyramid
+from extremal_jax.perturbation.ranking import rank_pixels
 from extremal_jax.perturbation.settings import from_json, to_json
 from extremal_jax.perturbation.solver import NEVER
 from extremal_jax.perturbation.storage import read_result, write_result
@@ -24,6 +26,7 @@ from extremal_jax.pytrees import pytree
 _DETAIL = 0.01  # the finest detail of `evidence`, as a share of the shorter side
 _NEAR = 0.8  # of the peak of the saliency: where `point` looks for evidence
 _FORMAT = "extremal_jax result 1"
+Result = TypeVar("Result", bound="OfImages")  # `Self`, for the type checker of the tests
 
 
 @pytree()
@@ -71,8 +74,28 @@ class Status:
         return self.message
 
 
+class OfImages:
+    """A result with a field `masks`, of one image or of a batch, of which it gives the images one by one."""
+
+    masks: Any
+    _single_rank = 3  # of the masks of one image
+
+    def __getitem__(self: Result, index: int) -> Result:
+        """One image of a batch."""
+        if self.masks.ndim == self._single_rank:
+            raise IndexError("this result is of a single image; only the result of a batch can be indexed")
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"this result is of {len(self)} images, got the index {index}")
+        return jax.tree.map(lambda x: x[index], self)
+
+    def __len__(self) -> int:
+        if self.masks.ndim == self._single_rank:
+            raise TypeError("this result is of a single image; only the result of a batch has a length")
+        return self.masks.shape[0]
+
+
 @pytree(static=("config", "at"))
-class ExtremalResult:
+class ExtremalResult(OfImages):
     """The extremal perturbations of one image, or of a batch of N; K areas each. A pytree, of NumPy arrays if it was loaded.
 
     Attributes:
@@ -113,6 +136,23 @@ class ExtremalResult:
         flat = jnp.asarray(self.masks).reshape(-1, self.masks.shape[-2] * self.masks.shape[-1])
         areas = jnp.asarray(self.requested_areas).reshape(-1)
         return binarize(flat, areas).reshape(self.masks.shape)
+
+    def ranking(self) -> Int[Array, "*N H W"]:
+        """Each image's pixels in order of importance: its masks, made to contain one another, as a single map.
+
+        A pixel comes the sooner, the smaller the area whose mask keeps it; then by the value that this mask gives it; then by the saliency.
+        Pixels that no mask keeps come last.
+
+        Returns:
+          (..., H, W): each number from 0 to H W − 1 once. `ranking < round(a H W)` is a mask of area a, exactly, and lies within those of
+          larger areas. For the smallest area asked for it is the binary mask; for the others, the binary mask but for what the smaller
+          masks keep outside of it.
+        """
+        height, width = self.masks.shape[-2:]
+        masks = jnp.asarray(self.masks).reshape(-1, self.masks.shape[-3], height * width)
+        areas = jnp.asarray(self.requested_areas).reshape(len(masks), -1)
+        order = jax.vmap(rank_pixels)(masks, areas, self.saliency().reshape(len(masks), -1))
+        return order.reshape(*self.masks.shape[:-3], height, width)
 
     def saliency(self, smooth: float = 0.09) -> Float[Array, "*N H W"]:
         """The mean of the masks over their areas, smoothed: highest where even the smallest masks keep the image.
@@ -160,19 +200,6 @@ class ExtremalResult:
             scores = jnp.where(near, self.evidence(images), 0)
         best = scores.reshape(*scores.shape[:-2], -1).argmax(axis=-1)
         return jnp.stack(jnp.unravel_index(best, scores.shape[-2:]), axis=-1)
-
-    def __getitem__(self, index: int) -> ExtremalResult:
-        """One image of a batch."""
-        if self.masks.ndim == 3:
-            raise IndexError("this result is of a single image; only the result of a batch can be indexed")
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"this result is of {len(self)} images, got the index {index}")
-        return jax.tree.map(lambda x: x[index], self)
-
-    def __len__(self) -> int:
-        if self.masks.ndim == 3:
-            raise TypeError("this result is of a single image; only the result of a batch has a length")
-        return self.masks.shape[0]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to an `.npz` file, whole or not at all. Functions among the settings are written by name.

@@ -1,7 +1,8 @@
 """The optimisation: one step, and the scan that repeats it.
 
-It maximises the objectives of independent elements, each with its own parameters in the unit box; here an element is one mask, of one image
-and one area. The optimizer sees one element at a time, so that no norm, line search or counter of its own can mix them: a batch is a loop.
+It maximises the objectives of independent elements, each with its own parameters: the masks of one image and one area, or the pictures of a
+feature inversion. The optimizer sees one element at a time, so that no norm, line search or counter of its own can mix them: a batch is a
+loop.
 """
 
 from __future__ import annotations
@@ -37,8 +38,20 @@ class Record(NamedTuple):
     area_losses: Float[Array, "*T E"]
 
 
-# (parameters (R, ...), the elements that they belong to (R,) or None for all, now) -> the values (R,) to maximise, and their record
-Objective = Callable[[Array, Array | None, Now], tuple[Array, Record]]
+# (parameters (R, ...), the elements that they belong to (R,) or None for all, now) -> the values (R,) to maximise, and their record: a
+# named tuple of arrays (R,), with the field `rewards`
+Objective = Callable[[Array, Array | None, Now], tuple[Array, Any]]
+Projection = Callable[[Array], Array]
+
+
+def unit_box(params: Float[Array, "*E"]) -> Float[Array, "*E"]:
+    """The nearest parameters in [0, 1]: those of masks."""
+    return jnp.clip(params, 0, 1)
+
+
+def everywhere(params: Float[Array, "*E"]) -> Float[Array, "*E"]:
+    """No constraint at all."""
+    return params
 
 
 @pytree()
@@ -67,16 +80,22 @@ def init(optimizer: optax.GradientTransformation, params: Float[Array, "E ..."])
 
 
 def step(
-    objective: Objective, optimizer: optax.GradientTransformation, state: State, now: Now, chunk_size: int | None = None
-) -> tuple[State, Record]:
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    state: State,
+    now: Now,
+    chunk_size: int | None = None,
+    project: Projection = unit_box,
+) -> tuple[State, Any]:
     """One step of ascent.
 
     Args:
       objective: what to maximise.
-      optimizer: an optax transformation; its updates, times the learning rate, are added to the parameters, which stay in [0, 1].
+      optimizer: an optax transformation; its updates, times the learning rate, are added to the parameters.
       state: where the optimisation stands.
       now: what the schedule says of this step.
       chunk_size: the most elements that are evaluated at a time; it bounds memory and changes nothing else.
+      project: what brings parameters back to where they must stay, after each step.
 
     Returns:
       The next state, and the record of the one that came.
@@ -84,7 +103,7 @@ def step(
     gradient, record = in_chunks(functools.partial(_ascent, objective, now), chunk_size)(state.params)
     update = optax.with_extra_args_support(optimizer).update
     updates, moments = jax.vmap(update)(jax.tree.map(jnp.negative, gradient), state.moments, state.params)
-    params = jnp.clip(state.params + now["learning_rate"] * updates, 0, 1)
+    params = project(state.params + now["learning_rate"] * updates)
 
     inner = tuple(range(1, params.ndim))
     finite = jnp.isfinite(record.rewards) & jnp.isfinite(gradient).all(axis=inner) & jnp.isfinite(updates).all(axis=inner)
@@ -94,8 +113,8 @@ def step(
     return State(params, state.params, moments, nonfinite_step), record
 
 
-def _ascent(objective: Objective, now: Now, params: Array, elements: Array | None) -> tuple[Array, Record]:
-    def total(params: Array) -> tuple[Array, Record]:
+def _ascent(objective: Objective, now: Now, params: Array, elements: Array | None) -> tuple[Array, Any]:
+    def total(params: Array) -> tuple[Array, Any]:
         values, record = objective(params, elements, now)
         return values.sum(), record
 
@@ -118,11 +137,16 @@ def in_chunks(function: Callable[[Array, Array | None], Any], chunk_size: int | 
 
 
 def scan(
-    objective: Objective, optimizer: optax.GradientTransformation, state: State, schedule: Now, chunk_size: int | None = None
-) -> tuple[State, Record]:
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    state: State,
+    schedule: Now,
+    chunk_size: int | None = None,
+    project: Projection = unit_box,
+) -> tuple[State, Any]:
     """As many steps as the schedule has: one `lax.scan`, on every backend. Records are stacked along a leading axis of steps."""
 
-    def body(state: State, now: Now) -> tuple[State, Record]:
-        return step(objective, optimizer, state, now, chunk_size)
+    def body(state: State, now: Now) -> tuple[State, Any]:
+        return step(objective, optimizer, state, now, chunk_size, project)
 
     return canonical(lambda state, schedule: lax.scan(body, state, schedule))(state, schedule)

@@ -104,7 +104,7 @@ def extremal_perturbation(
 
     images, targets, areas, reference = varying_alike(images, targets, areas, reference)
     batch = images if images.ndim == 4 else images[None]
-    masked, reference = _masked(model, at, batch, reference)
+    masked, reference = masked_at(model, at, batch, reference)
     shape = (masked.shape[1], masked.shape[2])
     settings = (config or Config()).resolve(shape, inner=at is not None)
     if (reference is None) == (settings.perturbation == "reference"):
@@ -122,7 +122,7 @@ def extremal_perturbation(
     return dataclasses.replace(_conclude(problem, state, record, count), config=settings, at=at)
 
 
-def _masked(model: Model, at: str | None, images: AnyArray, reference: AnyArray | None) -> tuple[AnyArray, AnyArray | None]:
+def masked_at(model: Model, at: str | None, images: AnyArray, reference: AnyArray | None) -> tuple[AnyArray, AnyArray | None]:
     """What is masked, (N, h, w, C), and what takes its place, if that is given: images, or their activations at a layer."""
     if at is None:
         return images, reference

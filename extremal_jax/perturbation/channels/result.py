@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -13,7 +12,7 @@ from jaxtyping import Float, Int
 from extremal_jax.perturbation.area import select_top
 from extremal_jax.perturbation.channels.config import ChannelConfig
 from extremal_jax.perturbation.inputs import AnyArray
-from extremal_jax.perturbation.result import History, Status
+from extremal_jax.perturbation.result import History, OfImages, Status
 from extremal_jax.perturbation.settings import from_json, to_json
 from extremal_jax.perturbation.storage import read_result, write_result
 from extremal_jax.pytrees import pytree
@@ -22,7 +21,7 @@ _FORMAT = "extremal_jax channels 1"
 
 
 @pytree(static=("config", "at"))
-class ChannelResult:
+class ChannelResult(OfImages):
     """The channels that matter for one image, or for a batch of N; K counts each. A pytree, of NumPy arrays if it was loaded.
 
     Attributes:
@@ -52,6 +51,8 @@ class ChannelResult:
     config: ChannelConfig
     at: str
 
+    _single_rank = 2
+
     def binary_masks(self) -> Float[Array, "*N K C"]:
         """The masks as sets of exactly as many channels as asked for: the largest values of each are 1, the rest 0."""
         flat = jnp.asarray(self.masks).reshape(-1, self.masks.shape[-1])
@@ -76,17 +77,6 @@ class ChannelResult:
             raise ValueError(f"count must be one of the counts that were asked for, {known}, for all images alike, got {count}")
         kept = np.asarray(self.binary_masks())[..., columns.argmax(), :]
         return np.argsort(-kept, axis=-1, kind="stable")[..., :count]
-
-    def __getitem__(self, index: int) -> ChannelResult:
-        """One image of a batch."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"this result is of {len(self)} images, got the index {index}")
-        return jax.tree.map(lambda x: x[index], self)
-
-    def __len__(self) -> int:
-        if self.masks.ndim == 2:
-            raise TypeError("this result is of a single image; only the result of a batch has a length")
-        return self.masks.shape[0]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to an `.npz` file, whole or not at all. Functions among the settings are written by name.

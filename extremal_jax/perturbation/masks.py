@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,9 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from extremal_jax.graph.fence import fenced
+from extremal_jax.exponential import exp2
+from extremal_jax.graph.varying import varying_alike
+
+_LOG_2 = math.log(2)
+_AddRow = Callable[[Array, list[Array], Array], Array]
 
 
 class _Region(NamedTuple):
@@ -141,6 +146,18 @@ class SmoothMasks:
         distance = np.hypot(offset[:, None, :, None], offset[None, :, None, :]) / self.sigma
         return np.exp(-2 * np.maximum(distance - 0.5, 0) ** 2).reshape(self._taps**2, self.step**2, 1)
 
+    def _layout(self, region: _Region) -> tuple[int, int]:
+        """(pitch, origin): from one row to the next where rows are laid end to end, and from what the first tap of the first block sees to
+        the first lattice point."""
+        before = self._padding - region.first  # lattice points that the first block sees before the first, in rows and in columns
+        pitch = max(region.columns, self.lattice[1] + before, region.columns + self._taps - 1 - before)
+        return pitch, before * (pitch + 1)
+
+    def _exponents(self, dtype: DTypeLike) -> Array:
+        """(taps, taps, step², 1): what a parameter is multiplied by to be an exponent of two, log2(e) k / T."""
+        table = self._kernel / (self.temperature * _LOG_2)
+        return jnp.asarray(table.reshape(self._taps, self._taps, -1, 1), dtype)
+
     @functools.partial(jax.jit, static_argnums=(0, 2))  # outside a program too, where each tap would be compiled by itself
     def _pixels(self, params: Array, region: _Region) -> Array:
         """(..., step rows, step columns): the blocks of a region, put in place."""
@@ -151,8 +168,9 @@ class SmoothMasks:
         return pixels.reshape(*batch, region.rows * self.step, region.columns * self.step).astype(params.dtype)
 
 
-# Blocks are computed phase by phase, (K, step², n), with the rows of the region laid end to end: n = rows * pitch, where the pitch leaves
-# room for the taps beyond the last column. A tap is then a shift of one flat array, and every loop is long and contiguous.
+# Blocks are computed phase by phase, (K, step², n), with the rows of the region laid end to end: n = rows * pitch. So a tap is a shift of one
+# flat array, and every loop is long and contiguous. Between two rows there is a gap, wide enough that what lies beyond the end of one
+# lattice row, or before the start of the next, is zero.
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -162,28 +180,25 @@ def _smooth_max(smooth: SmoothMasks, region: _Region, params: Array) -> Array:
 
 
 def _smooth_max_forward(smooth: SmoothMasks, region: _Region, params: Array) -> tuple[Array, tuple[Array, ...]]:
-    pitch = region.columns + smooth._taps - 1
+    taps, (pitch, origin) = smooth._taps, smooth._layout(region)
     length = region.rows * pitch
-    padding, first = smooth._padding, region.first
-    padded = jnp.pad(params, ((0, 0), (padding, padding), (padding, padding)))
-    window = padded[:, first : first + region.rows + smooth._taps - 1, first : first + pitch]
-    flat = jnp.pad(window.reshape(len(params), 1, -1), ((0, 0), (0, 0), (0, smooth._taps)))
-    logits = (smooth._kernel / smooth.temperature).astype(params.dtype)
+    flat = _end_to_end(params[:, None], pitch)
+    after = max(0, (taps - 1) * (pitch + 1) + length - origin - flat.shape[-1])
+    flat = jnp.pad(flat, ((0, 0), (0, 0), (origin, after)))
 
-    def exponents(flat: Array) -> Iterable[Array]:  # f / T, tap by tap
-        for logit, (row, column) in zip(logits, np.ndindex(smooth._taps, smooth._taps), strict=True):
-            start = row * pitch + column
-            yield flat[:, :, start : start + length] * logit
+    def add_row(sums: Array, windows: list[Array], exponents: Array) -> Array:
+        [window] = windows
+        for column in range(taps):
+            f = window[..., column : column + length] * exponents[column]
+            power = exp2(f)  # no maximum is subtracted from the exponents: they are at most log2(e) / T
+            sums = sums + lax.complex(f * power, power)
+        return sums
 
-    def sums(
-        flat: Array,
-    ) -> Array:  # Σ f/T e^{f/T} + i Σ e^{f/T}: one complex number, so that the two share one loop and their exponentials
-        return sum(lax.complex(f * jnp.exp(f), jnp.exp(f)) for f in exponents(flat))  # type: ignore[return-value]
-
-    # No maximum is subtracted from the exponents: they are at most 1/T.
-    both = fenced(sums)(flat)
-    denominator = both.imag
-    smax = jnp.clip(both.real / denominator * smooth.temperature, 0, 1)
+    # Σ f 2^f + i Σ 2^f: one complex number, so that the two share one loop and their exponentials.
+    sums = jnp.zeros((len(params), smooth.step**2, length), jnp.result_type(params, jnp.complex64))
+    sums = _over_rows(add_row, sums, [flat], pitch * np.arange(taps), length + taps - 1, smooth._exponents(params.dtype))
+    denominator = sums.imag
+    smax = jnp.clip(sums.real / denominator * (smooth.temperature * _LOG_2), 0, 1)
     out = smax.reshape(len(params), -1, region.rows, pitch)[..., : region.columns]
     return out, (params, smax, denominator)
 
@@ -195,29 +210,62 @@ def _smooth_max_backward(smooth: SmoothMasks, region: _Region, residuals: tuple[
     """
     params, smax, denominator = residuals
     (height, width), taps, temperature = smooth.lattice, smooth._taps, smooth.temperature
-    pitch = region.columns + taps - 1
-    scale = jnp.pad(cotangent, ((0, 0), (0, 0), (0, 0), (0, taps - 1))).reshape(smax.shape) / denominator
+    pitch, origin = smooth._layout(region)
+    scale = _end_to_end(cotangent, pitch) / denominator
     rest = (1 - smax / temperature) * scale
 
-    lattice = jnp.pad(params, ((0, 0), (0, 0), (0, pitch - width))).reshape(len(params), 1, -1)
+    lattice = _end_to_end(params[:, None], pitch)
     length = lattice.shape[-1]
-    origin = (smooth._padding - region.first) * (pitch + 1)  # of the lattice, in the flat window of the forward pass
     before = max(0, (taps - 1) * (pitch + 1) - origin)
     after = max(0, origin + length - scale.shape[-1])
-    scale, rest = (jnp.pad(x, ((0, 0), (0, 0), (before, after))) for x in (scale, rest))
-    logits = (smooth._kernel / temperature).astype(params.dtype)
+    seen = [jnp.pad(x, ((0, 0), (0, 0), (before, after))) for x in (scale * _LOG_2, rest)]
 
-    def total(lattice: Array, scale: Array, rest: Array) -> Array:
-        gradient = jnp.zeros(())
-        for logit, (row, column) in zip(logits, np.ndindex(taps, taps), strict=True):
-            start = before + origin - row * pitch - column
-            here = slice(start, start + length)
-            f = lattice * logit
-            gradient = gradient + jnp.exp(f) * (f * scale[..., here] + rest[..., here]) * logit
+    def add_row(gradient: Array, windows: list[Array], exponents: Array) -> Array:
+        for column in range(taps):
+            last = taps - 1 - column
+            scale, rest = (window[..., last : last + length] for window in windows)
+            f = lattice * exponents[column]
+            gradient = gradient + exp2(f) * (f * scale + rest) * exponents[column]
         return gradient
 
-    gradient = fenced(total)(lattice, scale, rest).sum(axis=1) * temperature
+    gradient = jnp.zeros((len(params), smooth.step**2, length), params.dtype)
+    starts = before + origin - (taps - 1) - pitch * np.arange(taps)
+    gradient = _over_rows(add_row, gradient, seen, starts, length + taps - 1, smooth._exponents(params.dtype))
+    gradient = gradient.sum(axis=1) * (temperature * _LOG_2)
     return (gradient.reshape(len(params), height, pitch)[..., :width],)
 
 
 _smooth_max.defvjp(_smooth_max_forward, _smooth_max_backward)
+
+
+def _end_to_end(values: Array, pitch: int) -> Array:
+    """(..., rows, columns) -> (..., rows * pitch): rows laid end to end, with zeros between them."""
+    *batch, rows, columns = values.shape
+    padded = jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, pitch - columns)])
+    return padded.reshape(*batch, rows * pitch)
+
+
+def _over_rows(add_row: _AddRow, total: Array, arrays: list[Array], starts: np.ndarray, length: int, exponents: Array) -> Array:
+    """A sum over all taps, one row of them at a turn of a loop: `total = add_row(total, windows, exponents)`.
+
+    Args:
+      add_row: adds what a row of taps gives.
+      total: what to add it to.
+      arrays: (..., n), what is seen through the taps.
+      starts: (taps,), where in them the window of each row begins, `length` long.
+      exponents: (taps, ...), row by row.
+    """
+
+    def row_at(index: Array | int) -> tuple[list[Array], Array]:
+        start = lax.dynamic_index_in_dim(jnp.asarray(starts), index, keepdims=False)
+        windows = [lax.dynamic_slice_in_dim(array, start, length, axis=-1) for array in arrays]
+        return windows, lax.dynamic_index_in_dim(exponents, index, keepdims=False)
+
+    # A row is cut out at the turn before its own. Cut out where it is used, at a place that is not known to the compiler, it would keep XLA's
+    # CPU backend from vector instructions in the sum.
+    def turn(carry: tuple[Array, tuple[list[Array], Array]], index: Array) -> tuple[tuple[Array, tuple[list[Array], Array]], None]:
+        total, row = carry
+        return (add_row(total, *row), row_at(index + 1)), None
+
+    (total, _), _ = lax.scan(turn, varying_alike(total, row_at(0)), np.arange(len(starts)))
+    return total

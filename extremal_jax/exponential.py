@@ -39,8 +39,9 @@ def exp2(exponents: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     whole = lax.round(exponents, lax.RoundingMethod.TO_NEAREST_EVEN)
     power = (lax.bitcast_convert_type(whole + _TO_BITS, jnp.int32) + _BIAS) << _FRACTION_BITS
     rest = exponents - whole
-    polynomial = _POLYNOMIAL[0]
-    for coefficient in _POLYNOMIAL[1:]:
+    first, second, *others = _POLYNOMIAL
+    polynomial = first * rest + second
+    for coefficient in others:
         polynomial = polynomial * rest + coefficient
     return polynomial * lax.bitcast_convert_type(power, jnp.float32)
 

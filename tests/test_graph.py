@@ -12,7 +12,6 @@ from flax import nnx
 from jax import lax
 
 from extremal_jax.graph.canonical import canonical
-from extremal_jax.graph.fence import fenced
 from extremal_jax.graph.functional import partition
 from extremal_jax.graph.interpreter import rewrite
 
@@ -167,18 +166,6 @@ def test_canonical_form_is_canonical():
     text = jax.jit(canonical(steps)).lower(jnp.ones((1, 3, 6, 6))).as_text()
     assert text.count("stablehlo.convolution") == 2  # forward and backward of the 3x3
     assert text.count("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]") == 2
-
-
-def test_fence_is_transparent():
-    x = jnp.linspace(0, 1, 7)
-
-    def chain(x, scale):
-        return jnp.exp(x) * scale
-
-    barrier = fenced(chain)
-    for transform in (lambda f: f, jax.jit, lambda f: jax.vmap(f, in_axes=(0, None)), lambda f: jax.grad(lambda x, s: f(x, s).sum())):
-        np.testing.assert_allclose(transform(barrier)(x, 3.0), transform(chain)(x, 3.0), rtol=1e-6)
-    assert np.isnan(np.asarray(barrier(x.at[0].set(jnp.nan), 3.0))).any()
 
 
 class Doubled(nnx.Module):

@@ -22,7 +22,7 @@ MODULES = ["extremal_jax", *(module.name for module in pkgutil.walk_packages([st
 
 # What lies above may import what lies below, and a folder's modules one another.
 LAYERS = [
-    {"errors", "files", "filters", "progress", "pytrees"},
+    {"errors", "exponential", "files", "filters", "progress", "pytrees"},
     {"data", "graph"},
     {"models", "perturbation"},
     {"attribution"},

@@ -16,13 +16,13 @@ import operator
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.graph.varying import varying_alike
 
 _ONE = 0x3F800000  # the bits of 1.0
+_ALIKE = 1e-5  # mask values no further apart than this are equal but for rounding
 _FOLDS = 8
 _ROUNDING = 0.01  # of a pixel: what single precision may add to (1 − a) n
 
@@ -39,8 +39,8 @@ def select_top(values: Float[Array, "K n"], counts: Int[Array, " K"], ties: str 
       values: (K, n) in [0, 1].
       counts: (K,) how many to mark, from 0 to n.
       ties: what to do with values equal to the smallest that is marked when not all of them fit: "share" marks each by the same
-        fraction, which keeps the result equivariant to flips and shifts; "position" marks the last ones, as a stable ascending sort
-        does.
+        fraction, which keeps the result equivariant to flips and shifts; values that differ by rounding alone, 1e-5, count as equal, or
+        noise would choose among them. "position" marks the last ones, as a stable ascending sort does.
 
     Returns:
       (K, n): 1 where marked, 0 where not, a fraction for shared ties. Each row sums to its count.
@@ -53,13 +53,16 @@ def select_top(values: Float[Array, "K n"], counts: Int[Array, " K"], ties: str 
     """
     bits = lax.bitcast_convert_type(values.astype(jnp.float32), jnp.int32)
     threshold = _kth_largest(bits, counts, _ONE.bit_length())
-    above, tied = bits > threshold, bits == threshold
-    left = counts - above.sum(axis=1)
     if ties == "position":
+        above, tied = bits > threshold, bits == threshold
+        left = counts - above.sum(axis=1)
         places = jnp.where(tied, jnp.arange(values.shape[1]), -1)
         return (above | (places >= _kth_largest(places, left, values.shape[1].bit_length()))).astype(values.dtype)
-    share = left / jnp.maximum(tied.sum(axis=1), 1)
-    return jnp.where(above, 1, jnp.where(tied, share[:, None], 0)).astype(values.dtype)
+    smallest = lax.bitcast_convert_type(threshold, jnp.float32)
+    above, below = values > smallest + _ALIKE, values < smallest - _ALIKE
+    left, alike = counts - above.sum(axis=1), (~above & ~below).sum(axis=1)
+    share = left / jnp.maximum(alike, 1)
+    return jnp.where(above, 1, jnp.where(below, 0, share[:, None])).astype(values.dtype)
 
 
 def _kth_largest(keys: Int[Array, "K n"], k: Int[Array, " K"], num_bits: int) -> Int[Array, "K 1"]:
@@ -73,7 +76,7 @@ def _kth_largest(keys: Int[Array, "K n"], k: Int[Array, " K"], num_bits: int) ->
         return jnp.where((reached >= k)[:, None], t + bit, t), None
 
     start, _ = varying_alike(jnp.zeros((len(keys), 1), jnp.int32), (keys, k))
-    bits = np.left_shift(1, np.arange(num_bits)[::-1], dtype=np.int32)
+    bits = jnp.left_shift(jnp.int32(1), jnp.arange(num_bits)[::-1])
     return lax.scan(try_bit, start, bits)[0]
 
 

@@ -16,7 +16,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -168,8 +168,8 @@ class SmoothMasks:
         return pixels.reshape(*batch, region.rows * self.step, region.columns * self.step).astype(params.dtype)
 
 
-# Blocks are computed phase by phase, (K, step², n), with the rows of the region laid end to end: n = rows * pitch. So a tap is a shift of one
-# flat array, and every loop is long and contiguous. Between two rows there is a gap, wide enough that what lies beyond the end of one
+# Blocks are computed phase by phase, (K, step², n), with the rows of the region laid end to end: n = rows * pitch. So a tap is a shift of
+# one flat array, and every loop is long and contiguous. Between two rows there is a gap, wide enough that what lies beyond the end of one
 # lattice row, or before the start of the next, is zero.
 
 
@@ -261,11 +261,11 @@ def _over_rows(add_row: _AddRow, total: Array, arrays: list[Array], starts: np.n
         windows = [lax.dynamic_slice_in_dim(array, start, length, axis=-1) for array in arrays]
         return windows, lax.dynamic_index_in_dim(exponents, index, keepdims=False)
 
-    # A row is cut out at the turn before its own. Cut out where it is used, at a place that is not known to the compiler, it would keep XLA's
-    # CPU backend from vector instructions in the sum.
-    def turn(carry: tuple[Array, tuple[list[Array], Array]], index: Array) -> tuple[tuple[Array, tuple[list[Array], Array]], None]:
+    # A row is cut out one turn ahead. Cut out where it is used, at a place that is not known to the compiler, it would keep XLA's CPU
+    # backend from vector instructions in the sum.
+    def turn(index: Any, carry: Any) -> Any:
         total, row = carry
-        return (add_row(total, *row), row_at(index + 1)), None
+        return add_row(total, *row), row_at(index + 1)
 
-    (total, _), _ = lax.scan(turn, varying_alike(total, row_at(0)), np.arange(len(starts)))
+    total, _ = lax.fori_loop(0, len(starts), turn, varying_alike(total, row_at(0)))
     return total

@@ -92,15 +92,6 @@ def test_tied_gradients_are_shared():
     np.testing.assert_array_equal(gradient(values[:, ::-1]), gradient(values)[:, ::-1])
 
 
-def test_rounding_does_not_choose():
-    """Values that are equal but for rounding share their mark, whichever way it fell."""
-    rng = np.random.default_rng(0)
-    values = np.repeat(np.float32([0.2, 0.9, 1.0]), 8)
-    marks = select(row(values + rng.uniform(-3e-7, 3e-7, ROW).astype(np.float32)), jnp.array([12]), "share")
-    np.testing.assert_array_equal(marks, select(row(values), jnp.array([12]), "share"))
-    np.testing.assert_array_equal(marks[0], np.repeat([0, 0.5, 1], 8))
-
-
 @settings(max_examples=60, deadline=None)
 @given(rows | tied_rows, areas)
 def test_binary_masks_have_the_area(values, area):

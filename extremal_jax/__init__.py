@@ -21,6 +21,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from extremal_jax.perturbation.channels.classes import ClassChannels, class_channels
 from extremal_jax.perturbation.channels.config import ChannelConfig
 from extremal_jax.perturbation.channels.perturbation import channel_perturbation
 from extremal_jax.perturbation.channels.result import ChannelResult
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ChannelConfig",
     "ChannelResult",
+    "ClassChannels",
     "Config",
     "ExtremalResult",
     "History",
@@ -49,6 +51,7 @@ __all__ = [
     "Status",
     "attribution",
     "channel_perturbation",
+    "class_channels",
     "data",
     "extremal_perturbation",
     "graph",

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from extremal_jax.filters import resize
+from extremal_jax.perturbation.channels.result import ChannelResult
 from extremal_jax.perturbation.minimal import SmallestArea
 from extremal_jax.perturbation.result import ExtremalResult
 from extremal_jax.summary import summarize
@@ -221,6 +222,34 @@ def inversion(image: Any, inversions: Mapping[str, Any]) -> Figure:
             _show(panel, pictures[row])
             if row == 0:
                 panel.set_title(title, fontsize=8)
+    return figure
+
+
+def channels(result: ChannelResult) -> Figure:
+    """What sets of channels answer, and which channels they are.
+
+    Args:
+      result: of a single image; index the result of a batch.
+
+    Returns:
+      A figure with the response to the set of each count, beside that to all channels, and the masks, a row each: channels in the order in
+      which the sets take them up, those that no set holds left out.
+    """
+    if np.ndim(result.masks) != 2:
+        raise ValueError("channels draws the result of a single image; index the result of a batch first: result[0]")
+    asked, order = np.asarray(result.requested_areas), np.argsort(np.asarray(result.requested_areas))
+    masks, summary = np.asarray(result.binary_masks())[order], summarize(result)
+    figure = Figure(figsize=(4 * _CELL, 1.5 * _CELL), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(asked[order], np.asarray(summary.values)[order], "o-", color="0.2", label="the set")
+    left.axhline(float(result.image_rewards), color="0.6", linestyle="--", label="all channels")
+    left.set(xscale="log", xlabel=f"channels of {result.at}", ylabel=summary.name)
+    left.spines[["top", "right"]].set_visible(False)
+    left.legend(frameon=False)
+    first = np.where(masks.any(axis=0), masks.argmax(axis=0), len(masks))
+    shown = np.argsort(first, kind="stable")[: int((first < len(masks)).sum())]
+    right.imshow(masks[:, shown], cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    right.set(yticks=range(len(order)), yticklabels=asked[order], ylabel="channels asked for", xlabel="channels, as sets take them up")
     return figure
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from extremal_jax.perturbation.channels.result import ChannelResult
 from extremal_jax.perturbation.result import ExtremalResult
 
 # What a game's reward stands for, and its sign there: deletion is rewarded for what is no longer answered.
@@ -27,7 +28,7 @@ class Summary(NamedTuple):
     shares: np.ndarray
 
 
-def summarize(result: ExtremalResult) -> Summary:
+def summarize(result: ExtremalResult | ChannelResult) -> Summary:
     """The rewards of a result as responses, by name, value, and share of the response to the whole image."""
     name, sign = _READINGS[result.config.game]
     values, whole = sign * np.asarray(result.rewards), np.asarray(result.image_rewards)[..., None]

@@ -1,4 +1,4 @@
-"""The commands `smallest-area` and `invert`."""
+"""The commands `channels`, `smallest-area` and `invert`."""
 
 from __future__ import annotations
 
@@ -83,3 +83,36 @@ def test_what_invert_refuses(folder, arguments, message):
     result = invoke("invert", "a.png", *arguments)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+
+
+def test_channels(folder):
+    result = invoke("channels", "a.png", "--at", "cells", "--areas", "1,2", "--steps", 3, "--target", 4)
+    assert result.exit_code == 0, result.output
+    assert f"a.png: {CLASSES[4]}, response" in result.output
+    assert "to 3 channels of cells" in result.output
+    saved = ej.ChannelResult.load("out/a.npz")
+    assert (saved.requested_areas.tolist(), saved.config.num_steps, int(saved.targets)) == ([1, 2], 3, 4)
+    assert " ".join(map(str, saved.channels(2))) in result.output
+    assert Path("out/a.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--at", "cells", "--areas", "0,1"], 2, "expected whole numbers of channels with commas between them"),
+        (["--at", "cells", "--areas", "many"], 2, "got 'many'"),
+        (["--at", "cells", "--areas", "1,4"], 1, "areas"),
+        (["--at", "cell"], 1, "unknown activation 'cell'; did you mean 'cells'?"),
+        ([], 2, "Missing option '--at'"),
+    ],
+)
+def test_what_channels_refuses(folder, arguments, code, message):
+    result = invoke("channels", "a.png", *arguments)
+    assert (result.exit_code, message in result.output) == (code, True), result.output
+
+
+def test_explain_at_a_layer(folder):
+    """The option reaches extremal perturbation too: masks of the layer's size."""
+    result = invoke("explain", "a.png", "--at", "cells", "--steps", 2, "--areas", "0.3")
+    assert result.exit_code == 0, result.output
+    assert ej.ExtremalResult.load("out/a.npz").masks.shape == (1, 4, 4)

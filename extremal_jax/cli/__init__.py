@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from extremal_jax.cli.channels import channels
 from extremal_jax.cli.classifiers import convert, models
 from extremal_jax.cli.commands import Commands
 from extremal_jax.cli.explain import explain
@@ -25,5 +26,5 @@ def main() -> None:
     """
 
 
-for command in (convert, explain, invert, models, scenes, smallest_area):
+for command in (channels, convert, explain, invert, models, scenes, smallest_area):
     main.add_command(command)

@@ -107,6 +107,7 @@ def explain(
         prepared,
         targets,
         areas,
+        at=at,
         config=_config(preset, settings),
         key=jax.random.key(seed),
         progress=inputs.is_terminal(),

@@ -11,6 +11,7 @@
 """
 
 from extremal_jax.perturbation.area import area_loss, area_threshold, binarize, ramp, select_top
+from extremal_jax.perturbation.channels.classes import ClassChannels, class_channels
 from extremal_jax.perturbation.channels.config import ChannelConfig
 from extremal_jax.perturbation.channels.perturbation import channel_perturbation
 from extremal_jax.perturbation.channels.result import ChannelResult
@@ -31,6 +32,7 @@ __all__ = [
     "REWARDS",
     "ChannelConfig",
     "ChannelResult",
+    "ClassChannels",
     "Config",
     "Cosine",
     "Curve",
@@ -51,6 +53,7 @@ __all__ = [
     "binarize",
     "blur_pyramid",
     "channel_perturbation",
+    "class_channels",
     "extremal_perturbation",
     "init",
     "monotone_fraction",

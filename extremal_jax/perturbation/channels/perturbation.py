@@ -37,6 +37,8 @@ from extremal_jax.perturbation.result import History, Status
 from extremal_jax.perturbation.tail import activation_at, part_after
 from extremal_jax.progress import Watcher
 
+_SPREAD = 0.2  # of a random start, below one
+
 
 def channel_perturbation(
     model: Model,
@@ -46,6 +48,7 @@ def channel_perturbation(
     areas: Any = (1, 5, 10, 25, 50, 100),
     *,
     config: ChannelConfig | None = None,
+    key: Array | None = None,
     initial_params: Any = None,
     progress: bool | Watcher | None = None,
     chunk_size: int | None = None,
@@ -64,6 +67,8 @@ def channel_perturbation(
       areas: (K,) numbers of channels, or shares of them below 1, which are rounded to channels, one at least; for a batch, (N, K) gives
         each image its own.
       config: the settings; None: `ChannelConfig()`, the best that is known. `ChannelConfig.paper()` is the paper's.
+      key: for a random start, a little below all channels: another key, another local optimum where there are several. None: nothing is
+        random.
       initial_params: (..., K, C) in [0, 1], where to start: the `params` of an earlier result. None: ones, all channels.
       progress: True for a bar on standard error, or a function that is called with a `Progress` from time to time.
       chunk_size: the most masks that are shown to the tail at a time, to bound memory; None: all N K of them.
@@ -104,8 +109,11 @@ def channel_perturbation(
     counts = check_counts(areas, count, channels)
     plan, arrays, num_classes = plan_for(model, at, batch, counts.shape[-1], settings, chunk_size)
     targets = check_targets(targets, count, num_classes, settings.reward, getattr(model, "classes", None))
+    shape = (*batch.shape[: images.ndim - 3], counts.shape[-1], channels)
     if initial_params is not None:
-        initial_params = check_params(initial_params, (*batch.shape[: images.ndim - 3], counts.shape[-1], channels))
+        initial_params = check_params(initial_params, shape)
+    elif key is not None:
+        initial_params = 1 - _SPREAD * jax.random.uniform(key, shape)
     problem = pose(plan, arrays, activations, targets, counts)
     state = start(problem, initial_params)
     schedule = {**settings.schedules(), "step": np.arange(settings.num_steps, dtype=np.int32)}

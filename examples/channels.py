@@ -1,0 +1,65 @@
+"""Which channels of a layer stand for what: the few channels that suffice for an image, and those that classes have in common.
+
+python examples/channels.py --out out
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import extremal_jax as ej
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to")
+    parser.add_argument("--at", default="blocks.3", help="the layer")
+    parser.add_argument("--images", type=int, default=8, help="of each class")
+    parser.add_argument("--classes", nargs="+", default=["dog", "wolf", "car", "bus", "apple", "tomato"])
+    parser.add_argument("--top", type=int, default=10, help="channels in which the overlap is counted")
+    parser.add_argument("--seed", type=int, default=11, help="of the scenes")
+    options = parser.parse_args()
+    model = ej.models.load("scenes")
+
+    # One image: the sets of 1, 2, 4 ... channels that excite its class most.
+    scene = ej.data.scenes.generate(options.seed, 1, objects=2)
+    image, target = model.preprocess(scene.images[0]), int(scene.labels[0].argmax())
+    result = ej.channel_perturbation(model, image, target, options.at, areas=(1, 2, 4, 8, 16, 32, 64))
+    print(f"{model.classes[target]}: response {float(result.image_rewards):.1f}; the best 4 channels are {result.channels(4).tolist()}")
+
+    # Classes: the channels of the smallest sufficient sets, over images of each class.
+    images, targets = images_of(options.classes, options.images, options.seed, model)
+    found = ej.class_channels(model, images, targets, options.at, threshold=0.9)
+    for index, top in zip(found.classes, found.top(options.top), strict=True):
+        print(f"{model.classes[index]:8} {' '.join(map(str, top))}")
+    print("overlap of the top channels:")
+    for index, row in zip(found.classes, found.overlap(options.top), strict=True):
+        print(f"{model.classes[index]:8} {' '.join(f'{share:4.0%}' for share in row)}")
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    ej.plots.channels(result).savefig(options.out / "channels.png", dpi=120)
+    print(f"wrote {options.out / 'channels.png'}")
+
+
+def images_of(classes: list[str], count: int, seed: int, model: ej.models.Classifier) -> tuple[np.ndarray, np.ndarray]:
+    """So many scenes of one object for each class, and their classes."""
+    images: list[np.ndarray] = []
+    targets: list[int] = []
+    wanted = {model.classes.index(name): count for name in classes}
+    first = 0
+    while any(wanted.values()):
+        scenes = ej.data.scenes.generate(seed, 32, objects=1, first=first)
+        for pixels, label in zip(scenes.images, scenes.labels.argmax(axis=1), strict=True):
+            if wanted.get(int(label), 0) > 0:
+                wanted[int(label)] -= 1
+                images.append(model.preprocess(pixels))
+                targets.append(int(label))
+        first += 32
+    return np.stack(images), np.array(targets)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Channels of classes: which channels of a layer stand for a class, over many of its images.
+
+    s_c = mean over images of class c of m_{a*},    a* = min { a : Φ(m_a · x) ≥ threshold · Φ(x) }
+
+m_a is the set of a channels that excites the class most, and a* the least count that suffices for the image.
+
+Source: Fong, Patrick and Vedaldi (2019), section 4.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from extremal_jax.perturbation.channels.config import ChannelConfig
+from extremal_jax.perturbation.channels.perturbation import channel_perturbation
+from extremal_jax.perturbation.inputs import check_images
+from extremal_jax.perturbation.model import Model
+from extremal_jax.perturbation.tail import activation_at
+from extremal_jax.progress import Watcher
+from extremal_jax.pytrees import pytree
+
+
+@pytree(static=("at",))
+class ClassChannels:
+    """The channels that stand for some classes.
+
+    Attributes:
+      classes: (M,), the classes of which there were images, in ascending order.
+      attributions: (M, C), the share of a class's images whose smallest sufficient set holds a channel; zeros where no image has one.
+      images_per_class: (M,), how many images that is a mean over.
+      counts: (N,), a* of each image; C where `reached` is false.
+      reached: (N,), whether a set of the counts that were tried sufficed; the others do not count.
+      at: the layer.
+    """
+
+    classes: Int[np.ndarray, " M"]
+    attributions: Float[np.ndarray, "M C"]
+    images_per_class: Int[np.ndarray, " M"]
+    counts: Int[np.ndarray, " N"]
+    reached: Bool[np.ndarray, " N"]
+    at: str
+
+    def top(self, count: int) -> Int[np.ndarray, "M count"]:
+        """(M, count): the channels of the highest attribution of each class, the highest first.
+
+        Raises:
+          ValueError: if there are not so many channels.
+        """
+        channels = self.attributions.shape[1]
+        if not 1 <= count <= channels:
+            raise ValueError(f"count must be from 1 to the {channels} channels of {self.at!r}, got {count}")
+        return np.argsort(-self.attributions, axis=1, kind="stable")[:, :count]
+
+    def overlap(self, count: int) -> Float[np.ndarray, "M M"]:
+        """(M, M): the share of their top channels that two classes have in common."""
+        tops = [set(row.tolist()) for row in self.top(count)]
+        return np.array([[len(a & b) / count for b in tops] for a in tops])
+
+
+def class_channels(
+    model: Model,
+    images: Any,
+    targets: Any,
+    at: str,
+    *,
+    threshold: float = 1.0,
+    counts: Sequence[int] | None = None,
+    config: ChannelConfig | None = None,
+    progress: bool | Watcher | None = None,
+    chunk_size: int | None = None,
+) -> ClassChannels:
+    """The channels of a layer that stand for classes: the mean of the smallest sufficient sets over the images of each class.
+
+    Args:
+      model: as in `channel_perturbation`.
+      images: (N, H, W, C), of one or several classes.
+      targets: (N,), the class of each image: indices, or names where the model has `classes`.
+      at: the name of the layer's activation.
+      threshold: Φ₀, what suffices, as a share of the response to the whole activation.
+      counts: the numbers of channels that are tried; None: powers of two up to half of the channels. More counts, finer a*.
+      config: as in `channel_perturbation`; its game must be "preserve".
+      progress, chunk_size: as in `channel_perturbation`.
+
+    Returns:
+      A `ClassChannels`.
+
+    Raises:
+      TypeError, ValueError: as `channel_perturbation` does; and if the threshold is not positive and finite, or the images no batch.
+
+    Example:
+      >>> from jax.ad_checkpoint import checkpoint_name
+      >>> def model(images):  # class 0 sees the first channel, class 1 the others
+      ...     x = checkpoint_name(images, "rgb").mean(axis=(1, 2))
+      ...     return jnp.stack([x[:, 0], x[:, 1] + x[:, 2]], axis=1)
+      >>> found = class_channels(model, jnp.ones((4, 2, 2, 3)), [0, 0, 1, 1], at="rgb", counts=(1, 2))
+      >>> found.attributions.tolist(), found.counts.tolist()
+      ([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], [1, 1, 2, 2])
+    """
+    images = check_images("images", images)
+    if images.ndim != 4:
+        raise ValueError(f"images must be a batch (N, H, W, C), got the shape {images.shape}")
+    if not (isinstance(threshold, int | float) and 0 < threshold < math.inf):
+        raise ValueError(f"threshold must be a positive, finite share of the response, got {threshold!r}")
+    settings = config or ChannelConfig()
+    if settings.game != "preserve":
+        raise ValueError(f"class_channels asks for what suffices, which is the game 'preserve', got {settings.game!r}")
+    if counts is None:
+        channels = activation_at(model, at, jnp.asarray(images[:1])).shape[-1]
+        counts = [2**power for power in range(max(1, (channels // 2).bit_length()))]
+    result = channel_perturbation(model, images, targets, at, sorted(counts), config=settings, progress=progress, chunk_size=chunk_size)
+
+    masks, asked = np.asarray(result.binary_masks()), np.asarray(result.requested_areas)
+    enough = np.greater_equal(result.rewards, threshold * np.asarray(result.image_rewards)[:, None] - _ROUNDING)
+    reached: np.ndarray = enough.any(axis=1)
+    first = enough.argmax(axis=1)
+    rows = np.arange(len(masks))
+    smallest = masks[rows, first] * reached[:, None]
+    labels = np.asarray(result.targets)
+    classes = np.unique(labels)
+    members = (labels == classes[:, None]) & reached  # (M, N)
+    sizes = members.sum(axis=1)
+    return ClassChannels(
+        classes=classes,
+        attributions=(members @ smallest / np.maximum(sizes, 1)[:, None]).astype(np.float32),
+        images_per_class=sizes,
+        counts=np.where(reached, asked[rows, first], masks.shape[-1]),
+        reached=reached,
+        at=at,
+    )
+
+
+_ROUNDING = 1e-5  # of a response: two orders of one sum

@@ -43,6 +43,11 @@ def invoke(*arguments):
     return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
 
 
+def width(path):
+    with Image.open(path) as picture:
+        return picture.width
+
+
 def test_smallest_area(folder):
     result = invoke("smallest-area", "a.png", "--steps", 2, "--resolution", 2, "--threshold", 0.5)
     assert result.exit_code == 0, result.output
@@ -65,9 +70,9 @@ def test_invert(folder):
     assert result.exit_code == 0, result.output
     for name in ("(all channels)", "(kept channels)", "(dropped channels)", "wrote out/a.png"):
         assert name in result.output
-    wide = Image.open("out/a.png").width
+    wide = width("out/a.png")
     assert "dropped" not in invoke("invert", "a.png", "--at", "cells", "--steps", 3, "--objective", "l2").output
-    assert Image.open("out/a.png").width < wide
+    assert width("out/a.png") < wide
 
 
 @pytest.mark.parametrize(

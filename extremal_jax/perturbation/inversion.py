@@ -212,6 +212,9 @@ def maximize_channel(
 ) -> InversionResult:
     """The picture that excites a channel of a layer most, in the mean over its places: what the channel looks for.
 
+    A rectified channel that the noise to start from excites nowhere has no slope, and its `value` stays 0; another key, or a prior of more
+    contrast, may help.
+
     Args:
       channels: the index of a channel, or several, (N,), with one picture for each.
 

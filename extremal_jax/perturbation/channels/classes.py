@@ -117,7 +117,7 @@ def class_channels(
 
     masks, asked = np.asarray(result.binary_masks()), np.asarray(result.requested_areas)
     enough = np.greater_equal(result.rewards, threshold * np.asarray(result.image_rewards)[:, None] - _ROUNDING)
-    reached: np.ndarray = enough.any(axis=1)
+    reached = np.asarray(enough.any(axis=1))
     first = enough.argmax(axis=1)
     rows = np.arange(len(masks))
     smallest = masks[rows, first] * reached[:, None]

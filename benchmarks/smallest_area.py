@@ -1,7 +1,7 @@
 """Does the response grow with the area, and how little of a picture suffices? Writes results/smallest_area.md and the figure beside it.
 
     python benchmarks/smallest_area.py                    # about an hour on two cores
-    python benchmarks/smallest_area.py --scenes 20 --search-scenes 4 --folder /tmp/look       # a quick look
+    python benchmarks/smallest_area.py --scenes 10 --search-scenes 0 --nested-scenes 0 --folder /tmp/look       # a quick look
 
 What was measured is kept in a folder, batch by batch: run again, the script goes on where it was interrupted, or where it stopped after
 `--at-most` batches.
@@ -35,6 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1005, help="of the scenes, and of their targets")
     parser.add_argument("--scenes", type=int, default=500, help="how many curves")
     parser.add_argument("--search-scenes", type=int, default=50, help="the first so many also by `smallest_area`")
+    parser.add_argument("--nested-scenes", type=int, default=20, help="the first so many also as nested masks")
     parser.add_argument("--batch", type=int, default=10, help="images in one call")
     parser.add_argument("--folder", type=Path, default=Path("benchmark-smallest-area"), help="where measurements are kept")
     parser.add_argument("--at-most", type=int, default=10**9, help="batches to measure before stopping")
@@ -45,7 +46,8 @@ def measured(options: argparse.Namespace) -> bool:
     """Measure what is not yet in the folder. Whether everything is there then."""
     model = ej.models.load("scenes")
     left = options.at_most
-    for kind, count in (("curves", options.scenes), ("search", options.search_scenes)):
+    kinds = {"curves": (curves, options.scenes), "search": (search, options.search_scenes), "nested": (nested, options.nested_scenes)}
+    for kind, (measure, count) in kinds.items():
         for start in range(0, count, options.batch):
             path = options.folder / f"{kind}-{options.seed}-{options.batch}-{start:04d}.npz"
             if path.exists():
@@ -59,7 +61,7 @@ def measured(options: argparse.Namespace) -> bool:
             targets = np.array([rng.choice(np.flatnonzero(labels)) for labels in scenes.labels])
             images = np.stack([model.preprocess(image) for image in scenes.images])
             with whole_file(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **(curves if kind == "curves" else search)(model, images, targets, start))
+                np.savez(file, **measure(model, images, targets, start))
             print(path, flush=True)
     return True
 
@@ -75,6 +77,16 @@ def search(model: ej.models.Classifier, images: np.ndarray, targets: np.ndarray,
     """The smallest sufficient areas."""
     result = ej.smallest_area(model, images, targets, areas=AREAS, key=jax.random.key(start))
     return dict(areas=result.areas, reached=result.reached, errors=np.abs(result.masks.mean(axis=(1, 2)) - result.areas))
+
+
+def nested(model: ej.models.Classifier, images: np.ndarray, targets: np.ndarray, start: int) -> dict[str, Any]:
+    """The responses to binary masks of exactly the same areas, found each for itself and made to contain one another."""
+    result = ej.extremal_perturbation(model, images, targets, AREAS, key=jax.random.key(start))
+    order = np.asarray(result.ranking())[:, None]
+    masks = order < np.round(np.multiply(AREAS, order[0].size))[:, None, None]
+    free = result.binary_masks()
+    responses = (quality.hard_rewards(model, images, targets, kept) for kept in (np.asarray(masks, np.float32), free))
+    return dict(zip(("nested", "free"), responses, strict=True))
 
 
 def collected(options: argparse.Namespace, kind: str, count: int) -> dict[str, np.ndarray]:
@@ -133,6 +145,17 @@ def area_table(found: dict[str, np.ndarray]) -> machine.Table:
     )
 
 
+def nested_table(found: dict[str, np.ndarray]) -> machine.Table:
+    """What nesting costs."""
+    rows = [(f"{name} masks", *(f"{mean:.2f}" for mean in found[name].mean(axis=0)), f"{found[name].mean():.2f}") for name in found]
+    return machine.Table(
+        "Nested masks",
+        ("", *(f"area {area:g}" for area in AREAS), "mean"),
+        rows,
+        f"{len(found['free'])} scenes: the mean response to binary masks, found each for itself, and made to contain one another.",
+    )
+
+
 def draw(found: dict[str, np.ndarray], path: Path) -> None:
     """The responses as shares of that to the whole image: median and quartiles over the scenes."""
     positive = found["whole"] > 0
@@ -150,6 +173,8 @@ def main() -> None:
     tables = [monotone_table(found)]
     if options.search_scenes:
         tables.append(area_table(collected(options, "search", options.search_scenes)))
+    if options.nested_scenes:
+        tables.append(nested_table(collected(options, "nested", options.nested_scenes)))
     machine.report("smallest_area", "The smallest sufficient area", tables)
     draw(found, FIGURE)
 

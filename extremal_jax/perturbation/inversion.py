@@ -184,7 +184,7 @@ def invert_features(
       ...     return checkpoint_name(images[:, ::4, ::4], "coarse")
       >>> seen = jnp.zeros((4, 4, 3)).at[:, :2].set(1.0)
       >>> result = invert_features(model, seen, "coarse", key=jax.random.key(0), objective="l2", shape=(16, 16), steps=30)
-      >>> result.images.shape, bool(result.images[:, 1:7].mean() > 2 * result.images[:, 9:15].mean())
+      >>> result.images.shape, bool(result.cosines > 0.99)
       ((16, 16, 3), True)
     """
     check_choice("objective", objective, OBJECTIVES)
@@ -222,7 +222,7 @@ def maximize_channel(
 
     Example:
       >>> from jax.ad_checkpoint import checkpoint_name
-      >>> result = maximize_channel(lambda x: checkpoint_name(x, "pixels"), 2, "pixels", key=jax.random.key(0), shape=(8, 8), steps=30)
+      >>> result = maximize_channel(lambda x: checkpoint_name(x, "pixels"), 2, "pixels", key=jax.random.key(0), shape=(8, 8))
       >>> bool(result.images[..., 2].mean() > 0.8)  # blue
       True
     """

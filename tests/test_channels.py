@@ -248,7 +248,7 @@ def test_saved_results_are_whole(tmp_path):
         (dict(areas=(np.nan,)), "areas must be whole numbers .* got nan"),
         (dict(areas=()), r"areas must have the shape \(K,\) or \(2, K\), with at least one count, got \(0,\)"),
         (dict(areas=np.ones((3, 1))), r"areas must have the shape \(K,\) or \(2, K\)"),
-        (dict(at="y"), "at: unknown activation 'y'; choose from 'x'"),
+        (dict(at="y"), "at: unknown activation 'y'; choose from 'first', 'second', 'x'"),
         (dict(at="twice"), "at: the activation 'twice' is computed 2 times"),
         (dict(at="branch"), "at: the activation 'branch' does not cut the function"),
         (dict(chunk_size=0), "chunk_size must be at least 1, got 0"),

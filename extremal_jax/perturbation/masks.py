@@ -255,6 +255,7 @@ def _over_rows(add_row: _AddRow, total: Array, arrays: list[Array], starts: np.n
       starts: (taps,), where in them the window of each row begins, `length` long.
       exponents: (taps, ...), row by row.
     """
+    total, arrays, exponents = varying_alike(total, arrays, exponents)
 
     def row_at(index: Array | int) -> tuple[list[Array], Array]:
         start = lax.dynamic_index_in_dim(jnp.asarray(starts), index, keepdims=False)
@@ -267,5 +268,5 @@ def _over_rows(add_row: _AddRow, total: Array, arrays: list[Array], starts: np.n
         total, row = carry
         return add_row(total, *row), row_at(index + 1)
 
-    total, _ = lax.fori_loop(0, len(starts), turn, varying_alike(total, row_at(0)))
+    total, _ = lax.fori_loop(0, len(starts), turn, (total, row_at(0)))
     return total

@@ -17,12 +17,13 @@ IMAGES = jnp.asarray(small.images())
 
 
 def two_layers(weights, images):
-    """The small classifier with names: `first` and `second` cut it, `branch` does not, `twice` is given twice, `shape` has no images."""
-    hidden = checkpoint_name(small.features({**weights, "head": jnp.eye(8)}, images), "first")
+    """The small classifier with names: `hidden` and `pooled` cut it, `branch` does not, `twice` is given twice, `across` is not image by
+    image."""
+    hidden = checkpoint_name(small.features({**weights, "head": jnp.eye(8)}, images), "hidden")
     hidden = hidden + checkpoint_name(jnp.sin(hidden), "branch")
     hidden = checkpoint_name(hidden, "twice").mean(axis=(1, 2))
-    hidden = checkpoint_name(checkpoint_name(hidden, "twice"), "second")
-    return checkpoint_name(hidden.T, "features first").T @ weights["head"]
+    hidden = checkpoint_name(checkpoint_name(hidden, "twice"), "pooled")
+    return checkpoint_name(hidden.T, "across").T @ weights["head"]
 
 
 MODEL = functools.partial(two_layers, small.weights())
@@ -33,7 +34,7 @@ def example(images=IMAGES):
 
 
 @pytest.mark.parametrize("model", [jax.tree_util.Partial(two_layers, small.weights()), MODEL, lambda images: MODEL(images)])
-@pytest.mark.parametrize("at", ["first", "second"])
+@pytest.mark.parametrize("at", ["hidden", "pooled"])
 def test_the_parts_make_the_whole(model, at):
     activation = activation_at(model, at, IMAGES)
     tail = part_after(model, at, example())
@@ -47,8 +48,8 @@ def test_equal_parts_share_a_compilation(compilations):
 
     def run(seed, images):
         model = jax.tree_util.Partial(two_layers, small.weights(seed))
-        scorer = part_after(model, "first", example())
-        return tail(scorer.program, scorer.arrays, activation_at(model, "first", images))
+        scorer = part_after(model, "hidden", example())
+        return tail(scorer.program, scorer.arrays, activation_at(model, "hidden", images))
 
     first = run(0, IMAGES)
     others = small.weights(1), IMAGES + 1
@@ -57,16 +58,16 @@ def test_equal_parts_share_a_compilation(compilations):
     assert len(compilations) == before
     np.testing.assert_allclose(second, two_layers(*others), rtol=1e-4, atol=1e-5)
     assert not np.allclose(first, second)
-    assert part_before(MODEL, "first", example())[0] == part_before(MODEL, "first", example())[0]
+    assert part_before(MODEL, "hidden", example())[0] == part_before(MODEL, "hidden", example())[0]
 
 
 @pytest.mark.parametrize(
     ("at", "message"),
     [
-        ("firts", "at: unknown activation 'firts'; did you mean 'first'?"),
+        ("hiden", r"at: unknown activation 'hiden'; did you mean 'hidden'\?"),
         ("twice", "at: the activation 'twice' is computed 2 times"),
-        ("branch", "at: the activation 'branch' does not cut the function: the activation 'first', .* passes around it"),
-        ("features first", r"at: .* must have a leading axis of 2 images, got the shape \(8, 2\)"),
+        ("branch", "at: the activation 'branch' does not cut the function: the activation 'hidden', .* passes around it"),
+        ("across", r"at: .* must have a leading axis of 2 images, got the shape \(8, 2\)"),
     ],
 )
 def test_bad_layers(at, message):

@@ -94,7 +94,7 @@ def test_help_lists_the_commands(arguments):
     assert "extremal-jax explain photo.png" in result.output
     commands = result.output.split("Commands:")[1].split("\n")
     assert {line.split()[0]: line.rstrip()[-1] for line in commands if line.strip()} == dict.fromkeys(
-        ("convert", "explain", "models", "scenes"), "."
+        ("channels", "convert", "explain", "invert", "models", "scenes", "smallest-area"), "."
     )
     assert "..." not in result.output.split("Options:")[1]  # nothing is cut short
 
@@ -287,7 +287,7 @@ def asked(tiny, monkeypatch):
 
 def test_defaults(folder, asked):
     assert invoke("explain", "a.png").exit_code == 0
-    assert asked == [{"areas": (0.025, 0.05, 0.1, 0.2), "config": ej.Config(), "progress": False, "chunk_size": None}]
+    assert asked == [{"areas": (0.025, 0.05, 0.1, 0.2), "at": None, "config": ej.Config(), "progress": False, "chunk_size": None}]
 
 
 @pytest.mark.parametrize("name", ["log_probability", "contrastive", "logit"])

@@ -47,6 +47,7 @@ def test_at(tmp_path):
     [
         (["--method", "grad_cm"], 2, "unknown name 'grad_cm'; did you mean 'grad_cam'?"),
         (["--method", "grad_cam", "--steps", "3"], 2, "Invalid value for --steps: is an option of extremal_perturbation by itself"),
+        (["--contrast-at", "pool"], 2, "Invalid value for --contrast-at: is an option of contrastive methods"),
         (["--method", "grad_cam", "--game", "delete"], 2, "Invalid value for --game"),
         (["--method", "grad_cam", "--at", "blocks.7"], 1, "unknown activation 'blocks.7'; did you mean"),
         (["--method", "grad_cam", "--at", "pool"], 1, "at must name a map"),

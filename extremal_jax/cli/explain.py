@@ -102,6 +102,8 @@ def explain(
         options = dict(at=at, contrast_at=contrast_at, key=jax.random.key(seed), chunk_size=chunk_size)
         maps.write(methods, model, images, prepared, targets, outputs, options)
         return
+    if contrast_at is not None:
+        raise click.BadParameter(f"is an option of contrastive methods, not of {_PERTURBATION}", param_hint="--contrast-at")
     result = ej.extremal_perturbation(
         model,
         prepared,

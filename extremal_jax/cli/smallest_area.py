@@ -10,7 +10,7 @@ from extremal_jax.cli import commands, inputs
 from extremal_jax.files import whole_file
 
 
-@click.command("smallest-area", short_help="Find the least of an image that excites a class as much as all of it.")
+@click.command("smallest-area", short_help="Find the smallest area that excites a class enough.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @commands.model
 @commands.weights

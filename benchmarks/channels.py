@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import runpy
 import sys
 import time
 from pathlib import Path
@@ -21,11 +22,11 @@ import machine
 from extremal_jax.graph import canonical
 from extremal_jax.perturbation.tail import activation_at, part_after
 
-for folder in ("tests", "examples"):
-    sys.path.append(str(Path(__file__).parents[1] / folder))
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
 import channel_networks as networks
-from channels import images_of
 
+images_of = runpy.run_path(str(ROOT / "examples" / "channels.py"))["images_of"]
 COUNTS = (1, 3, 5)
 CHANNELS = 10
 LAYER, AREAS = "inception4d", (1, 5, 10, 25, 50, 100)

@@ -106,7 +106,8 @@ def main() -> None:
     images = np.random.default_rng(0).standard_normal((BATCH, 224, 224, 3), np.float32)
     rows = [row(name, network, model, images, options) for name in options.methods]
     columns = ("", "TorchRay, ms", "ours, ms", "ours ÷ TorchRay", "aim", f"{BATCH} images ÷ {BATCH} times one")
-    note = f"One image of 224x224 pixels, ResNet-50; RISE with {options.rise_masks:,} masks. The aim of the last column is ≤ 1."
+    rise = f", RISE with {options.rise_masks:,} masks" if "rise" in options.methods else ""
+    note = f"One image of 224x224 pixels, ResNet-50{rise}. The aim of the last column is ≤ 1."
     machine.report("attribution", "Methods of attribution against TorchRay", [machine.Table("ResNet-50", columns, rows, note)])
 
 

@@ -1,7 +1,7 @@
 """Does the response grow with the area, and how little of a picture suffices? Writes results/smallest_area.md and the figure beside it.
 
     python benchmarks/smallest_area.py                    # about an hour on two cores
-    python benchmarks/smallest_area.py --scenes 10 --search-scenes 0 --nested-scenes 0 --folder /tmp/look       # a quick look
+    python benchmarks/smallest_area.py --scenes 10 --search-scenes 0 --nested-scenes 0 --folder look       # a quick look
 
 What was measured is kept in a folder, batch by batch: run again, the script goes on where it was interrupted, or where it stopped after
 `--at-most` batches.

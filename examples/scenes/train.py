@@ -1,7 +1,7 @@
 """Train the packaged scenes classifier: about twenty-five minutes on two cores.
 
     python examples/scenes/train.py                           # trains, measures, and writes extremal_jax/models/pretrained/scenes.*
-    python examples/scenes/train.py --steps 20 --out /tmp/x   # a quick look
+    python examples/scenes/train.py --steps 20 --out out   # a quick look
 
 Every batch is generated afresh from the seed and its number. The state is saved as it goes: the same command, run again after an
 interruption, goes on from there and ends with the same weights.

@@ -224,17 +224,6 @@ def test_what_goes_wrong_is_told():
     np.testing.assert_allclose(result.masks[0], run(images[:1], (1,), (2,), model=model).masks[0])
 
 
-def test_saved_results_are_whole(tmp_path):
-    result = run()
-    result.save(tmp_path / "channels.npz")
-    loaded = ej.ChannelResult.load(tmp_path / "channels.npz")
-    assert jax.tree.structure(loaded) == jax.tree.structure(result)
-    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(result), strict=True):
-        np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="expected the mark 'extremal_jax result 1', got 'extremal_jax channels 1'"):
-        ej.ExtremalResult.load(tmp_path / "channels.npz")
-
-
 # Bad input
 
 

@@ -1,4 +1,4 @@
-"""Results: what is derived from the masks, and files."""
+"""Results: what is derived from the masks."""
 
 from __future__ import annotations
 
@@ -105,53 +105,6 @@ def test_batches_of_results(result):
         result[0][0]
     with pytest.raises(TypeError, match="this result is of a single image"):
         len(result[0])
-
-
-@pytest.mark.parametrize("single", [True, False])
-def test_files_hold_everything(result, single, tmp_path):
-    result = result[0] if single else result
-    result.save(tmp_path / "deep" / "result.npz")
-    loaded = ExtremalResult.load(tmp_path / "deep" / "result.npz")
-    assert_same(loaded, result)
-    np.testing.assert_array_equal(loaded.binary_masks(), result.binary_masks())
-    assert loaded.status.message == "finished"
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["result.npz"]
-
-
-def test_a_result_can_be_continued_from_a_file(result, tmp_path):
-    result.save(tmp_path / "result.npz")
-    loaded = ExtremalResult.load(tmp_path / "result.npz")
-    continued = ej.extremal_perturbation(small.model(), IMAGES, (1, 3), (0.1, 0.3), config=loaded.config, initial_params=loaded.params)
-    assert continued.status.ok
-
-
-def test_files_that_are_no_results(result, tmp_path):
-    path = tmp_path / "result.npz"
-    with pytest.raises(FileNotFoundError, match=r"no result file .*result\.npz"):
-        ExtremalResult.load(path)
-    result.save(path)
-    whole = path.read_bytes()
-    for broken in (whole[: len(whole) // 2], b"", b"PK\x03\x04 and nothing more", b"text"):
-        path.write_bytes(broken)
-        with pytest.raises(ValueError, match=r"result\.npz is not a whole result file"):
-            ExtremalResult.load(path)
-    np.savez(path, masks=np.zeros(3))
-    with pytest.raises(ValueError, match="is not a result file of this version"):
-        ExtremalResult.load(path)
-    np.savez(path, format="extremal_jax result 1", masks=np.zeros(3))
-    with pytest.raises(ValueError, match="it lacks masks_with_margin, params"):
-        ExtremalResult.load(path)
-
-
-def test_nothing_in_a_file_is_executed(tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return (tmp_path.joinpath("sprung").touch, ())
-
-    np.savez(tmp_path / "trap.npz", masks=np.array([Trap()], object))
-    with pytest.raises(ValueError, match="is not a whole result file"):
-        ExtremalResult.load(tmp_path / "trap.npz")
-    assert not (tmp_path / "sprung").exists()
 
 
 def test_results_are_pytrees(result):

@@ -47,7 +47,7 @@ def invert(
     chunk_size: int | None,
     out: Path,
 ) -> None:
-    """Find the picture that a layer's activation stands for, and write a figure for each image.
+    """Find the picture that a layer's activation stands for; write a figure and the result for each image.
 
     \b
     Examples:
@@ -89,8 +89,9 @@ def invert(
     for index, (path, output) in enumerate(zip(images, outputs, strict=True)):
         click.echo(f"{path}: cosine " + ", ".join(f"{value:.2f} ({name})" for name, value in zip(masks, cosines[:, index], strict=True)))
         figure = ej.plots.inversion(model.preprocessing.picture(prepared[index]), dict(zip(masks, found[:, index], strict=True)))
+        jax.tree.map(lambda leaf: leaf[index::count], result).save(f"{output}.npz")  # noqa: B023
         with whole_file(f"{output}.png") as temporary:
             figure.savefig(temporary, dpi=150)
-        click.echo(f"wrote {output}.png")
+        click.echo(f"wrote {output}.png and {output}.npz")
     if not result.status.ok:
         raise click.ClickException(result.status.message)

@@ -36,7 +36,7 @@ def smallest_area(
     chunk_size: int | None,
     out: Path,
 ) -> None:
-    """Find the least of an image that excites a class as much as all of it, and write a figure for each image.
+    """Find the least of an image that excites a class as much as all of it; write a figure and the result for each image.
 
     \b
     Examples:
@@ -68,9 +68,10 @@ def smallest_area(
         name, whole, answered = model.classes[int(one.targets)], float(one.image_responses), float(one.responses)
         found = f"{float(one.areas):.1%} of the image" if one.reached else "no area suffices; the best"
         click.echo(f"{path}: {name}, response {whole:.2f}; {found}: response {answered:.2f}")
+        one.save(f"{output}.npz")
         figure = ej.plots.smallest_area(model.preprocessing.picture(prepared[index]), one, model.classes)
         with whole_file(f"{output}.png") as temporary:
             figure.savefig(temporary, dpi=150)
-        click.echo(f"wrote {output}.png")
+        click.echo(f"wrote {output}.png and {output}.npz")
     if not result.status.ok:
         raise click.ClickException(result.status.message)

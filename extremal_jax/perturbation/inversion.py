@@ -43,6 +43,7 @@ from extremal_jax.perturbation.model import Model
 from extremal_jax.perturbation.optimizers import adam
 from extremal_jax.perturbation.schedules import Cosine, Schedule, schedule_values
 from extremal_jax.perturbation.solver import NEVER, Now
+from extremal_jax.perturbation.storage import Saved
 from extremal_jax.perturbation.tail import part_before
 from extremal_jax.perturbation.transforms import draw_movements, move
 from extremal_jax.progress import Watcher
@@ -113,7 +114,7 @@ class InversionStatus:
 
 
 @pytree()
-class InversionResult:
+class InversionResult(Saved, mark="extremal_jax inversion 1", status=InversionStatus):
     """Pictures found by feature inversion: one, or a batch of N. A pytree.
 
     Attributes:

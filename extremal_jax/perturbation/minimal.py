@@ -32,6 +32,7 @@ from extremal_jax.perturbation.model import Model
 from extremal_jax.perturbation.problem import Problem, pose
 from extremal_jax.perturbation.result import OfImages, Status
 from extremal_jax.perturbation.spatial import extremal_perturbation, masked_at, plan_for
+from extremal_jax.perturbation.storage import Saved
 from extremal_jax.progress import Progress, Watcher, watching
 from extremal_jax.pytrees import pytree
 
@@ -54,7 +55,7 @@ class Curve:
 
 
 @pytree(static=("config", "at"))
-class SmallestArea(OfImages):
+class SmallestArea(OfImages, Saved, mark="extremal_jax smallest area 1", settings=Config, curve=Curve, status=Status):
     """The smallest sufficient areas of one image, or of a batch of N. A pytree.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any, TypeVar
 
 import jax
@@ -18,14 +17,12 @@ from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.inputs import AnyArray
 from extremal_jax.perturbation.problem import perturbation_pyramid
 from extremal_jax.perturbation.ranking import rank_pixels
-from extremal_jax.perturbation.settings import from_json, to_json
 from extremal_jax.perturbation.solver import NEVER
-from extremal_jax.perturbation.storage import read_result, write_result
+from extremal_jax.perturbation.storage import Saved
 from extremal_jax.pytrees import pytree
 
 _DETAIL = 0.01  # the finest detail of `evidence`, as a share of the shorter side
 _NEAR = 0.8  # of the peak of the saliency: where `point` looks for evidence
-_FORMAT = "extremal_jax result 1"
 Result = TypeVar("Result", bound="OfImages")  # `Self`, for the type checker of the tests
 
 
@@ -95,7 +92,7 @@ class OfImages:
 
 
 @pytree(static=("config", "at"))
-class ExtremalResult(OfImages):
+class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Config, history=History, status=Status):
     """The extremal perturbations of one image, or of a batch of N; K areas each. A pytree, of NumPy arrays if it was loaded.
 
     Attributes:
@@ -200,36 +197,6 @@ class ExtremalResult(OfImages):
             scores = jnp.where(near, self.evidence(images), 0)
         best = scores.reshape(*scores.shape[:-2], -1).argmax(axis=-1)
         return jnp.stack(jnp.unravel_index(best, scores.shape[-2:]), axis=-1)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to an `.npz` file, whole or not at all. Functions among the settings are written by name.
-
-        Raises:
-          OSError: if the folder cannot be written.
-        """
-        layer = {} if self.at is None else {"at": self.at}
-        write_result(path, _FORMAT, self, config=to_json(self.config), **layer)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> ExtremalResult:
-        """Read a result from a file that `save` wrote. Nothing in it is executed.
-
-        Raises:
-          FileNotFoundError: if there is no such file.
-          ValueError: if it is truncated or something else.
-        """
-        content = read_result(path, _FORMAT, _ARRAYS)
-        arrays = {name: content[name] for name in _ARRAYS if "." not in name}
-        history = History(content["history.rewards"], content["history.area_losses"])
-        status = Status(content["status.nonfinite_step"])
-        at = str(content["at"]) if "at" in content else None
-        return ExtremalResult(**arrays, history=history, status=status, config=from_json(Config, str(content["config"])), at=at)
-
-
-_ARRAYS = (
-    *("masks", "masks_with_margin", "params", "rewards", "image_rewards", "areas", "requested_areas", "targets"),
-    *("history.rewards", "history.area_losses", "status.nonfinite_step"),
-)
 
 
 def _smoothed(maps: Float[Array, "*N H W"], smooth: float) -> Float[Array, "*N H W"]:

@@ -21,13 +21,14 @@ from extremal_jax.perturbation.channels.config import ChannelConfig
 from extremal_jax.perturbation.channels.perturbation import channel_perturbation
 from extremal_jax.perturbation.inputs import check_images
 from extremal_jax.perturbation.model import Model
+from extremal_jax.perturbation.storage import Saved
 from extremal_jax.perturbation.tail import activation_at
 from extremal_jax.progress import Watcher
 from extremal_jax.pytrees import pytree
 
 
 @pytree(static=("at",))
-class ClassChannels:
+class ClassChannels(Saved, mark="extremal_jax class channels 1"):
     """The channels that stand for some classes.
 
     Attributes:

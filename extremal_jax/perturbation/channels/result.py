@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -13,15 +11,12 @@ from extremal_jax.perturbation.area import select_top
 from extremal_jax.perturbation.channels.config import ChannelConfig
 from extremal_jax.perturbation.inputs import AnyArray
 from extremal_jax.perturbation.result import History, OfImages, Status
-from extremal_jax.perturbation.settings import from_json, to_json
-from extremal_jax.perturbation.storage import read_result, write_result
+from extremal_jax.perturbation.storage import Saved
 from extremal_jax.pytrees import pytree
-
-_FORMAT = "extremal_jax channels 1"
 
 
 @pytree(static=("config", "at"))
-class ChannelResult(OfImages):
+class ChannelResult(OfImages, Saved, mark="extremal_jax channels 1", settings=ChannelConfig, history=History, status=Status):
     """The channels that matter for one image, or for a batch of N; K counts each. A pytree, of NumPy arrays if it was loaded.
 
     Attributes:
@@ -77,32 +72,3 @@ class ChannelResult(OfImages):
             raise ValueError(f"count must be one of the counts that were asked for, {known}, for all images alike, got {count}")
         kept = np.asarray(self.binary_masks())[..., columns.argmax(), :]
         return np.argsort(-kept, axis=-1, kind="stable")[..., :count]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to an `.npz` file, whole or not at all. Functions among the settings are written by name.
-
-        Raises:
-          OSError: if the folder cannot be written.
-        """
-        write_result(path, _FORMAT, self, config=to_json(self.config), at=self.at)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> ChannelResult:
-        """Read a result from a file that `save` wrote. Nothing in it is executed.
-
-        Raises:
-          FileNotFoundError: if there is no such file.
-          ValueError: if it is truncated or something else.
-        """
-        content = read_result(path, _FORMAT, (*_ARRAYS, *_PARTS, "config", "at"))
-        return ChannelResult(
-            **{name: content[name] for name in _ARRAYS},
-            history=History(content["history.rewards"], content["history.area_losses"]),
-            status=Status(content["status.nonfinite_step"]),
-            config=from_json(ChannelConfig, str(content["config"])),
-            at=str(content["at"]),
-        )
-
-
-_ARRAYS = ("masks", "params", "rewards", "image_rewards", "areas", "requested_areas", "targets")
-_PARTS = ("history.rewards", "history.area_losses", "status.nonfinite_step")

@@ -68,7 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1001, help="of the scenes whose rewards are measured")
     parser.add_argument("--scenes", type=int, default=32, help="how many of them")
     parser.add_argument("--torchray-scenes", type=int, default=4, help="the first so many also by TorchRay itself; 0: needs no PyTorch")
-    parser.add_argument("--pointing-seed", type=int, default=1002, help="of the scenes to point in, and of their targets")
+    parser.add_argument("--pointing-seed", type=int, default=1004, help="of the scenes to point in, and of their targets")
     parser.add_argument("--pointing-scenes", type=int, default=100, help="how many of them")
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=["default", "torchray"], help="whose rewards are measured")
     parser.add_argument("--pointing-presets", nargs="+", choices=PRESETS, default=["default"], help="which of them are to point")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import jax
 import numpy as np
 
 import extremal_jax as ej
@@ -16,10 +17,11 @@ import extremal_jax as ej
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to")
-    parser.add_argument("--at", default="blocks.3", help="the layer")
+    parser.add_argument("--at", default="blocks.2", help="the layer")
     parser.add_argument("--images", type=int, default=8, help="of each class")
     parser.add_argument("--classes", nargs="+", default=["dog", "wolf", "car", "bus", "apple", "tomato"])
-    parser.add_argument("--top", type=int, default=10, help="channels in which the overlap is counted")
+    parser.add_argument("--top", type=int, default=5, help="channels that are drawn, and in which the overlap is counted")
+    parser.add_argument("--steps", type=int, default=200, help="of the pictures that excite a channel")
     parser.add_argument("--seed", type=int, default=11, help="of the scenes")
     options = parser.parse_args()
     model = ej.models.load("scenes")
@@ -39,9 +41,19 @@ def main() -> None:
     for index, row in zip(found.classes, found.overlap(options.top), strict=True):
         print(f"{model.classes[index]:8} {' '.join(f'{share:4.0%}' for share in row)}")
 
+    # What these channels look for: a picture that excites each.
+    channels = np.unique(found.top(options.top))
+    sought = ej.maximize_channel(model, channels, options.at, key=jax.random.key(options.seed), steps=options.steps)
+    pictures = dict(zip(channels.tolist(), np.asarray(sought.images), strict=True))
+
     options.out.mkdir(parents=True, exist_ok=True)
-    ej.plots.channels(result).savefig(options.out / "channels.png", dpi=120)
-    print(f"wrote {options.out / 'channels.png'}")
+    figures = {
+        "channels.png": ej.plots.channels(result),
+        "class-channels.png": ej.plots.class_channels(found, pictures, options.top, model.classes),
+    }
+    for name, figure in figures.items():
+        figure.savefig(options.out / name, dpi=120)
+        print(f"wrote {options.out / name}")
 
 
 def images_of(classes: list[str], count: int, seed: int, model: ej.models.Classifier) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from extremal_jax.filters import resize
+from extremal_jax.perturbation.channels.classes import ClassChannels
 from extremal_jax.perturbation.channels.result import ChannelResult
 from extremal_jax.perturbation.minimal import SmallestArea
 from extremal_jax.perturbation.result import ExtremalResult
@@ -23,6 +24,7 @@ from extremal_jax.summary import summarize
 _CELL = 2.0  # inches
 _PALE = 0.75  # how far what a mask removes is faded to white
 _TITLE = 24  # letters in a line of a title
+_DARK = 0.5  # shares above it are written in white
 _OUTLINE = "0.2"  # the grey of a mask's edge
 
 
@@ -250,6 +252,38 @@ def channels(result: ChannelResult) -> Figure:
     shown = np.argsort(first, kind="stable")[: int((first < len(masks)).sum())]
     right.imshow(masks[:, shown], cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     right.set(yticks=range(len(order)), yticklabels=asked[order], ylabel="channels asked for", xlabel="channels, as sets take them up")
+    return figure
+
+
+def class_channels(result: ClassChannels, pictures: Mapping[int, Any], count: int = 4, classes: Sequence[str] | None = None) -> Figure:
+    """The top channels of each class, what they look for, and how many of them two classes have in common.
+
+    Args:
+      result: of some classes.
+      pictures: by the index of a channel, (H, W, C) in [0, 1]: those of `maximize_channel`. Channels without one are left blank.
+      count: how many of the top channels to show and to compare.
+      classes: names for the classes.
+
+    Returns:
+      A figure with a row of pictures for each class, under the channel's index and the share of the class's images whose smallest
+      sufficient set holds it, and a table of overlaps.
+    """
+    names = [classes[index] if classes else f"class {index}" for index in result.classes]
+    top, rows = result.top(count), len(names)
+    figure = Figure(figsize=(_CELL * (0.6 * count + 0.6 * rows**0.5 + 1), _CELL * 0.75 * rows), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(count, 1 + rows**0.5))
+    for name, attributions, channels, axes in zip(names, result.attributions, top, left.subplots(rows, count, squeeze=False), strict=True):
+        for axis, channel in zip(axes, channels.tolist(), strict=True):
+            _show(axis, np.asarray(pictures.get(channel, np.ones((1, 1, 3)))), f"{channel}  ({attributions[channel]:.0%})")
+        axes[0].set_ylabel(name, fontsize=8)
+    table, overlap = right.subplots(), result.overlap(count)
+    table.imshow(overlap, cmap="Greys", vmin=0, vmax=1)
+    for (i, j), share in np.ndenumerate(overlap):
+        table.text(j, i, f"{share:.0%}", ha="center", va="center", fontsize=7, color="white" if share > _DARK else "black")
+    table.set(xticks=range(rows), yticks=range(rows))
+    table.set_xticklabels(names, rotation=90, fontsize=8)
+    table.set_yticklabels(names, fontsize=8)
+    table.set_title(f"of the top {count} of {result.at}, in common", fontsize=8)
     return figure
 
 

@@ -117,13 +117,14 @@ def test_comparison(tmp_path, monkeypatch):
 
 
 def test_channels(tmp_path, monkeypatch, capsys):
-    arguments = ["--out", str(tmp_path), "--images", "1", "--classes", "dog", "car", "--top", "3"]
+    arguments = ["--out", str(tmp_path), "--images", "1", "--classes", "dog", "car", "--top", "3", "--steps", "2"]
     monkeypatch.setattr(sys, "argv", ["channels.py", *arguments])
     runpy.run_path(str(EXAMPLES / "channels.py"), run_name="__main__")
     printed = capsys.readouterr().out
     assert "the best 4 channels are [" in printed
     assert "100%" in printed.split("overlap of the top channels:")[1]
-    assert (tmp_path / "channels.png").stat().st_size > 5_000
+    for name in ("channels.png", "class-channels.png"):
+        assert (tmp_path / name).stat().st_size > 5_000
 
 
 def test_the_readme_word_for_word(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ from extremal_jax.perturbation.settings import (
 )
 
 _AREA_REGIONS = ("image", "canvas")
-_AREA_WEIGHT = Geometric(300, 1000)
+_AREA_WEIGHT = Geometric(30, 300)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Config:
       learning_rate: a schedule: a number, one per step, a function of the step (optax's schedules), or one of `schedules`. None: a cosine
         from 0.1 to 0 with the preset's optimizer, and 1 with another, whose own learning rate then stands.
       area_weight: λ, a schedule likewise: how much one unit of the area loss costs, in units of the reward. It grows, so that the evidence
-        is found first and the mask made binary then. None: from 300 to 1000 for images; 0 for activations of a layer, if their masks have
+        is found first and the mask made binary then. None: from 30 to 300 for images; 0 for activations of a layer, if their masks have
         exact areas: there it only distracts.
       jitter: whether the images shown are mirrored left to right, all together, at every other step on average (drawn from the key):
         evidence that survives it belongs to the object more than to the pixels. Activations of a layer are not mirrored: they are not what

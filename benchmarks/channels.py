@@ -7,7 +7,6 @@ python benchmarks/channels.py --networks 20 --images 2 --rounds 1         # a qu
 from __future__ import annotations
 
 import argparse
-import itertools
 import runpy
 import sys
 import time
@@ -38,9 +37,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=200, help="random ones, in which all sets are tried")
     parser.add_argument("--rounds", type=int, default=5, help="how often a step is timed")
-    parser.add_argument("--images", type=int, default=12, help="of each class")
-    parser.add_argument("--at", default="blocks.3", help="the layer of the packaged classifier")
-    parser.add_argument("--top", type=int, default=10, help="channels in which the overlap is counted")
+    parser.add_argument("--images", type=int, default=8, help="of each class")
+    parser.add_argument("--at", nargs="+", default=["blocks.1", "blocks.2", "blocks.3"], help="layers of the packaged classifier")
+    parser.add_argument("--top", type=int, default=5, help="channels in which the overlap is counted")
     parser.add_argument("--seed", type=int, default=31, help="of everything")
     return parser.parse_args()
 
@@ -112,27 +111,26 @@ def overlap_tables(options: argparse.Namespace) -> list[machine.Table]:
     model = ej.models.load("scenes")
     names = [name for group in ALIKE for name in group]
     images, targets = images_of(names, options.images, options.seed, model)
-    found = ej.class_channels(model, images, targets, options.at, threshold=0.9)
-    shared = found.overlap(options.top)
     group = {model.classes.index(name): index for index, members in enumerate(ALIKE) for name in members}
-    pairs = list(itertools.combinations(range(len(found.classes)), 2))
-    alike = [shared[i, j] for i, j in pairs if group[int(found.classes[i])] == group[int(found.classes[j])]]
-    others = [shared[i, j] for i, j in pairs if group[int(found.classes[i])] != group[int(found.classes[j])]]
-    rows = [
-        ("alike: " + "; ".join("/".join(members) for members in ALIKE), str(len(alike)), f"{np.mean(alike):.1%}"),
-        ("others", str(len(others)), f"{np.mean(others):.1%}"),
-    ]
+    rows, tables = [], []
+    for at in options.at:
+        found = ej.class_channels(model, images, targets, at, threshold=0.9)
+        groups = np.array([group[index] for index in found.classes])
+        first, second = np.triu_indices(len(groups), 1)
+        alike = groups[first] == groups[second]
+        shared = found.overlap(options.top)[first, second]
+        counts = f"{np.median(found.counts[found.reached]):.0f} of {found.attributions.shape[1]}"
+        rows.append((at, f"{found.reached.mean():.0%}", counts, f"{shared[alike].mean():.1%}", f"{shared[~alike].mean():.1%}"))
+        tops = zip(found.classes, found.top(options.top), strict=True)
+        channels = [(model.classes[int(index)], " ".join(map(str, top))) for index, top in tops]
+        tables.append(machine.Table(f"Their top channels at {at}", ("class", "channels, the highest first"), channels))
     note = (
-        f"The packaged classifier, {options.at}, {options.images} scenes of one object for each class, seed {options.seed}: the share of"
-        f" their {options.top} top channels that two classes have in common. {found.reached.mean():.0%} of the images reach 90 % of their"
-        f" response; the median of a* is {np.median(found.counts[found.reached]):.0f} of {found.attributions.shape[1]} channels."
+        f"The packaged classifier, {options.images} scenes of one object for each class, seed {options.seed}: the share of their"
+        f" {options.top} top channels that two classes have in common, in the mean over {alike.sum()} pairs that are alike"
+        f" ({'; '.join('/'.join(members) for members in ALIKE)}) and {(~alike).sum()} others. Reached: how many images find sets that"
+        f" answer 90 % of the response; a*: the least of them, the median."
     )
-    tops = zip(found.classes, found.top(options.top), strict=True)
-    channels = [(model.classes[int(index)], " ".join(map(str, top))) for index, top in tops]
-    return [
-        machine.Table("Classes that are alike", ("pairs of classes", "pairs", "overlap"), rows, note),
-        machine.Table("Their top channels", ("class", "channels, the highest first"), channels),
-    ]
+    return [machine.Table("Classes that are alike", ("layer", "reached", "a*", "alike", "others"), rows, note), *tables]
 
 
 def main() -> None:

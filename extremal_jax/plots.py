@@ -271,7 +271,8 @@ def class_channels(result: ClassChannels, pictures: Mapping[int, Any], count: in
     names = [classes[index] if classes else f"class {index}" for index in result.classes]
     top, rows = result.top(count), len(names)
     figure = Figure(figsize=(_CELL * (0.6 * count + 0.6 * rows**0.5 + 1), _CELL * 0.75 * rows), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(count, 1 + rows**0.5))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(count, 1 + rows**0.5))
+    left, right = parts
     for name, attributions, channels, axes in zip(names, result.attributions, top, left.subplots(rows, count, squeeze=False), strict=True):
         for axis, channel in zip(axes, channels.tolist(), strict=True):
             _show(axis, np.asarray(pictures.get(channel, np.ones((1, 1, 3)))), f"{channel}  ({attributions[channel]:.0%})")

@@ -93,3 +93,20 @@ def test_a_random_start():
     np.testing.assert_array_equal(params(None), params(None))
     result = ej.channel_perturbation(model, jnp.asarray(IMAGES[0]), 1, "hidden", [3], key=jax.random.key(2))
     assert set(result.channels(3)) == {4, 5, 6}
+
+
+def test_classes_that_are_alike_share_channels(classifier):
+    """Two animals, two vehicles or two fruits have more of their top channels in common than an animal and a vehicle: of five in two scenes
+    each of seed 33, 13.3 % against 1.5 %, in the mean over pairs."""
+    groups = (("dog", "wolf", "fox"), ("car", "bus", "truck"), ("apple", "tomato", "peach"))
+    family = {classifier.classes.index(name): index for index, names in enumerate(groups) for name in names}
+    scenes = ej.data.scenes.generate(33, 160, objects=1)
+    labels = scenes.labels.argmax(axis=1)
+    chosen = np.concatenate([np.flatnonzero(labels == index)[:2] for index in family])
+    images = np.stack([classifier.preprocess(scenes.images[index]) for index in chosen])
+    result = ej.class_channels(classifier, images, labels[chosen], "blocks.2", threshold=0.9, counts=(4, 8, 16))
+    families = np.array([family[index] for index in result.classes])
+    alike = families[:, None] == families
+    shared = result.overlap(5)
+    pairs = np.triu(np.ones_like(alike), 1)
+    assert shared[alike & pairs].mean() > 2 * shared[~alike & pairs].mean()

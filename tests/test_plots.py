@@ -269,6 +269,27 @@ def test_responses_by_area():
     assert (axes.get_ylabel(), axes.get_xscale()) == ("share", "log")
 
 
+def test_class_channels():
+    found = ej.ClassChannels(
+        classes=np.array([2, 5]),
+        attributions=np.array([[0.9, 0, 0.4], [0, 1, 0.6]], np.float32),
+        images_per_class=np.array([10, 5]),
+        counts=np.full(15, 2),
+        reached=np.ones(15, bool),
+        at="layer",
+    )
+    red = np.full((4, 4, 3), (1.0, 0, 0))
+    figure = ej.plots.class_channels(found, {0: red, 1: 0 * red}, 2, classes="abcdef")
+    *pictures, table = figure.axes
+    assert [axes.get_title() for axes in pictures] == ["0  (90%)", "2  (40%)", "1  (100%)", "2  (60%)"]
+    assert [axes.get_ylabel() for axes in pictures] == ["c", "", "f", ""]
+    assert pictures[0].images[0].get_array()[0, 0].tolist() == [1, 0, 0]
+    assert pictures[1].images[0].get_array().min() == 1  # no picture was given
+    assert [text.get_text() for text in table.texts] == ["100%", "50%", "50%", "100%"]
+    assert [label.get_text() for label in table.get_xticklabels()] == ["c", "f"]
+    assert ej.plots.class_channels(found, {}, 1).axes[0].get_ylabel() == "class 2"
+
+
 def test_inversions_stand_beside_their_images():
     found = {"all": np.random.default_rng(0).random((2, 8, 8, 3)), "kept": np.zeros((2, 8, 8, 3))}
     figure = ej.plots.inversion(picture(2), found)

@@ -60,7 +60,7 @@ def _canonical_convolution(equation: JaxprEqn, values: Sequence[Any]) -> list[Ar
     x = jnp.transpose(values[0], _permutation(numbers.lhs_spec, images))
     w = jnp.transpose(values[1], _permutation(numbers.rhs_spec, kernels))
     parameters = dict(equation.params, dimension_numbers=lax.ConvDimensionNumbers(images, kernels, images))
-    y = _depthwise(x, w, parameters) if _is_depthwise(x, w, parameters) else _pointwise(x, w, parameters)
+    y = _depthwise(x, w, parameters) if _is_depthwise(x, w, parameters) else _pointwise(x, values[1], parameters, numbers.rhs_spec)
     if y is None:
         y = equation.primitive.bind(x, w, **parameters)
     return [jnp.transpose(y, _permutation(images, numbers.out_spec))]
@@ -93,15 +93,21 @@ def _depthwise(x: Any, w: Any, parameters: dict[str, Any]) -> Array:
     return total.astype(parameters["preferred_element_type"] or x.dtype)
 
 
-def _pointwise(x: Any, w: Any, parameters: dict[str, Any]) -> Array | None:
-    """A 1x1 convolution, or the gradient of a strided one, as a matrix product; None for any other."""
+def _pointwise(x: Any, w: Any, parameters: dict[str, Any], kernels: Sequence[int]) -> Array | None:
+    """A 1x1 convolution, or the gradient of a strided one, as a matrix product; None for any other.
+
+    Args:
+      x: (B, ..., C), canonical.
+      w: the kernel as it was, in the layout `kernels`: the product reads a transposed matrix as it lies, and nothing is copied.
+    """
     stride, dilation, padding = (parameters[name] for name in ("window_strides", "lhs_dilation", "padding"))
     grouped = parameters["feature_group_count"] > 1 or parameters["batch_group_count"] > 1
-    if grouped or max(w.shape[:-2]) > 1 or any(low != 0 for low, _ in padding):
+    outputs, inputs, *places = kernels
+    if grouped or any(w.shape[axis] > 1 for axis in places) or any(low != 0 for low, _ in padding):
         return None
-    numbers = (((x.ndim - 1,), (0,)), ((), ()))
+    numbers = (((x.ndim - 1,), (int(inputs > outputs),)), ((), ()))
     options = dict(precision=parameters["precision"], preferred_element_type=parameters["preferred_element_type"])
-    matrix = w.reshape(w.shape[-2:])
+    matrix = lax.squeeze(w, places)
     if max(dilation) == 1 and all(high == 0 for _, high in padding):
         strided = (slice(None), *(slice(None, None, s) for s in stride))
         return lax.dot_general(x[strided], matrix, numbers, **options)

@@ -17,8 +17,8 @@ from matplotlib.ticker import PercentFormatter
 from extremal_jax.filters import resize
 from extremal_jax.perturbation.channels.classes import ClassChannels
 from extremal_jax.perturbation.channels.result import ChannelResult
-from extremal_jax.perturbation.minimal import SmallestArea
 from extremal_jax.perturbation.result import ExtremalResult
+from extremal_jax.perturbation.smallest.result import SmallestArea
 from extremal_jax.summary import summarize
 
 _CELL = 2.0  # inches

@@ -13,8 +13,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 import small
-from extremal_jax.perturbation.fourier import pictures, spectrum_shape
-from extremal_jax.perturbation.transforms import draw_movements, move
+from extremal_jax.perturbation.inversion.fourier import pictures, spectrum_shape
+from extremal_jax.perturbation.inversion.transforms import draw_movements, move
 
 WEIGHTS, SHAPE, KEY = small.weights(), (16, 20), jax.random.key(0)
 STILL = ej.NaturalImages(jitter=0, rotation=0, scale=0)

@@ -5,24 +5,13 @@
 The mask m keeps some of the channels of an image's activation, or all; the picture found shows what these channels see. The picture is a
 sum of waves (`fourier`), moved a little at random before each step (`transforms`), and found by the solver that also finds masks.
 
-Objectives, with all places and channels of an activation as one vector:
-
-    dot:      ⟨Φ_l(x), t⟩ / ‖t‖² · max(cos, 0.1)^p,    cos = ⟨Φ_l(x), t⟩ / (‖Φ_l(x)‖ ‖t‖)
-    l2:       −‖Φ_l(x) − t‖² / ‖t‖²
-    mean:     ⟨Φ_l(x), t⟩ / Σ t; for one channel, t = 1 there and 0 elsewhere, its mean
-
-The dot product alone grows with any activation at all; weighted by the cosine, it must point where t does.
-
 Sources: Fong, Patrick and Vedaldi (2019), section 5; Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them",
 CVPR 2015; Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import numbers
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -31,107 +20,24 @@ import numpy as np
 import optax
 from jax import Array
 from jax.core import Tracer
-from jaxtyping import Float, Int
 
 from extremal_jax.errors import check_choice
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.perturbation import solver
 from extremal_jax.perturbation.driver import drive
-from extremal_jax.perturbation.fourier import pictures, spectrum_shape
-from extremal_jax.perturbation.inputs import AnyArray
+from extremal_jax.perturbation.inversion.fourier import spectrum_shape
+from extremal_jax.perturbation.inversion.prior import NaturalImages
+from extremal_jax.perturbation.inversion.problem import InversionPlan, InversionProblem, InversionRecord, weights_of
+from extremal_jax.perturbation.inversion.result import InversionResult, InversionStatus
+from extremal_jax.perturbation.inversion.transforms import draw_movements
 from extremal_jax.perturbation.model import Model
 from extremal_jax.perturbation.optimizers import adam
 from extremal_jax.perturbation.schedules import Cosine, Schedule, schedule_values
-from extremal_jax.perturbation.solver import NEVER, Now
-from extremal_jax.perturbation.storage import Saved
+from extremal_jax.perturbation.solver import Now
 from extremal_jax.perturbation.tail import part_before
-from extremal_jax.perturbation.transforms import draw_movements, move
 from extremal_jax.progress import Watcher
-from extremal_jax.pytrees import pytree
 
 OBJECTIVES = ("dot", "l2")
-_LEAST_COSINE = 0.1  # so that a picture that shows nothing yet has somewhere to go
-
-
-@dataclass(frozen=True, kw_only=True)
-class NaturalImages:
-    """What a picture should look like, apart from what excites the layer: the prior of feature inversion.
-
-    Attributes:
-      decay: how fast the waves' amplitudes fall with their frequency, where the ascent moves all alike; 0 is white noise, 1 as in nature.
-      correlation: of each pair of colour channels, at least 0 and below 1.
-      contrast: of the noise to start from, in units of the sigmoid's argument.
-      jitter: the most that the picture is shifted before a step, as a share of its shorter side.
-      rotation: the most that it is turned, in degrees.
-      scale: the most that it is enlarged or shrunk, as a share.
-      total_variation: λ, the cost of the mean difference between neighbouring pixels, in units of the objective.
-    """
-
-    decay: float = 1.0
-    correlation: float = 0.8
-    contrast: float = 0.3
-    jitter: float = 0.03
-    rotation: float = 5.0
-    scale: float = 0.05
-    total_variation: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, numbers.Real) or not 0 <= float(value) < math.inf:
-                raise ValueError(f"{field.name} must be a number, not negative, got {value!r}")
-        if self.correlation >= 1 or self.scale >= 1:
-            raise ValueError(f"correlation and scale must be below 1, got {self.correlation} and {self.scale}")
-
-
-@pytree()
-class InversionStatus:
-    """Whether a run went well.
-
-    Attributes:
-      nonfinite_step: (...), the first step at which the objective or its gradient was not finite, or −1. From then on the picture stayed.
-    """
-
-    nonfinite_step: Int[AnyArray, "*N"]
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything stayed finite."""
-        return not np.any(np.asarray(self.nonfinite_step) != NEVER)
-
-    @property
-    def message(self) -> str:
-        """What went wrong, where and when, a line for each picture; "finished" if nothing did."""
-        steps = np.atleast_1d(np.asarray(self.nonfinite_step))
-        lines = [
-            f"picture {index}: the objective or its gradient was not finite at step {steps[index]}; it is that of the step before"
-            for index in np.flatnonzero(steps != NEVER)
-        ]
-        return "\n".join(lines) or "finished"
-
-    def __str__(self) -> str:
-        return self.message
-
-
-@pytree()
-class InversionResult(Saved, mark="extremal_jax inversion 1", status=InversionStatus):
-    """Pictures found by feature inversion: one, or a batch of N. A pytree.
-
-    Attributes:
-      images: (..., H, W, C), RGB in [0, 1].
-      values: (...), the objective of each, not moved.
-      cosines: (...), of the angle between each picture's activation and the one asked for.
-      params: (..., 2, H, W // 2 + 1, C), the pictures' waves.
-      history: (..., T), the objective step by step, of moved pictures.
-      status: whether everything stayed finite.
-    """
-
-    images: Float[AnyArray, "*N H W C"]
-    values: Float[AnyArray, "*N"]
-    cosines: Float[AnyArray, "*N"]
-    params: Float[AnyArray, "*N 2 H F C"]
-    history: Float[AnyArray, "*N T"]
-    status: InversionStatus
 
 
 def invert_features(
@@ -191,8 +97,8 @@ def invert_features(
     check_choice("objective", objective, OBJECTIVES)
     target, count, pose = _check_target(model, activation, at, mask, shape, normalize, chunk_size)
     prior = prior or NaturalImages()
-    plan = _Plan(*pose.program, objective, optimizer, chunk_size)
-    problem = _Inversion(pose.arrays, target, pose.mean, pose.std, _weights(prior, cosine_power), plan)
+    plan = InversionPlan(*pose.program, objective, optimizer, chunk_size)
+    problem = InversionProblem(pose.arrays, target, pose.mean, pose.std, weights_of(prior, cosine_power), plan)
     return _solve(problem, prior, count, key, steps, learning_rate, progress)
 
 
@@ -240,94 +146,9 @@ def maximize_channel(
     for row, index in zip(chosen, several, strict=True):
         row[..., index] = 1
     prior = prior or NaturalImages()
-    plan = _Plan(*pose.program, "mean", optimizer, chunk_size)
-    problem = _Inversion(pose.arrays, jnp.asarray(chosen), pose.mean, pose.std, _weights(prior, 1.0), plan)
+    plan = InversionPlan(*pose.program, "mean", optimizer, chunk_size)
+    problem = InversionProblem(pose.arrays, jnp.asarray(chosen), pose.mean, pose.std, weights_of(prior, 1.0), plan)
     return _solve(problem, prior, len(several) if indices.ndim else None, key, steps, learning_rate, progress)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What shapes the compiled program.
-
-    Attributes:
-      head: the model up to the layer, without its arrays.
-      shape: (H, W, C) of the picture.
-      objective: "dot", "l2" or "mean".
-      optimizer: of one picture's waves.
-      chunk_size: the most pictures that are shown to the model at a time, or None.
-    """
-
-    head: Program
-    shape: tuple[int, int, int]
-    objective: str
-    optimizer: optax.GradientTransformation
-    chunk_size: int | None
-
-
-class _Weights(NamedTuple):
-    """The numbers of an objective; arguments of the compiled program."""
-
-    decay: Array
-    correlation: Array
-    total_variation: Array
-    cosine_power: Array
-
-
-def _weights(prior: NaturalImages, cosine_power: float) -> _Weights:
-    return _Weights(*(jnp.float32(x) for x in (prior.decay, prior.correlation, prior.total_variation, cosine_power)))
-
-
-class _Record(NamedTuple):
-    """What is noted of a step, picture by picture: the objective, and the total variation."""
-
-    rewards: Array
-    total_variation: Array
-
-
-@pytree(static=("plan",))
-class _Inversion:
-    """An objective over N pictures. A pytree.
-
-    Attributes:
-      arrays: the model's.
-      targets: (N, ...), t.
-      mean: (C,), of the model's input.
-      std: (C,), likewise.
-      weights: numbers.
-      plan: what shapes the program.
-    """
-
-    arrays: Arrays
-    targets: Array
-    mean: Array
-    std: Array
-    weights: _Weights
-    plan: _Plan
-
-    def __call__(self, params: Array, elements: Array | None, now: Now) -> tuple[Array, _Record]:
-        images = self.images(params)
-        values, _ = self.compare(move(images, now["shift"], now["angle"], now["zoom"]), elements)
-        down, across = (jnp.abs(jnp.diff(images, axis=axis)).mean(axis=(1, 2, 3)) for axis in (1, 2))
-        variation = down + across
-        return values - self.weights.total_variation * variation, _Record(values, variation)
-
-    def images(self, params: Array) -> Array:
-        """(R, H, W, C) in [0, 1]."""
-        return pictures(params, self.plan.shape[1], decay=self.weights.decay, correlation=self.weights.correlation)
-
-    def compare(self, images: Array, elements: Array | None) -> tuple[Array, Array]:
-        """The objective and the cosine of pictures, (R,) each."""
-        activation = self.plan.head(self.arrays, (images - self.mean) / self.std).astype(jnp.float32)
-        targets = self.targets if elements is None else self.targets[elements]
-        a, t = activation.reshape(len(images), -1), targets.reshape(len(images), -1)
-        product, squared = (a * t).sum(axis=1), (t * t).sum(axis=1)
-        # The root of a sum of squares has no slope at zero, where a picture excites nothing.
-        cosine = product * jax.lax.rsqrt(jnp.maximum((a * a).sum(axis=1) * squared, 1e-12))
-        if self.plan.objective == "l2":
-            return -jnp.square(a - t).sum(axis=1) / squared, cosine
-        if self.plan.objective == "mean":
-            return product / t.sum(axis=1), cosine
-        return product / squared * jnp.maximum(cosine, _LEAST_COSINE) ** self.weights.cosine_power, cosine
 
 
 class _Pose(NamedTuple):
@@ -414,7 +235,7 @@ def _check_target(
 
 
 def _solve(
-    problem: _Inversion,
+    problem: InversionProblem,
     prior: NaturalImages,
     count: int | None,
     key: Array,
@@ -443,13 +264,13 @@ def _solve(
 
 
 @jax.jit
-def _advance(problem: _Inversion, state: solver.State, schedule: Now) -> tuple[solver.State, _Record]:
+def _advance(problem: InversionProblem, state: solver.State, schedule: Now) -> tuple[solver.State, InversionRecord]:
     plan = problem.plan
     return solver.scan(problem, plan.optimizer, state, schedule, plan.chunk_size, solver.everywhere)
 
 
 @jax.jit
-def _conclude(problem: _Inversion, state: solver.State, record: _Record) -> InversionResult:
+def _conclude(problem: InversionProblem, state: solver.State, record: InversionRecord) -> InversionResult:
     def final(params: Array, elements: Array | None) -> tuple[Array, ...]:
         images = problem.images(params)
         return images, *problem.compare(images, elements)

@@ -1,0 +1,1 @@
+"""Feature inversion: the picture that a layer's activation stands for."""

@@ -12,6 +12,7 @@ import pytest
 from flax import linen, nnx
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import small
 from extremal_jax import Config
@@ -82,6 +83,31 @@ def test_the_order_of_images_does_not_matter(name):
 def test_inside_jit_and_vmap(name):
     mapped = jax.jit(jax.vmap(lambda image, target: explain(name, image, target)))(IMAGES, TARGETS)
     close(mapped, usual(name))
+
+
+@each_other
+def test_inside_shard_map(name):
+    """Each of two devices explains one image."""
+    mesh, spec = Mesh(np.array(jax.devices()[:2]), ("images",)), PartitionSpec("images")
+    sharded = jax.shard_map(lambda images, targets: explain(name, images, targets), mesh=mesh, in_specs=spec, out_specs=spec)
+    close(jax.jit(sharded)(IMAGES, TARGETS), usual(name))
+
+
+@each_other
+def test_sharded_images(name):
+    """Images laid out over two devices are explained where they lie."""
+    sharding = NamedSharding(Mesh(np.array(jax.devices()[:2]), ("images",)), PartitionSpec("images"))
+    close(explain(name, jax.device_put(IMAGES, sharding), jax.device_put(TARGETS, sharding)), usual(name))
+
+
+@each_other
+def test_bfloat16(name):
+    """The maps of a model of half the precision are float32, and alike but for the rectifiers that rounding switches."""
+    half = functools.partial(jax.tree.map, lambda x: x.astype(jnp.bfloat16))
+    maps = explain(name, half(IMAGES), model=model_of(half(WEIGHTS)))
+    assert maps.dtype == jnp.float32
+    for rough, exact in zip(np.asarray(maps), np.asarray(usual(name)), strict=True):
+        assert (rough * exact).sum() > 0.85 * np.linalg.norm(rough) * np.linalg.norm(exact)
 
 
 @each_other

@@ -132,6 +132,9 @@ CONVOLUTIONS = [
     (("NCHW", "OIHW", "NCHW"), (2, 4, 9, 10), (4, 1, 3, 3), dict(feature_group_count=4, window_strides=(2, 3), padding=[(1, 0), (2, 1)])),
     (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 4), (3, 3, 1, 4), dict(feature_group_count=4, rhs_dilation=(2, 3), padding="SAME")),
     (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 4), (13, 13, 1, 4), dict(feature_group_count=4, padding="SAME")),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 10, 3), (5, 4, 3, 6), dict(window_strides=(4, 3), padding=[(2, 3), (0, 0)])),
+    (("NCHW", "OIHW", "NCHW"), (2, 3, 12, 9), (6, 3, 4, 3), dict(window_strides=(4, 3))),  # patches
+    (("NWC", "WIO", "NWC"), (2, 9, 3), (3, 3, 5), dict(window_strides=(2,), padding=[(4, 0)])),
 ]
 
 
@@ -151,6 +154,30 @@ def test_canonical_convolutions(layout, images, kernels, options):
 
     expected, actual = jax.jit(value_and_gradients)(x, w), jax.jit(canonical(value_and_gradients))(x, w)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), actual, expected)  # sums of up to 180 products
+
+
+POOLS = [
+    ((2, 9, 10, 3), (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))),
+    ((2, 9, 10, 3), (1, 2, 3, 1), (1, 2, 1, 1), ((0, 0), (0, 1), (2, 0), (0, 0))),
+    ((2, 3, 9, 10), (1, 1, 2, 2), (1, 1, 2, 2), "VALID"),
+    ((2, 9, 10), (1, 3, 2), (1, 4, 3), "SAME"),
+    ((1, 8, 8, 2), (1, 8, 8, 1), (1, 8, 8, 1), "VALID"),  # more taps than are worth it
+]
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("shape", "window", "strides", "padding"), POOLS)
+def test_canonical_max_pools(shape, window, strides, padding, ties):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
+    x = jnp.maximum(jnp.round(x), 0) if ties else x
+
+    def gradient(x):
+        y, vjp = jax.vjp(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding), x)
+        return vjp(jnp.asarray(np.random.default_rng(1).standard_normal(y.shape), jnp.float32))[0]
+
+    np.testing.assert_allclose(jax.jit(canonical(gradient))(x), jax.jit(gradient)(x), atol=1e-6)
+    text = jax.jit(canonical(jax.vmap(gradient))).lower(x[None]).as_text()
+    assert ("select_and_scatter" in text) == (np.prod(window) > 49)
 
 
 def test_canonical_form_is_canonical():

@@ -29,10 +29,11 @@ from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.inversion.features import invert_features, maximize_channel
 from extremal_jax.perturbation.inversion.prior import NaturalImages
 from extremal_jax.perturbation.inversion.result import InversionResult
-from extremal_jax.perturbation.result import ExtremalResult, History, Status
+from extremal_jax.perturbation.result import ExtremalResult, History
 from extremal_jax.perturbation.smallest.area import smallest_area
 from extremal_jax.perturbation.smallest.result import SmallestArea
 from extremal_jax.perturbation.spatial import extremal_perturbation
+from extremal_jax.perturbation.status import Status
 from extremal_jax.progress import Progress
 
 if TYPE_CHECKING:

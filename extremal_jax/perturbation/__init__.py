@@ -20,13 +20,14 @@ from extremal_jax.perturbation.games import GAMES, Game
 from extremal_jax.perturbation.masks import SmoothMasks
 from extremal_jax.perturbation.pyramid import blur_pyramid, perturb, reference_pyramid
 from extremal_jax.perturbation.ranking import rank_pixels
-from extremal_jax.perturbation.result import ExtremalResult, History, Status
+from extremal_jax.perturbation.result import ExtremalResult, History
 from extremal_jax.perturbation.rewards import REWARDS, reward
 from extremal_jax.perturbation.schedules import Cosine, Doubling, Exponential, Geometric, Linear
 from extremal_jax.perturbation.smallest.area import smallest_area
 from extremal_jax.perturbation.smallest.result import Curve, SmallestArea, monotone_fraction
 from extremal_jax.perturbation.solver import Record, State, init, scan, step
 from extremal_jax.perturbation.spatial import extremal_perturbation
+from extremal_jax.perturbation.status import Status
 
 __all__ = [
     "GAMES",

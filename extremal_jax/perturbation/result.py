@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
@@ -17,7 +16,7 @@ from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.inputs import AnyArray
 from extremal_jax.perturbation.problem import perturbation_pyramid
 from extremal_jax.perturbation.ranking import rank_pixels
-from extremal_jax.perturbation.solver import NEVER
+from extremal_jax.perturbation.status import Status
 from extremal_jax.perturbation.storage import Saved
 from extremal_jax.pytrees import pytree
 
@@ -37,38 +36,6 @@ class History:
 
     rewards: Float[AnyArray, "*N T K"]
     area_losses: Float[AnyArray, "*N T K"]
-
-
-@pytree()
-class Status:
-    """Whether a run went well.
-
-    Attributes:
-      nonfinite_step: (..., K), the first step at which a reward or gradient was not finite, or −1. From that step on the mask stayed as it
-        was.
-    """
-
-    nonfinite_step: Int[AnyArray, "*N K"]
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything stayed finite."""
-        return not np.any(np.asarray(self.nonfinite_step) != NEVER)
-
-    @property
-    def message(self) -> str:
-        """What went wrong, where and when, in one line for each mask; "finished" if nothing did."""
-        steps = np.asarray(self.nonfinite_step)
-        lines = []
-        for index in np.argwhere(steps != NEVER):
-            place = f"image {index[0]}, area {index[1]}" if steps.ndim == 2 else f"area {index[0]}"
-            lines.append(
-                f"{place}: the reward or its gradient was not finite at step {steps[tuple(index)]}; the mask is that of the step before"
-            )
-        return "\n".join(lines) or "finished"
-
-    def __str__(self) -> str:
-        return self.message
 
 
 class OfImages:

@@ -28,7 +28,8 @@ from extremal_jax.perturbation.games import GAMES
 from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_params, check_targets
 from extremal_jax.perturbation.model import Model, take_apart
 from extremal_jax.perturbation.problem import Plan, Problem, pose, smooth_masks
-from extremal_jax.perturbation.result import ExtremalResult, History, Status
+from extremal_jax.perturbation.result import ExtremalResult, History
+from extremal_jax.perturbation.status import Status
 from extremal_jax.perturbation.tail import activation_at, part_after
 from extremal_jax.progress import Watcher
 

@@ -33,7 +33,8 @@ from extremal_jax.perturbation.elements import Elements
 from extremal_jax.perturbation.games import GAMES
 from extremal_jax.perturbation.inputs import AnyArray, check_images, check_params, check_targets
 from extremal_jax.perturbation.model import Model
-from extremal_jax.perturbation.result import History, Status
+from extremal_jax.perturbation.result import History
+from extremal_jax.perturbation.status import Status
 from extremal_jax.perturbation.tail import activation_at, part_after
 from extremal_jax.progress import Watcher
 

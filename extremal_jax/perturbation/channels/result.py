@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from extremal_jax.perturbation.area import select_top
 from extremal_jax.perturbation.channels.config import ChannelConfig
 from extremal_jax.perturbation.inputs import AnyArray
-from extremal_jax.perturbation.result import History, OfImages, Status
+from extremal_jax.perturbation.result import History, OfImages
+from extremal_jax.perturbation.status import Status
 from extremal_jax.perturbation.storage import Saved
 from extremal_jax.pytrees import pytree
 

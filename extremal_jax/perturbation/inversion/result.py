@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 from jaxtyping import Float, Int
 
 from extremal_jax.perturbation.inputs import AnyArray
-from extremal_jax.perturbation.solver import NEVER
+from extremal_jax.perturbation.status import Finite
 from extremal_jax.perturbation.storage import Saved
 from extremal_jax.pytrees import pytree
 
 
 @pytree()
-class InversionStatus:
+class InversionStatus(Finite):
     """Whether a run went well.
 
     Attributes:
@@ -21,23 +20,8 @@ class InversionStatus:
 
     nonfinite_step: Int[AnyArray, "*N"]
 
-    @property
-    def ok(self) -> bool:
-        """Whether everything stayed finite."""
-        return not np.any(np.asarray(self.nonfinite_step) != NEVER)
-
-    @property
-    def message(self) -> str:
-        """What went wrong, where and when, a line for each picture; "finished" if nothing did."""
-        steps = np.atleast_1d(np.asarray(self.nonfinite_step))
-        lines = [
-            f"picture {index}: the objective or its gradient was not finite at step {steps[index]}; it is that of the step before"
-            for index in np.flatnonzero(steps != NEVER)
-        ]
-        return "\n".join(lines) or "finished"
-
-    def __str__(self) -> str:
-        return self.message
+    def _line(self, index: tuple[int, ...], step: int) -> str:
+        return f"picture {index[0]}: the objective or its gradient was not finite at step {step}; it is that of the step before"
 
 
 @pytree()

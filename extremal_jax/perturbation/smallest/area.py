@@ -25,10 +25,10 @@ from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_targets
 from extremal_jax.perturbation.model import Model
 from extremal_jax.perturbation.problem import Problem, pose
-from extremal_jax.perturbation.result import Status
 from extremal_jax.perturbation.smallest.result import SmallestArea
 from extremal_jax.perturbation.smallest.search import Tried, answered, begin, curve_of, narrow, response_to_images
 from extremal_jax.perturbation.spatial import extremal_perturbation, masked_at, plan_for
+from extremal_jax.perturbation.status import Status
 from extremal_jax.progress import Progress, Watcher, watching
 
 _SHARE = 0.4  # of a run's steps: what a mask needs that starts from a neighbour's parameters

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 
 from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.inputs import AnyArray
-from extremal_jax.perturbation.result import OfImages, Status
+from extremal_jax.perturbation.result import OfImages
+from extremal_jax.perturbation.status import Status
 from extremal_jax.perturbation.storage import Saved
 from extremal_jax.pytrees import pytree
 

@@ -28,7 +28,6 @@ from extremal_jax.perturbation.settings import (
 )
 
 _AREA_REGIONS = ("image", "canvas")
-_AREA_WEIGHT = Geometric(30, 300)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +65,11 @@ class Config:
       learning_rate: a schedule: a number, one per step, a function of the step (optax's schedules), or one of `schedules`. None: a cosine
         from 0.1 to 0 with the preset's optimizer, and 1 with another, whose own learning rate then stands.
       area_weight: λ, a schedule likewise: how much one unit of the area loss costs, in units of the reward. It grows, so that the evidence
-        is found first and the mask made binary then. None: from 30 to 300 for images; 0 for activations of a layer, if their masks have
+        is found first and the mask made binary then. None: from 5 to 20 of the relative loss, or from 30 to 100 where the loss
+        alone draws the area to the one asked for, and from 300 to 1000 of the other; 0 for activations of a layer, if their masks have
         exact areas: there it only distracts.
+      relative_area_loss: whether the area loss counts as a share of the area, R_a / a, so that one weight suits small areas and large ones:
+        a small mask has little of it to lose, and stays grey where a large one is already binary. Otherwise it is R_a, as in the paper.
       jitter: whether the images shown are mirrored left to right, all together, at every other step on average (drawn from the key):
         evidence that survives it belongs to the object more than to the pixels. Activations of a layer are not mirrored: they are not what
         the layer would make of a mirrored image.
@@ -96,10 +98,11 @@ class Config:
     area_over: str = "image"
     exact_area: bool = True
     anneal: float = 0.5
-    ramp: float = 0.5
+    ramp: float = 0.15
     optimizer: optax.GradientTransformation = adam
     learning_rate: Schedule | None = None
     area_weight: Schedule | None = None
+    relative_area_loss: bool = True
     jitter: bool = True
     parity: bool = False
     SCHEDULES: ClassVar[tuple[str, ...]] = ("learning_rate", "area_weight")
@@ -119,6 +122,7 @@ class Config:
             optimizer=dampened_momentum,
             learning_rate=0.01,
             area_weight=Exponential(300, 1.0035),
+            relative_area_loss=False,
             parity=True,
         )
         return cls(**{**settings, **changes})
@@ -136,6 +140,7 @@ class Config:
             optimizer=momentum,
             learning_rate=0.01,
             area_weight=Doubling(300, 3),
+            relative_area_loss=False,
             jitter=False,
         )
         return cls(**{**settings, **changes})
@@ -165,7 +170,7 @@ class Config:
         """(num_steps,) each: learning rate, area weight, and how far the area shown has shrunk, from 0 (the image) to 1 (as asked for)."""
         return dict(
             learning_rate=learning_rates(self.learning_rate, self.optimizer, self.num_steps, 0.1),
-            area_weight=schedule_values("area_weight", _AREA_WEIGHT if self.area_weight is None else self.area_weight, self.num_steps),
+            area_weight=schedule_values("area_weight", self._area_weight(), self.num_steps),
             shrinkage=shrinkage(self.anneal, self.num_steps),
         )
 
@@ -177,14 +182,23 @@ class Config:
           inner: whether it is the activation of an inner layer.
         """
         side = min(shape)
-        area_weight = 0.0 if inner and self.exact_area else _AREA_WEIGHT
         sigma = self.sigma or (3.0 * self.step if self.step else max(1.0, side / 16))
         return dataclasses.replace(
             self,
             sigma=float(sigma),
             step=self.step or max(1, round(sigma / 3)),
             max_blur=self.max_blur or 20 * side / 224,
-            area_weight=area_weight if self.area_weight is None else self.area_weight,
+            area_weight=self._area_weight(inner),
             perturbation=self.perturbation or ("fade" if inner else "blur"),
             jitter=self.jitter and not inner,
         )
+
+    def _area_weight(self, inner: bool = False) -> Schedule:
+        """λ, where none is given as well."""
+        if self.area_weight is not None:
+            return self.area_weight
+        if inner and self.exact_area:
+            return 0.0
+        if not self.relative_area_loss:
+            return Geometric(300, 1000)
+        return Geometric(5, 20) if self.exact_area else Geometric(30, 100)

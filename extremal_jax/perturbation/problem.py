@@ -93,7 +93,10 @@ class Problem:
         """The objective of some of the masks, or of all, and what is noted of it."""
         shown = self.shown(params, elements, now["shrinkage"])
         rewards = self.rewards(shown.masks, elements, now.get("mirrored"))
-        return rewards - now["area_weight"] * shown.area_losses, Record(rewards, shown.area_losses)
+        costs = shown.area_losses
+        if self.plan.config.relative_area_loss:
+            costs = costs / take(self.areas, elements)
+        return rewards - now["area_weight"] * costs, Record(rewards, shown.area_losses)
 
     def shown(self, params: Float[Array, "R h w"], elements: Int[Array, " R"] | None, shrinkage: Array, with_margin: bool = False) -> Shown:
         """Masks as the model is shown them: in exact area, if the config says so."""

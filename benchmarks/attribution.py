@@ -59,6 +59,7 @@ def parse() -> argparse.Namespace:
 
 def theirs(case: Case, network: Any, image: Any, rise_masks: int) -> Callable[[], np.ndarray]:
     """TorchRay's map of the method, (h, w)."""
+    import torch
     import torchray.attribution.excitation_backprop as excitation
     import torchray.attribution.grad_cam as grad_cam
     import torchray.attribution.gradient as gradient
@@ -73,7 +74,7 @@ def theirs(case: Case, network: Any, image: Any, rise_masks: int) -> Callable[[]
         "grad_cam": lambda x: grad_cam.grad_cam(network, x, 0, saliency_layer=case.at),
         "guided_backprop": lambda x: guided.guided_backprop(network, x, 0),
         "excitation_backprop": lambda x: excitation.excitation_backprop(excitation.update_resnet(network), x, 0, saliency_layer=case.at),
-        "rise": lambda x: rise.rise_class(network, x, 0, num_masks=rise_masks),
+        "rise": lambda x: rise.rise_class(network, x, target=torch.tensor([0]), num_masks=rise_masks),
     }
     return lambda: array(calls[case.method](image.clone().requires_grad_(case.method != "rise")))
 

@@ -54,7 +54,7 @@ def test_smallest_area(folder):
     assert "of the image: response" in result.output
     assert "wrote out/a.png" in result.output
     assert Path("out/a.png").stat().st_size > 5_000
-    assert ej.SmallestArea.load("out/a.npz").masks.shape == (48, 48)
+    assert ej.SmallestArea.load("out/a.npz").masks.shape == (32, 32)
     none = invoke("smallest-area", "a.png", "--steps", 2, "--resolution", 2, "--response", 1e6, "--target", 3)
     assert f"{CLASSES[3]}, response" in none.output
     assert "no area suffices; the best: response" in none.output
@@ -71,7 +71,7 @@ def test_invert(folder):
     assert result.exit_code == 0, result.output
     for name in ("(all channels)", "(kept channels)", "(dropped channels)", "wrote out/a.png"):
         assert name in result.output
-    assert ej.InversionResult.load("out/a.npz").images.shape == (3, 48, 48, 3)
+    assert ej.InversionResult.load("out/a.npz").images.shape == (3, 32, 32, 3)
     wide = width("out/a.png")
     assert "dropped" not in invoke("invert", "a.png", "--at", "cells", "--steps", 3, "--objective", "l2").output
     assert width("out/a.png") < wide

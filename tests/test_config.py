@@ -100,10 +100,19 @@ def test_lengths_follow_the_image(side):
     assert config.resolve((7, 7)) == config  # nothing is left to fill in
 
 
+AREA_LOSSES = (dict(), dict(exact_area=False), dict(relative_area_loss=False))
+
+
 def test_given_lengths_stay():
     config = Config(step=4, max_blur=3.0).resolve((128, 128))
     assert (config.step, config.sigma, config.max_blur) == (4, 12.0, 3.0)
     assert Config(sigma=9).resolve((128, 128)).step == 3
+
+
+def test_the_area_weight_suits_the_area_loss():
+    ends = [Config(**changes).schedules()["area_weight"][[0, -1]].round().tolist() for changes in AREA_LOSSES]
+    assert ends == [[5, 20], [30, 100], [300, 1000]]
+    assert Config(area_weight=2.0, relative_area_loss=False).schedules()["area_weight"][0] == 2
 
 
 def test_presets():

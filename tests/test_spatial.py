@@ -131,6 +131,16 @@ def test_every_setting_matters(changes):
     assert not same(run(), run(config=dataclasses.replace(QUICK, **changes)))
 
 
+def test_the_relative_area_loss_is_a_share_of_the_area():
+    relative, absolute, less = (
+        run(areas=(0.25,), config=dataclasses.replace(QUICK, area_weight=weight, relative_area_loss=share))
+        for weight, share in ((30.0, True), (120.0, False), (30.0, False))
+    )
+    np.testing.assert_allclose(relative.masks, absolute.masks, atol=1e-5)
+    assert np.abs(relative.masks - less.masks).max() > 1e-3
+    np.testing.assert_allclose(relative.history.area_losses, absolute.history.area_losses, rtol=1e-4)  # R_a itself, in both
+
+
 def test_every_argument_matters():
     base = run()
     assert not same(base, run(model=small.model(1)))

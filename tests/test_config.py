@@ -120,6 +120,7 @@ def test_presets():
     assert (torchray.num_steps, torchray.step, torchray.sigma, torchray.padding, torchray.area_over) == (800, 7, 21, "zeros", "canvas")
     assert (paper.area_over, paper.padding, paper.parity) == ("image", "edge", False)
     assert Config.torchray(num_steps=3, game="delete") == dataclasses.replace(torchray, num_steps=3, game="delete")
+    assert (torchray.relative_area_loss, paper.relative_area_loss) == (False, False)  # λ R_a, as published
     assert Config.paper(jitter=True).jitter
     np.testing.assert_allclose(torchray.schedules()["area_weight"][[0, 799]], [300, 300 * 1.0035**799], rtol=1e-4)
 

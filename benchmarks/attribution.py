@@ -4,7 +4,8 @@
     python benchmarks/attribution.py --rounds 1 --rise-masks 50       # a quick look
 
 torchvision's network with random weights on both sides, one image of 224x224 pixels, float32; that the maps agree is checked first. What is
-compared is measured in turns.
+compared is measured in turns. Maps of inner layers are those of TorchRay's own benchmark: Grad-CAM at layer4, excitation backpropagation at
+layer3, where ours stops and TorchRay goes on to the image. Nothing is gained by that down to the first layers, a case besides without an aim.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Case(NamedTuple):
     Attributes:
       method: its name.
       at: the layer, in the names of both sides; None: the image.
-      aim: for ours ÷ TorchRay.
+      aim: for ours ÷ TorchRay, if there is one.
     """
 
     method: str
@@ -42,7 +43,7 @@ CASES = {
     "grad_cam": Case("grad_cam", "layer4", "≤ 1.3"),
     "guided_backprop": Case("guided_backprop", None, "≤ 1.3"),
     "excitation_backprop": Case("excitation_backprop", "layer3", "≤ 0.67"),
-    "excitation_backprop to the first layers": Case("excitation_backprop", "maxpool", "≤ 0.67"),
+    "excitation_backprop to the first layers": Case("excitation_backprop", "maxpool", ""),
     "rise": Case("rise", None, "≤ 1"),
 }
 BATCH = 8
@@ -118,7 +119,10 @@ def main() -> None:
     rows = [row(name, network, model, images, options) for name in options.cases]
     columns = ("", "TorchRay, ms", "ours, ms", "ours ÷ TorchRay", "aim", f"{BATCH} images ÷ {BATCH} times one")
     rise = f", RISE with {options.rise_masks:,} masks" if "rise" in options.cases else ""
-    note = f"One image of 224x224 pixels, ResNet-50{rise}. The aim of the last column is ≤ 1."
+    note = (
+        f"One image of 224x224 pixels, ResNet-50{rise}. The aim of the last column is ≤ 1. Down to the first layers, excitation"
+        " backpropagation is as many convolutions on both sides."
+    )
     machine.report("attribution", "Methods of attribution against TorchRay", [machine.Table("ResNet-50", columns, rows, note)])
 
 

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import peer
 
-SCRIPTS = ("speed.py", "zoo.py", "attribution.py", "quality.py")
+AGAINST_TORCHRAY = ("speed.py", "zoo.py", "attribution.py", "quality.py")
+SCRIPTS = (*AGAINST_TORCHRAY, "channels.py", "smallest_area.py", "inversion.py")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, help="which scripts to run")
     options = parser.parse_args()
-    peer.require()
+    if not {*AGAINST_TORCHRAY}.isdisjoint(options.only):
+        peer.require()
     for script in options.only:
         finished = subprocess.run([sys.executable, str(Path(__file__).with_name(script))])
         if finished.returncode:

@@ -43,7 +43,7 @@ def target_indices(target: str, model: Classifier, images: Any) -> Any:
     try:
         return class_index(target, model.classes)
     except ValueError as error:
-        raise click.BadParameter(f"{error}, or `top`", param_hint="--target") from error
+        raise click.BadParameter(f"{error} (`top` is the class of the highest score)", param_hint="--target") from error
 
 
 def is_terminal() -> bool:

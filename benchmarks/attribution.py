@@ -4,8 +4,8 @@
     python benchmarks/attribution.py --rounds 1 --rise-masks 50       # a quick look
 
 torchvision's network with random weights on both sides, one image of 224x224 pixels, float32; that the maps agree is checked first. What is
-compared is measured in turns. Maps of inner layers are those of TorchRay's own benchmark: Grad-CAM at layer4, excitation backpropagation at
-layer3, where ours stops and TorchRay goes on to the image. Nothing is gained by that down to the first layers, a case besides without an aim.
+compared is measured in turns. The inner layers are those of TorchRay's own benchmark: Grad-CAM at layer4, excitation backpropagation at
+layer3, where ours stops and TorchRay goes on to the image. Down to the first layers both do the same convolutions: that case has no aim.
 """
 
 from __future__ import annotations

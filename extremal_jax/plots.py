@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from extremal_jax.filters import resize
 from extremal_jax.perturbation.channels.classes import ClassChannels
@@ -245,7 +245,8 @@ def channels(result: ChannelResult) -> Figure:
     left, right = figure.subplots(1, 2)
     left.plot(asked[order], np.asarray(summary.values)[order], "o-", color="0.2", label="the set")
     left.axhline(float(result.image_rewards), color="0.6", linestyle="--", label="all channels")
-    left.set(xscale="log", xlabel=f"channels of {result.at}", ylabel=summary.name)
+    left.set(xlabel=f"channels of {result.at}", ylabel=summary.name)
+    _logarithmic(left, lambda count: f"{count:g}")
     left.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False)
     first = np.where(masks.any(axis=0), masks.argmax(axis=0), len(masks))
@@ -290,12 +291,19 @@ def class_channels(result: ClassChannels, pictures: Mapping[int, Any], count: in
 
 def _area_axis(axes: Axes, label: str) -> None:
     """Areas as shares, on a logarithmic scale."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    _logarithmic(axes, lambda area: f"{100 * area:g}%")
     axes.set_xlabel("area", fontsize=8)
     axes.set_ylabel(label, fontsize=8)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _logarithmic(axes: Axes, label: Callable[[float], str]) -> None:
+    """The horizontal axis on a logarithmic scale, with labels at 1, 2, 5, 10, 20 and so on."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: label(value))
 
 
 def _show(axes: Axes, pixels: np.ndarray, title: str = "", detail: str = "") -> None:

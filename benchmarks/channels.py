@@ -122,7 +122,7 @@ def overlap_tables(options: argparse.Namespace) -> list[machine.Table]:
         counts = f"{np.median(found.counts[found.reached]):.0f} of {found.attributions.shape[1]}"
         rows.append((at, f"{found.reached.mean():.0%}", counts, f"{shared[alike].mean():.1%}", f"{shared[~alike].mean():.1%}"))
         tops = zip(found.classes, found.top(options.top), strict=True)
-        channels = [(model.classes[int(index)], " ".join(map(str, top))) for index, top in tops]
+        channels = [(model.classes[int(index)], " ".join(map(str, top[top >= 0]))) for index, top in tops]
         tables.append(machine.Table(f"Their top channels at {at}", ("class", "channels, the highest first"), channels))
     note = (
         f"The packaged classifier, {options.images} scenes of one object for each class, seed {options.seed}: the share of their"

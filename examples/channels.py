@@ -36,13 +36,14 @@ def main() -> None:
     images, targets = images_of(options.classes, options.images, options.seed, model)
     found = ej.class_channels(model, images, targets, options.at, threshold=0.9)
     for index, top in zip(found.classes, found.top(options.top), strict=True):
-        print(f"{model.classes[index]:8} {' '.join(map(str, top))}")
+        print(f"{model.classes[index]:8} {' '.join(map(str, top[top >= 0]))}")
     print("overlap of the top channels:")
     for index, row in zip(found.classes, found.overlap(options.top), strict=True):
         print(f"{model.classes[index]:8} {' '.join(f'{share:4.0%}' for share in row)}")
 
     # What these channels look for: a picture that excites each.
     channels = np.unique(found.top(options.top))
+    channels = channels[channels >= 0]  # a class may have fewer
     sought = ej.maximize_channel(model, channels, options.at, key=jax.random.key(options.seed), steps=options.steps)
     pictures = dict(zip(channels.tolist(), np.asarray(sought.images), strict=True))
 

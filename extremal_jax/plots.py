@@ -44,9 +44,7 @@ def overview(image: Any, result: ExtremalResult, classes: Sequence[str] | None =
       ValueError: if image and result are not of the same size. Masks of a layer are resized to the image.
     """
     pictures = _pictures(image)
-    masks = np.asarray(result.masks)
-    if result.at is not None:
-        masks = np.asarray(jax.image.resize(masks, (*masks.shape[:-2], *pictures.shape[-3:-1]), "linear"))
+    masks = _masks_for(pictures, result)
     if masks.ndim == 3:
         pictures, masks = pictures[None] if pictures.ndim == 3 else pictures, masks[None]
     if pictures.shape[:-1] != (len(masks), *masks.shape[-2:]):
@@ -148,19 +146,19 @@ def smallest_area(image: Any, result: SmallestArea, classes: Sequence[str] | Non
       at the smallest area, where it was reached.
 
     Raises:
-      ValueError: if image and result are not of the same size.
+      ValueError: if image and result are not of the same size. Masks of a layer are resized to the image.
     """
     pictures = _pictures(image)
     if result.masks.ndim == 2:
         result = jax.tree.map(lambda x: np.asarray(x)[None], result)
         pictures = pictures[None] if pictures.ndim == 3 else pictures
-    masks = np.asarray(result.masks)
+    masks = _masks_for(pictures, result)
     if pictures.shape[:-1] != masks.shape:
         raise ValueError(f"image and result must be of the same size, got an image of {pictures.shape} and masks of {masks.shape}")
     figure = Figure(figsize=(4 * _CELL, len(masks) * 1.25 * _CELL), layout="constrained")
     rows = figure.subplots(len(masks), 3, squeeze=False, width_ratios=(1, 1, 1.6))
-    for row, picture, one in zip(rows, pictures, (result[i] for i in range(len(masks))), strict=True):
-        mask, area = np.asarray(one.masks), float(one.areas)
+    for row, picture, mask, one in zip(rows, pictures, masks, (result[i] for i in range(len(masks))), strict=True):
+        area = float(one.areas)
         names = [classes[t] if classes else f"class {t}" for t in np.asarray(one.targets).reshape(-1)]
         _show(row[0], picture, " / ".join(names), f"response {float(one.image_responses):.2f}")
         found = f"smallest area {area:.1%}" if one.reached else "not reached; the best"
@@ -276,7 +274,8 @@ def class_channels(result: ClassChannels, pictures: Mapping[int, Any], count: in
     left, right = parts
     for name, attributions, channels, axes in zip(names, result.attributions, top, left.subplots(rows, count, squeeze=False), strict=True):
         for axis, channel in zip(axes, channels.tolist(), strict=True):
-            _show(axis, np.asarray(pictures.get(channel, np.ones((1, 1, 3)))), f"{channel}  ({attributions[channel]:.0%})")
+            title = f"{channel}  ({attributions[channel]:.0%})" if channel >= 0 else ""
+            _show(axis, np.asarray(pictures.get(channel, np.ones((1, 1, 3)))), title)
         axes[0].set_ylabel(name, fontsize=8)
     table, overlap = right.subplots(), result.overlap(count)
     table.imshow(overlap, cmap="Greys", vmin=0, vmax=1)
@@ -287,6 +286,14 @@ def class_channels(result: ClassChannels, pictures: Mapping[int, Any], count: in
     table.set_yticklabels(names, fontsize=8)
     table.set_title(f"of the top {count} of {result.at}, in common", fontsize=8)
     return figure
+
+
+def _masks_for(pictures: np.ndarray, result: ExtremalResult | SmallestArea) -> np.ndarray:
+    """The masks; those of a layer resized to the pictures."""
+    masks = np.asarray(result.masks)
+    if result.at is None:
+        return masks
+    return np.asarray(jax.image.resize(masks, (*masks.shape[:-2], *pictures.shape[-3:-1]), "linear"))
 
 
 def _area_axis(axes: Axes, label: str) -> None:

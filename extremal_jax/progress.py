@@ -36,6 +36,8 @@ def watching(progress: bool | Watcher | None) -> Iterator[Watcher | None]:
     if progress is None or progress is False:
         yield None
     elif progress is not True:
+        if not callable(progress):
+            raise TypeError(f"progress must be True, False or a function that is called with a Progress, got {progress!r}")
         yield progress
     else:
         with _bar() as watcher:

@@ -188,6 +188,37 @@ def beside(x):
     return checkpoint_name(hidden(x) + checkpoint_name(x @ WEIGHT, "beside"), "sum") * 2
 
 
+@jax.custom_vjp
+def own_rectifier(x):
+    return checkpoint_name(jax.nn.relu(x), "cv")
+
+
+own_rectifier.defvjp(lambda x: (own_rectifier(x), None), lambda _, g: (7 * g,))
+
+
+def own_within(x):
+    return checkpoint_name(own_rectifier(x) * 2, "zz")
+
+
+def test_splitting_keeps_the_derivatives_of_others():
+    """A call is opened for the name at which the function is split, and for no other that is in it."""
+    ones = jnp.ones_like(X)
+    np.testing.assert_array_equal(jax.grad(lambda x: split(own_within, "zz", X).before(x).sum())(X), 14 * ones)
+    np.testing.assert_array_equal(jax.grad(lambda x: split(own_within, "cv", X).before(x).sum())(X), (X > 0) * ones)
+
+
+def test_keyword_arguments():
+    def scaled(x, *, scale, shift):
+        return checkpoint_name(x * scale, "scaled") + shift
+
+    options = dict(shift=1.0, scale=2.0)
+    assert [activation.name for activation in activations(scaled, X, **options)] == ["scaled"]
+    outputs, values = capture(scaled, "scaled")(X, **options)
+    np.testing.assert_allclose(outputs, 2 * X + 1)
+    np.testing.assert_allclose(values["scaled"], 2 * X)
+    np.testing.assert_allclose(intervene(scaled, {"scaled": jnp.zeros_like})(X, **options), jnp.ones_like(X))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -204,6 +235,17 @@ def beside(x):
             lambda: split(beside, "hidden", X),
             "'hidden' does not cut the function: an argument, .* passes around it .*; these do: 'sum'",
         ),
+        (lambda: split(lambda x: own_within(x) + x.sum(), "zz", X), "'zz' does not cut the function: an argument, .*; nor does any other"),
+        (
+            lambda: split(lambda x: own_within(checkpoint_name(x, "in") + x), "in", X),
+            "passes around it to the outputs; these do: 'cv', 'zz'",
+        ),
+        (
+            lambda: split(plain, "hidden", X).before(X, X),
+            r"before\(\) takes arrays of the shapes of the example .*, 1 of \(2, 3\), got 2 of \(2, 3\), \(2, 3\); split it for these",
+        ),
+        (lambda: split(plain, "hidden", X).before(), r"1 of \(2, 3\), got none"),
+        (lambda: split(plain, "hidden", X).before(X[:1]), r"1 of \(2, 3\), got 1 of \(1, 3\)"),
         (lambda: split(lambda x: hidden(x) + jnp.sin(x).sum(), "hidden", X), "passes around it to the outputs; nor does any other"),
     ],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+
 import flax.linen as linen
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
@@ -12,7 +15,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 import small
-from extremal_jax import attribution
+from extremal_jax import Config, attribution
 from extremal_jax.attribution import CONTRAST, DECONVNET, EXCITATION, GUIDED
 from extremal_jax.graph import capture, intervene, with_backward_rules
 from extremal_jax.models import name_submodules
@@ -276,6 +279,30 @@ def test_smooth_grad_of_any_method():
     assert attribution.smooth_grad(small.model(), IMAGES, TARGETS, method=attribution.grad_cam, samples=1, at="first").shape == (2, 10, 12)
 
 
+@pytest.mark.parametrize("baseline", [[0.1, -0.2, 0.3], jnp.float32(0.5), draw(4, 5, 3), draw(2, 4, 5, 3)])
+def test_arrays_among_the_options_of_smooth_grad(baseline):
+    """Without noise, the maps are those of the method; each image has its own baseline."""
+    images, options = draw(2, 4, 5, 3), dict(method=attribution.integrated_gradients, steps=1)
+    maps = attribution.smooth_grad(quadratic, images, 0, noise=0.0, samples=2, baseline=baseline, **options)
+    close(maps, attribution.integrated_gradients(quadratic, images, 0, baseline=baseline, steps=1), 1e-4)
+
+
+def test_arrays_among_options_are_arguments(compilations):
+    image, baselines = draw(4, 4, 3), draw(2, 4, 4, 3)
+    options = dict(method=attribution.integrated_gradients, samples=2, key=KEY)
+    first = attribution.smooth_grad(quadratic, image, 0, baseline=baselines[0], **options)
+    del compilations[:]
+    second = attribution.smooth_grad(quadratic, image, 0, baseline=baselines[1], **options)
+    assert not compilations
+    assert not np.array_equal(first, second)
+
+
+def test_extremal_perturbation_of_a_layer():
+    quick = dict(at="first", areas=(0.3,), config=Config(num_steps=2, step=2, sigma=2.0, perturbation="fade"))
+    assert attribution.extremal_saliency(MODEL, IMAGE, 0, **quick).shape == (10, 12)
+    assert attribution.extremal_saliency(MODEL, IMAGE, 0, **quick, resize=True).shape == (20, 24)
+
+
 def test_rise_by_its_definition():
     masks = RNG.uniform(size=(7, 20, 24)).astype(np.float32)
     model = jax.jit(small.model())
@@ -405,6 +432,10 @@ def flat(x):
     return checkpoint_name(x.sum((1, 2)), "pool") @ jnp.ones((3, 2))
 
 
+def named_scores(x):
+    return checkpoint_name(checkpoint_name(MODEL(x), "logits") * 2, "doubled")
+
+
 def looped(x):
     return lax.fori_loop(0, 2, lambda _, x: checkpoint_name(x * 2, "inner"), x).sum((1, 2))
 
@@ -421,7 +452,14 @@ REFUSALS = {
     "channel axis": (lambda: attribution.gradient(MODEL, IMAGE, 0, at="first", channel_axis=4), "channel_axis=4; 'first' is"),
     "channel axis of the batch": (lambda: attribution.gradient(MODEL, IMAGE, 0, at="first", channel_axis=0), "channel_axis=0; 'first' is"),
     "channel axis of images": (lambda: attribution.gradient(MODEL, IMAGE, 0, channel_axis=1), "got 1 without `at`"),
-    "no relu, guided": (lambda: attribution.guided_backprop(quadratic, IMAGE, 0), "no rule of guided backprop applies"),
+    "no relu, guided": (
+        lambda: attribution.guided_backprop(quadratic, IMAGE, 0),
+        r"no rule of guided backprop applies.*has no ReLU, max\(x",
+    ),
+    "no relu but another": (
+        lambda: attribution.guided_backprop(lambda x: jnp.where(x > 0, x, 0).sum((1, 2)), IMAGE, 0),
+        "the model has no ReLU, .* as jax.nn.relu and jnp.maximum write it",
+    ),
     "no relu, deconvnet": (lambda: attribution.deconvnet(quadratic, IMAGE, 0), r"no rule of deconvnet applies.*max"),
     "attention": (lambda: attribution.excitation_backprop(attention, IMAGE, 0), "no rule for dot_general of values that all depend"),
     "gate": (lambda: attribution.excitation_backprop(gated, IMAGE, 0), "no rule for logistic"),
@@ -437,6 +475,14 @@ REFUSALS = {
         lambda: attribution.contrastive_excitation_backprop(MODEL, IMAGE, 0, at="second", contrast_at="first"),
         "contrast_at must lie between at and the scores, but 'first' comes before 'second'",
     ),
+    "contrast after the head": (
+        lambda: attribution.contrastive_excitation_backprop(named_scores, IMAGE, 0, contrast_at="logits"),
+        "contrast_at must lie between at and the last linear layer, but 'logits' comes after it",
+    ),
+    "contrast at the scores": (
+        lambda: attribution.contrastive_excitation_backprop(named_scores, IMAGE, 0, contrast_at="doubled"),
+        "the last linear layer, but 'doubled' comes after it",
+    ),
     "contrast unknown": (
         lambda: attribution.contrastive_excitation_backprop(MODEL, IMAGE, 0, contrast_at="third"),
         "unknown activation 'third'",
@@ -444,6 +490,19 @@ REFUSALS = {
     "probability 0": (lambda: attribution.rise(MODEL, IMAGE, 0, probability=0.0), r"probability must be in \(0, 1\), got 0.0"),
     "probability 1": (lambda: attribution.rise(MODEL, IMAGE, 0, probability=1.0), r"probability must be in \(0, 1\), got 1.0"),
     "probability nan": (lambda: attribution.rise(MODEL, IMAGE, 0, probability=float("nan")), "probability must be in"),
+    "probability of no number": (lambda: attribution.rise(MODEL, IMAGE, 0, probability="a"), r"probability must be in \(0, 1\), got 'a'"),
+    "an empty list of masks": (lambda: attribution.rise(MODEL, IMAGE, 0, masks=[]), r"masks must have the shape .*, got \(0,\)"),
+    "layers of integrated gradients": (
+        lambda: attribution.integrated_gradients(MODEL, IMAGE, 0, at="first"),
+        "integrated_gradients makes maps of the image alone: at must be None, got 'first'; gradient and grad_cam make maps of layers",
+    ),
+    "layers of rise": (lambda: attribution.rise(MODEL, IMAGE, 0, at="first"), "rise makes maps of the image alone"),
+    "layers of occlusion": (lambda: attribution.occlusion(MODEL, IMAGE, 0, at="first"), "occlusion makes maps of the image alone"),
+    "no layer": (lambda: attribution.grad_cam(MODEL, IMAGE, 0, at=None), "grad_cam makes the map of a layer: at must .*, got None"),
+    "no layer, plus plus": (
+        lambda: attribution.grad_cam_plus_plus(MODEL, IMAGE, 0, at=None),
+        "grad_cam_plus_plus makes the map of a layer",
+    ),
     "no masks": (lambda: attribution.rise(MODEL, IMAGE, 0, num_masks=0), "num_masks must be a whole number of at least 1, got 0"),
     "grid": (lambda: attribution.rise(MODEL, IMAGE, 0, grid=21), r"grid must be .* from 1 to the image's \(20, 24\), got 21"),
     "masks of another shape": (
@@ -457,8 +516,14 @@ REFUSALS = {
     "chunk_size": (lambda: attribution.rise(MODEL, IMAGE, 0, chunk_size=0), "chunk_size must be a whole number of at least 1, got 0"),
     "window": (lambda: attribution.occlusion(MODEL, IMAGE, 0, window=(8, 25)), "window must fit into the image of 20x24 pixels, got 8x25"),
     "window of nothing": (lambda: attribution.occlusion(MODEL, IMAGE, 0, window=0), "window must be a number of pixels"),
+    "window of a truth": (lambda: attribution.occlusion(MODEL, IMAGE, 0, window=True), "window must be a number of pixels, .*, got True"),
     "stride": (lambda: attribution.occlusion(MODEL, IMAGE, 0, window=4, stride=5), "stride must be at most the window, 4x4"),
     "fill": (lambda: attribution.occlusion(MODEL, IMAGE, 0, fill=np.ones(4)), r"fill must be a number, an array of the shape \(3,\)"),
+    "fill complex": (lambda: attribution.occlusion(MODEL, IMAGE, 0, fill=1j), r"fill must be a number, .*, got complex128\[\]"),
+    "baseline complex": (
+        lambda: attribution.integrated_gradients(MODEL, IMAGE, 0, baseline=np.full(3, 1j)),
+        r"baseline must be a number, .*, got complex128\[3\]",
+    ),
     "fill infinite": (lambda: attribution.occlusion(MODEL, IMAGE, 0, fill=np.inf), "fill must be finite"),
     "baseline": (
         lambda: attribution.integrated_gradients(MODEL, IMAGE, 0, baseline="black"),
@@ -466,9 +531,16 @@ REFUSALS = {
     ),
     "steps": (lambda: attribution.integrated_gradients(MODEL, IMAGE, 0, steps=2.5), "steps must be a whole number of at least 1, got 2.5"),
     "noise": (lambda: attribution.smooth_grad(MODEL, IMAGE, 0, noise=-1.0), "noise must be a share of the image's range"),
+    "noise of no number": (lambda: attribution.smooth_grad(MODEL, IMAGE, 0, noise="a"), "noise must be a share .*, got 'a'"),
+    "resize to parts": (
+        lambda: attribution.gradient(MODEL, IMAGE, 0, resize=(2.7, 3.2)),
+        r"resize must be True, False or \(height, width\), in whole pixels, got \(2.7, 3.2\)",
+    ),
     "resize": (lambda: attribution.gradient(MODEL, IMAGE, 0, resize=(8,)), r"resize must be True, False or \(height, width\)"),
     "resize to nothing": (lambda: attribution.gradient(MODEL, IMAGE, 0, resize=(0, 8)), "resize must be a height and a width"),
     "smooth": (lambda: attribution.gradient(MODEL, IMAGE, 0, smooth=-0.1), "smooth must be a share"),
+    "smooth of no number": (lambda: attribution.gradient(MODEL, IMAGE, 0, smooth="a"), "smooth must be a share .*, got 'a'"),
+    "smooth of nothing": (lambda: attribution.extremal_saliency(MODEL, IMAGE, 0, smooth=None), "smooth must be a share .*, got None"),
     "target": (lambda: attribution.gradient(MODEL, IMAGE, 5), "targets must be class indices from 0 to 4, got 5"),
     "targets": (lambda: attribution.rise(MODEL, IMAGES, [0, 1, 2]), "targets must be one class index for each of the 2 images"),
     "images": (lambda: attribution.occlusion(MODEL, IMAGE[0], 0), r"images must have the shape \(H, W, C\)"),
@@ -477,18 +549,45 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("call", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_refusals(call, message):
+def test_refusals(monkeypatch, call, message):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for callers, whose types nobody checks
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_refusals_of_types():
-    with pytest.raises(TypeError, match="model must be a function of images"):
-        attribution.gradient(3, IMAGE, 0)
-    with pytest.raises(TypeError, match="method must be a function such as `gradient`"):
-        attribution.smooth_grad(MODEL, IMAGE, 0, method="gradient")
-    with pytest.raises(TypeError, match="images must hold floats"):
-        attribution.rise(MODEL, np.zeros((8, 8, 3), np.uint8), 0)
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: attribution.gradient(3, IMAGE, 0), "model must be a function of images"),
+        (lambda: attribution.smooth_grad(MODEL, IMAGE, 0, method="gradient"), "method must be a function such as `gradient`"),
+        (lambda: attribution.rise(MODEL, np.zeros((8, 8, 3), np.uint8), 0), "images must hold floats"),
+        (
+            lambda: attribution.gradient(MODEL, IMAGE, None),
+            "targets must be a class for each image, or one for all, got None; .* only rise",
+        ),
+        (lambda: attribution.occlusion(MODEL, IMAGE, None), "targets must be a class for each image"),
+        (lambda: attribution.smooth_grad(MODEL, IMAGE, None), "targets must be a class for each image"),
+        (lambda: attribution.gradient(MODEL, IMAGE, 0, at=["first"]), r"at must be the name of one activation, .*, got \['first'\]"),
+        (lambda: attribution.smooth_grad(MODEL, IMAGE, 0, at=["first"]), "at must be the name of one activation"),
+        (lambda: attribution.extremal_saliency(MODEL, IMAGE, 0, at=3), "at must be the name of one activation, .*, got 3"),
+        (lambda: attribution.contrastive_excitation_backprop(MODEL, IMAGE, 0, contrast_at=None), "contrast_at must be the name of one"),
+        (lambda: attribution.gradient(MODEL, IMAGE, 0, at="first", channel_axis="x"), "channel_axis must be a whole number, .*, got 'x'"),
+        (lambda: attribution.rise(MODEL, IMAGE, 0, key=0), r"key must be one of JAX's keys, such as jax.random.key\(0\), got 0"),
+        (lambda: attribution.smooth_grad(MODEL, IMAGE, 0, key=jax.random.split(KEY)), "key must be one of JAX's keys"),
+        (lambda: attribution.extremal_saliency(MODEL, IMAGE, 0, key=np.zeros(2)), "key must be one of JAX's keys"),
+    ],
+)
+def test_refusals_of_types(monkeypatch, call, message):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_keys_of_either_kind():
+    raw = jax.random.PRNGKey(3)
+    options = dict(num_masks=2, grid=3)
+    same = attribution.rise(halves, IMAGE, 0, key=raw, **options), attribution.rise(halves, IMAGE, 0, key=jax.random.key(3), **options)
+    np.testing.assert_array_equal(*same)
 
 
 def test_the_registry_knows_what_is_needed():
@@ -497,4 +596,8 @@ def test_the_registry_knows_what_is_needed():
     assert methods["contrastive_excitation_backprop"].needs == {"contrast_at"}
     assert methods["gradient"].needs == set()
     assert {"key", "chunk_size"} <= methods["rise"].options
+    assert {name for name, method in methods.items() if "at" not in method.options} == {"integrated_gradients", "rise", "occlusion"}
+    for method in methods.values():
+        assert list(inspect.signature(method.function).parameters)[:3] == ["model", "images", "targets"]
+        assert {"at", "resize", "smooth"} <= inspect.signature(method.function).parameters.keys()
     assert all(getattr(attribution, method.function.__name__) is method.function for method in methods.values())

@@ -240,7 +240,7 @@ def test_what_goes_wrong_is_told():
         (dict(at="y"), "at: unknown activation 'y'; choose from 'first', 'second', 'x'"),
         (dict(at="twice"), "at: the activation 'twice' is computed 2 times"),
         (dict(at="branch"), "at: the activation 'branch' does not cut the function"),
-        (dict(chunk_size=0), "chunk_size must be at least 1, got 0"),
+        (dict(chunk_size=0), "chunk_size must be a whole number, at least 1, got 0"),
         (dict(initial_params=np.ones((2, 2, 7))), r"initial_params must have the shape \(2, 2, 8\)"),
         (dict(targets=(1, 5)), "targets must be class indices from 0 to 4, got 5"),
     ],
@@ -248,6 +248,14 @@ def test_what_goes_wrong_is_told():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         run(**arguments)
+
+
+def test_a_model_that_fails_before_the_layer():
+    def model(images):
+        raise ZeroDivisionError("no luck")
+
+    with pytest.raises(ValueError, match=r"model failed when called with images of shape .*: no luck"):
+        ej.channel_perturbation(model, IMAGES, (1, 3), "x", (1,))
 
 
 def test_arguments_of_the_wrong_type():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 import json
 import subprocess
@@ -415,6 +416,15 @@ def test_dense_classifiers_are_averaged_for_the_top_class(folder, tiny, monkeypa
     dense = explain("a.png", "--target", "top")
     assert dense.exit_code == whole.exit_code == 0
     assert dense.stdout.splitlines()[0] == whole.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "command", [["explain"], ["smallest-area"], ["channels", "--at", "blocks.3"], ["invert", "--at", "blocks.1"]], ids=str
+)
+def test_images_of_two_sizes_and_no_crop(folder, tiny, command):
+    tiny.preprocessing = dataclasses.replace(tiny.preprocessing, crop=None)
+    Image.new("RGB", (96, 48)).save("wide.png")
+    fails(invoke(command[0], "a.png", "wide.png", *command[1:]), 2, "got 32x32 of a.png and 32x64 of wide.png; run them one by one")
 
 
 def test_convert(folder):

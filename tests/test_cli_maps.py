@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,8 @@ from click.testing import CliRunner
 import extremal_jax as ej
 from extremal_jax import cli
 from extremal_jax.attribution import METHODS
+from extremal_jax.cli import maps
+from extremal_jax.graph import Activation
 
 SCENE = Path(str(importlib.resources.files("extremal_jax.data") / "packaged" / "wolf-and-fox.png"))
 
@@ -42,6 +45,15 @@ def test_at(tmp_path):
         assert file["excitation_backprop"].shape == (16, 16)
 
 
+def test_the_layer_of_a_method_that_needs_one():
+    """The last one of more than one place: of fully convolutional networks, the average pool has four axes too."""
+    layers = [Activation(name, shape, "float32") for name, shape in (("layer4", (1, 7, 7, 8)), ("avgpool", (1, 1, 1, 8)), ("fc", (1, 8)))]
+    assert maps._given(METHODS["grad_cam"], {"at": None}, layers) == {"at": "layer4"}
+    assert maps._given(METHODS["contrastive_excitation_backprop"], {}, layers) == {"contrast_at": "fc"}
+    with pytest.raises(click.UsageError, match="the method needs --at: a layer, of avgpool, fc"):
+        maps._given(METHODS["grad_cam"], {}, layers[1:])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -49,6 +61,12 @@ def test_at(tmp_path):
         (["--method", "grad_cam", "--steps", "3"], 2, "Invalid value for --steps: is an option of extremal_perturbation by itself"),
         (["--contrast-at", "pool"], 2, "Invalid value for --contrast-at: is an option of contrastive methods"),
         (["--method", "grad_cam", "--game", "delete"], 2, "Invalid value for --game"),
+        (
+            ["--method", "occlusion", "--method", "rise", "--at", "pool"],
+            2,
+            "--at names a layer, and there is none to choose for occlusion, rise",
+        ),
+        (["--method", "gradient", "--contrast-at", "pool"], 2, "--contrast-at names a layer, and there is none to choose for gradient"),
         (["--method", "grad_cam", "--at", "blocks.7"], 1, "unknown activation 'blocks.7'; did you mean"),
         (["--method", "grad_cam", "--at", "pool"], 1, "at must name a map"),
     ],

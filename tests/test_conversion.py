@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -26,7 +29,7 @@ from extremal_jax.models.conversion import (
     match,
 )
 from extremal_jax.models.entries import ENTRIES
-from extremal_jax.models.weights import tensor_names
+from extremal_jax.models.weights import read, tensor_names
 from golden_data import GOLDEN
 
 
@@ -187,6 +190,48 @@ def test_another_architecture_is_recognised(tmp_path, resnet18):
         ej.models.load("resnet50", path)
     with pytest.raises(ValueError, match="this file looks like resnet18\n"):
         ej.models.load("vgg16", path)
+
+
+def test_what_is_ignored_does_not_hide_an_architecture(tmp_path):
+    """The auxiliary heads of GoogLeNet have as many numbers as the rest."""
+    shapes = zoo_weights.tensors("torchvision/googlenet")
+    heads = {f"aux{i}.{name}": shape for i in (1, 2) for name, shape in {"fc1.weight": (1024, 2048), "fc2.weight": (1000, 1024)}.items()}
+    with pytest.raises(ValueError, match="this file looks like googlenet\n"):
+        ej.models.load("resnet18", save(tmp_path / "a.safetensors", shapes | heads))
+
+
+def test_a_head_of_no_classes_does_not_fit(tmp_path, resnet18):
+    path = save(tmp_path / "a.safetensors", resnet18 | {"fc.bias": (0,), "fc.weight": (0, 512)})
+    for name in ("resnet18", "resnet50"):
+        with pytest.raises(ValueError, match=r"fc\.bias: expected the shape \(1000,\), the file has \(0,\)"):
+            ej.models.load(name, path)
+
+
+EIGHT_BITS = ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"]
+
+
+def test_eight_bit_floats_are_read(tmp_path):
+    numbers = np.array([[0.5, 1, 2], [4, 8, 16]], np.float32)
+    tensors = {name: numbers.astype(getattr(ml_dtypes, name)) for name in EIGHT_BITS} | {
+        "half": numbers.astype(ml_dtypes.bfloat16),
+        "step": np.array(3),
+        "none": np.zeros((0, 2), ml_dtypes.float8_e5m2),
+    }
+    save_file(tensors, tmp_path / "a.safetensors")
+    found = read(tmp_path / "a.safetensors")
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
+        np.testing.assert_array_equal(found[name].astype(np.float32), tensor.astype(np.float32))
+
+
+@pytest.mark.parametrize(("kind", "size"), [("F4", 4), ("F6_E2M3", 6)])
+def test_types_that_no_array_has(tmp_path, kind, size):
+    head = json.dumps({"a": {"dtype": kind, "shape": [8], "data_offsets": [0, size]}}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(head).to_bytes(8, "little") + head + bytes(size))
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} holds numbers of type {kind}, which cannot be read; store them as"):
+        read(path)
 
 
 def test_a_network_within_data_parallel(tmp_path, resnet18):

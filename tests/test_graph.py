@@ -106,6 +106,13 @@ def test_rules_reach_into_bodies(function, expected):
     np.testing.assert_allclose(jax.jit(jax.vmap(rewritten))(x[None])[0], expected(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("change", [lambda function: rewrite(function, double_sines), canonical])
+def test_keyword_arguments(change):
+    function = lambda x, *, scale, shift=0.0: scale * jnp.sin(x) + shift  # noqa: E731
+    factor = 1 if change is canonical else 2
+    np.testing.assert_allclose(change(function)(jnp.ones(2), shift=1.0, scale=3.0), factor * 3 * jnp.sin(jnp.ones(2)) + 1, rtol=1e-6)
+
+
 def test_rules_of_a_gradient():
     """What is differentiated after rewriting is the rewritten function; what is rewritten after differentiating, its gradient."""
     x = jnp.array([0.3, -0.7])

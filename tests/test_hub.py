@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.server
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import extremal_jax as ej
 from extremal_jax.models.hub import HubFile, fetch, parse
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -279,6 +281,29 @@ def test_offline_mode_uses_the_cache_alone(hub, monkeypatch):
     with pytest.raises(ConnectionError, match=r"^owner/other is not in the cache, and offline mode is on; unset"):
         fetch("owner/other")
     assert hub.requests == []
+
+
+SCENES = Path(ej.models.__file__).parent / "pretrained" / "scenes.safetensors"
+CONFIG = b'{"pretrained_cfg": {"input_size": [3, 96, 96], "crop_pct": 0.9, "interpolation": "bicubic"}}'
+
+
+def test_a_repository_says_how_pictures_are_prepared(hub):
+    usual = ej.models.load("scenes").preprocessing
+    hub.files = {"model.safetensors": SCENES.read_bytes(), "config.json": CONFIG}
+    found = ej.models.load("scenes", f"hub:{REPO}@v1")
+    assert found.preprocessing == dataclasses.replace(usual, size=(96, 96), crop=0.9, interpolation="bicubic")
+    assert found.input_size == (96, 96)
+    assert any(path == f"/{REPO}/resolve/v1/config.json" for _, path, _ in hub.requests)
+
+
+@pytest.mark.parametrize("config", [None, b"", b"[1]", b"{}", b"\xff"])
+def test_a_repository_that_does_not_say_it(hub, config, monkeypatch):
+    hub.files = {"model.safetensors": SCENES.read_bytes()} | ({} if config is None else {"config.json": config})
+    usual = ej.models.load("scenes").preprocessing
+    assert ej.models.load("scenes", f"hub:{REPO}").preprocessing == usual
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub.restart()
+    assert ej.models.load("scenes", f"hub:{REPO}").preprocessing == usual
 
 
 def test_without_the_client(monkeypatch):

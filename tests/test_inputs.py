@@ -12,6 +12,7 @@ import pytest
 import extremal_jax as ej
 import small
 from extremal_jax import Config
+from extremal_jax.perturbation.inputs import check_targets
 
 IMAGES = small.images()
 QUICK = Config(num_steps=1, step=4, sigma=4.0, num_levels=2, max_blur=4.0)
@@ -83,6 +84,19 @@ def test_bad_targets_of_other_rewards():
     fails(ValueError, r"a pair of class indices for each of the 2 images, got the shape \(\)", targets=1, config=margin)
     fails(ValueError, "a list of class indices for each of the 2 images", targets=np.zeros((2, 0), int), config=labels)
     fails(ValueError, r"targets must be one class index for the image, got the shape \(2,\)", images=IMAGES[0], targets=(1, 2))
+
+
+def test_names_and_indices_together(classifier, images):
+    wolf = classifier.classes.index("wolf")
+
+    def indices(targets):
+        return check_targets(targets, len(images), len(classifier.classes), "logit", classifier.classes).tolist()
+
+    for targets in (["wolf", 2], ["wolf", np.int64(2)], ("wolf", classifier.classes[2]), np.array(["wolf", classifier.classes[2]])):
+        assert indices(targets) == [wolf, 2]
+    for other in (2.5, True, None):
+        with pytest.raises(TypeError, match=rf"targets must be class indices \(whole numbers\) or names, got {other}"):
+            indices(["wolf", other])
 
 
 def test_unknown_class_name(classifier, images):
@@ -178,7 +192,7 @@ def test_references():
 
 
 def test_other_options():
-    fails(ValueError, "chunk_size must be at least 1, got 0", chunk_size=0)
+    fails(ValueError, "chunk_size must be a whole number, at least 1, got 0", chunk_size=0)
     with pytest.raises(ValueError, match="progress cannot be shown inside jit or vmap"):
         jax.jit(lambda images: run(images=images, progress=True))(IMAGES)
 

@@ -226,7 +226,11 @@ def test_maximize_channel():
         (dict(mask=np.zeros(6)), "the masked activation 0 is zero everywhere: there is nothing to look for"),
         (dict(activation=SEEN * np.nan), "activation and mask must be finite"),
         (dict(steps=0), "steps must be a whole number, at least 1, got 0"),
-        (dict(chunk_size=0), "chunk_size must be at least 1, got 0"),
+        (dict(chunk_size=0), "chunk_size must be a whole number, at least 1, got 0"),
+        (dict(shape=(0, 8)), r"shape must be \(height, width\) of the picture, in whole pixels, got \(0, 8\)"),
+        (dict(normalize=(0.0, 0.0)), "normalize must be finite, with a positive standard deviation"),
+        (dict(normalize=((0, 0), (1, 1))), r"normalize must be \(mean, standard deviation\), numbers or one per channel"),
+        (dict(cosine_power=-1.0), "cosine_power must be a positive number, got -1"),
     ],
 )
 def test_errors(options, message):

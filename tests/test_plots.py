@@ -273,6 +273,7 @@ def test_class_channels():
     found = ej.ClassChannels(
         classes=np.array([2, 5]),
         attributions=np.array([[0.9, 0, 0.4], [0, 1, 0.6]], np.float32),
+        precedence=np.zeros((2, 3), np.float32),
         images_per_class=np.array([10, 5]),
         counts=np.full(15, 2),
         reached=np.ones(15, bool),

@@ -18,10 +18,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from extremal_jax.models import pickles
 from extremal_jax.models.pytorch_files import convert, read_tensors
+from extremal_jax.models.weights import read
 
 GOLDEN = Path(__file__).parent / "golden" / "pytorch_files"
 FILES = ["zip.pth", "legacy.pth", "new_types.pth", "checkpoint.pth.tar", "protocol4.pth", "big_endian.pth", "old.tar.pth"]
@@ -569,6 +570,24 @@ def test_convert_keeps_half_precision(tmp_path):
     copied = load_file(tmp_path / "b.safetensors")["a"]
     assert copied.dtype == ml_dtypes.bfloat16
     np.testing.assert_array_equal(copied, numbers)
+
+
+def test_convert_writes_eight_bit_floats_that_can_be_read(tmp_path):
+    convert(GOLDEN / "new_types.pth", tmp_path / "a.safetensors")
+    copied, tensors = read(tmp_path / "a.safetensors"), read_tensors(GOLDEN / "new_types.pth")
+    assert {name: array.dtype for name, array in copied.items()} == {name: array.dtype for name, array in tensors.items()}
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(copied[name].view(np.uint8), np.ascontiguousarray(array).view(np.uint8))
+
+
+def test_convert_of_a_safetensors_file(tmp_path):
+    source, other = tmp_path / "a.safetensors", tmp_path / "a.pth"
+    save_file({"a": np.zeros(3)}, source)
+    other.write_bytes(source.read_bytes())
+    with pytest.raises(ValueError, match=r"a\.safetensors: it looks like a safetensors file, so there is nothing to convert$"):
+        convert(source, tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match=r"a\.pth: it looks like a safetensors file; give it the ending \.safetensors$"):
+        convert(other, tmp_path / "b.safetensors")
 
 
 def test_convert_refuses_in_a_sentence_and_leaves_nothing(tmp_path):

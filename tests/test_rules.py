@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from jax import lax
@@ -152,6 +153,12 @@ def test_tables_print_themselves():
     assert str(TABLE.matches(rectified, X)).splitlines()[1] == "  sevenfold: max: float32[2,3], float32[] -> float32[2,3]"
 
 
+def test_keyword_arguments():
+    function = lambda x, *, scale: jax.nn.relu(x) * scale  # noqa: E731
+    assert TABLE.matches(function, X, scale=2.0).count("sevenfold") == 1
+    np.testing.assert_allclose(gradient(lambda x: with_backward_rules(function, TABLE)(x, scale=2.0), X), jnp.full((2, 3), 14.0))
+
+
 def in_a_loop(x):
     return lax.fori_loop(0, 2, lambda _, c: jax.nn.relu(c), x)
 
@@ -164,6 +171,16 @@ REFUSALS = {
         lambda x: jnp.exp(jax.nn.relu(x @ WEIGHT)),
         r"strict has no rule for exp, which gives float32\[2,3\]; it has rules for max",
     ),
+    "several outputs": (
+        RuleTable("parts", (Rule("part", frozenset({"split"}), lambda site, inputs, output, g: (g,)),)),
+        lambda x: jnp.split(x, 3, axis=1)[0],
+        "the rule 'part' of parts applies to 'split', whose outputs are a list of 3, and .*; leave 'split' out of its primitives",
+    ),
+    "what lacks": (
+        RuleTable("sevenfold gradients", (SEVENFOLD,), lacking="it has no rectifier"),
+        jnp.sin,
+        "no rule .* of the function: it has no rectifier; its rules are",
+    ),
 }
 
 
@@ -173,6 +190,20 @@ def test_refusals(table, function, message):
         with_backward_rules(function, table)(X)
     with pytest.raises(ValueError, match=message):
         table.matches(function, X)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Rule("r", "max", SEVENFOLD.backward), r"primitives must be a set of names, such as frozenset\({'max'}\), got 'max'"),
+        (lambda: Rule("r", None, SEVENFOLD.backward), "primitives must be a set of names, .*, got None"),
+        (lambda: with_backward_rules(jnp.sin, None), "table must be a RuleTable, .*, got NoneType"),
+    ],
+)
+def test_refusals_of_types(monkeypatch, call, message):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for callers, whose types nobody checks
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 def test_loops_without_a_rule_are_left_alone():

@@ -40,7 +40,7 @@ FADE = Config(num_steps=30, perturbation="fade", step=2, sigma=2.0, jitter=False
 
 @pytest.fixture(scope="module")
 def lit():
-    return ej.smallest_area(light, LIT, 0, threshold=0.5, areas=(0.05, 0.2, 0.4), resolution=0.1, config=FADE)
+    return ej.smallest_area(light, LIT, 0, threshold=0.5, areas=(0.05, 0.2, 0.4), resolution=0.1, nested=True, config=FADE)
 
 
 def test_finds_the_area_where_it_is_known(lit):
@@ -192,7 +192,7 @@ def test_thresholds_that_say_nothing(threshold):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"the response to image 0 is -1000 .*give response="):
+    with pytest.raises(ValueError, match=r"the response to image 0 is -1000 .*give `response`"):
         ej.smallest_area(light, np.concatenate([LIT, 0 * LIT]), 1, config=FADE)
     with pytest.raises(ValueError, match=r"the response to the image is -1000, and a share"):
         ej.smallest_area(light, LIT[0], 1, config=FADE)
@@ -202,10 +202,27 @@ def test_errors():
         run(response=[1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="resolution must be a positive"):
         run(resolution=0.0)
+    with pytest.raises(ValueError, match="chunk_size must be a whole number, at least 1, got 0"):
+        run(chunk_size=0)
+    with pytest.raises(ValueError, match=r"reference must have the shape of the images or of one of them"):
+        run(reference=np.ones((8, 8, 3), np.float32))
+    with pytest.raises(ValueError, match=r"there is no ranking .* smallest_area\(\.\.\., nested=True\)"):
+        run().ranking()
     with pytest.raises(ValueError, match=r"areas must be shares of the image in \(0, 1\], got 2"):
         run(areas=(0.1, 2))
     with pytest.raises(IndexError, match="this result is of 2 images, got the index 2"):
         run()[2]
+
+
+def test_nested_masks_of_a_search(lit):
+    """The lowest fifth comes first, where all the light is; the rest follows."""
+    ranking = np.asarray(lit.ranking())
+    assert ranking.shape == (1, 30, 30)
+    assert sorted(ranking.ravel()) == list(range(900))
+    assert (ranking[0, -6:] < 180).mean() > 0.8
+    smallest = np.asarray(lit.curve.areas).min()
+    assert (ranking[0, -6:] < round(smallest * 900)).sum() == round(smallest * 900)
+    np.testing.assert_array_equal(lit[0].ranking(), ranking[0])
 
 
 def test_monotone_fraction():

@@ -6,6 +6,8 @@ hundred layers.
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 import subprocess
 import sys
@@ -22,7 +24,7 @@ import zoo_weights
 from extremal_jax.models import hub, registry
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.layers import Chain, Relu
-from extremal_jax.models.preprocessing import Preprocessing
+from extremal_jax.models.preprocessing import Preprocessing, described
 from extremal_jax.models.published import PUBLISHED
 from golden_data import GOLDEN
 
@@ -173,6 +175,77 @@ def test_caffe_preprocessing():
     np.testing.assert_allclose(prepared[5, 5], [10 - 123.68, 20 - 116.779, 30 - 103.939], rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(11, 17), (5, 3), (3, 9)], ids=str)
+def test_scaling_without_antialiasing(shape):
+    """Against the definition, a loop: each sample lies on the line between two pixels in each direction, however much a picture shrinks."""
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    prepared = Preprocessing((4, 4), (0.0,) * 3, (1.0,) * 3, crop=None, antialias=False)(picture)
+    height, width = (int(4 * n / min(shape)) for n in shape)
+    assert prepared.shape == (height, width, 3)
+
+    def neighbours(place, count, extent):
+        exact = min(max((place + 0.5) * extent / count - 0.5, 0), extent - 1)
+        low = int(exact)
+        return (low, 1 - exact + low), (min(low + 1, extent - 1), exact - low)
+
+    for y in range(height):
+        for x in range(width):
+            rows, columns = neighbours(y, height, shape[0]), neighbours(x, width, shape[1])
+            expected = sum(a * b * (picture[row, column] / 255) for row, a in rows for column, b in columns)
+            np.testing.assert_allclose(prepared[y, x], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["vgg16_voc", "vgg16_coco", "resnet50_voc", "resnet50_coco"])
+def test_fully_convolutional_networks_see_the_whole_picture(network):
+    cropped, whole = ENTRIES[network].preprocessing, ENTRIES[f"{network}_fully_convolutional"].preprocessing
+    picture = np.random.default_rng(0).integers(0, 256, (301, 600, 3), dtype=np.uint8)
+    assert whole(picture).shape == (224, 446, 3)
+    assert whole(picture.transpose(1, 0, 2)).shape == (446, 224, 3)
+    np.testing.assert_array_equal(cropped(picture), whole(picture)[:, 111:335])
+    with pytest.raises(ValueError, match="image of 1x9000 pixels would be scaled to 224x2016000; crop it first"):
+        whole(np.zeros((1, 9000), np.uint8))
+
+
+def test_without_antialiasing_there_is_one_filter():
+    with pytest.raises(ValueError, match="interpolation must be one of 'bilinear', got 'bicubic'"):
+        Preprocessing((4, 4), (0.0,) * 3, (1.0,) * 3, interpolation="bicubic", antialias=False)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.float64])
+def test_pictures_of_floats(dtype, classifier):
+    picture = np.full((128, 128, 3), 0.25, dtype)
+    np.testing.assert_array_equal(classifier.preprocess(picture), classifier.preprocess(np.full((128, 128, 3), 64, np.uint8)))
+    with pytest.raises(ValueError, match=r"image must hold floats in \[0, 1\], or uint8, got values from 0.25 to 2"):
+        classifier.preprocess(np.concatenate([picture, 8 * picture]))
+
+
+def test_another_preprocessing_can_be_set():
+    model = ej.models.load("scenes")
+    model.preprocessing = Preprocessing((32, 48), (0.0,) * 3, (1.0,) * 3)
+    assert model.input_size == model.preprocess(np.zeros((64, 64, 3), np.uint8)).shape[:2] == (32, 48)
+
+
+HALVES = Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3, crop=0.875)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            {"input_size": [3, 288, 256], "crop_pct": 0.95, "interpolation": "bicubic", "mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]},
+            Preprocessing((288, 256), (0.1, 0.2, 0.3), (1, 2, 3), 0.95, "bicubic"),
+        ),
+        ({"crop_pct": 1.0}, dataclasses.replace(HALVES, crop=1.0)),
+        ({"input_size": [3, 0, 9], "crop_pct": 0, "interpolation": "random", "mean": [1, 2], "std": [0, 1, 1]}, HALVES),
+        ({"input_size": "large", "crop_pct": "all", "interpolation": [], "mean": None, "std": ["a"] * 3}, HALVES),
+        ("none", HALVES),
+    ],
+)
+def test_described_preprocessing(config, expected):
+    assert described({"pretrained_cfg": config}, HALVES) == expected
+    assert described({}, HALVES) == HALVES
+
+
 def test_layouts_decide_the_preprocessing(tmp_path):
     shapes = {"torchvision": "torchvision/convnext_tiny", "timm": "timm/convnext_tiny.fb_in1k"}
     loaded = {}
@@ -251,7 +324,8 @@ def test_weights_from_the_hub(weights, expected, tmp_path, monkeypatch):
 
     monkeypatch.setattr(hub, "fetch", fetch)
     model = ej.models.load("resnet18", weights)
-    assert asked == [expected]
+    assert asked[0] == expected
+    assert asked[1:] == ([hub.HubFile(expected.repo, "config.json", expected.revision)] if expected.repo == "a/b" else [])
     np.testing.assert_array_equal(model.network.fc.bias[...], zoo_weights.draw("fc.bias", (1000,)))
 
 
@@ -259,7 +333,11 @@ def test_published_weights_are_pinned():
     """To a commit, by its whole hash, but for three whose commits are not known; each is another one's."""
     assert PUBLISHED.keys() <= ENTRIES.keys()
     pins = {name: file.revision for name, file in PUBLISHED.items() if file.revision}
-    assert PUBLISHED.keys() - pins.keys() == {"resnet101", "densenet201", "convnext_small"}
+    unpinned = PUBLISHED.keys() - pins.keys()
+    assert unpinned == {"resnet101", "densenet201", "convnext_small"}
+    for name in unpinned:  # refused before anything is fetched
+        with pytest.raises(ValueError, match=f"not pinned to a commit.*hub:{PUBLISHED[name].repo}@COMMIT"):
+            ej.models.load(name, weights="hub")
     assert all(re.fullmatch("[0-9a-f]{40}", pin) for pin in pins.values())
     digests = [file.sha256 for file in PUBLISHED.values() if file.sha256]
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
@@ -297,6 +375,44 @@ def test_dtypes():
         ej.models.load("resnet18", weights=None, dtype=jnp.float16)
     with pytest.raises(TypeError, match="images must hold floats, as `preprocess` makes them, got uint8"):
         ej.models.load("scenes")(np.zeros((1, 64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (dict(name=3), TypeError, "name must be that of a classifier, such as 'resnet50', got 3"),
+        (dict(name=["resnet18"]), TypeError, "name must be that of a classifier"),
+        (dict(weights=123), TypeError, 'weights must be the name of a file, "default", "hub", "hub:OWNER/NAME", or None, got 123'),
+        (dict(num_classes=True), TypeError, "num_classes must be a whole number, or None for that of the weights, got True"),
+        (dict(num_classes="3"), TypeError, "num_classes must be a whole number, .* got '3'"),
+        (dict(num_classes=2.5), TypeError, "num_classes must be a whole number, .* got 2.5"),
+        (dict(dtype="foo"), ValueError, "dtype must be one of 'float32', 'bfloat16', got 'foo'"),
+        (dict(key=0), TypeError, r"key must be one of JAX's keys, such as jax.random.key\(0\), got 0"),
+    ],
+    ids=str,
+)
+def test_bad_arguments(arguments, error, message):
+    load = inspect.unwrap(ej.models.load)  # without the type checker of the tests
+    with pytest.raises(error, match=message):
+        load(**{"name": "scenes", "weights": None, **arguments})
+
+
+def test_arguments_of_other_types_that_are_fine():
+    model = inspect.unwrap(ej.models.load)("scenes", None, num_classes=np.int64(3), key=jax.random.PRNGKey(0))
+    assert model.classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (1, 1, 64, 64, 3), ()], ids=str)
+def test_images_without_a_batch(shape, classifier):
+    call = inspect.unwrap(type(classifier).__call__)
+    with pytest.raises(ValueError, match=rf"images must have the shape \(B, H, W, C\), got {re.escape(str(shape))}; .*image\[None\]"):
+        call(classifier, np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("function", [ej.models.fold_batch_norm, ej.models.name_submodules])
+def test_functions_of_modules_refuse_others(function):
+    with pytest.raises(TypeError, match=r"must be a Flax NNX module, .*got int"):
+        inspect.unwrap(function)(3)
 
 
 @pytest.mark.parametrize("name", members(("resnet18", "vgg11_bn", "googlenet", "densenet121", "resnet50_voc"), {"resnet18"}))

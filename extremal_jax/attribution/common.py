@@ -7,6 +7,7 @@ hashable record, which `compute` compiles once for each record, model and shape.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -57,20 +58,23 @@ class Task(NamedTuple):
         return maps[0] if self.single else maps
 
 
-def prepare(model: Any, images: Any, targets: Any, shown: int | None = None) -> Task:
+def prepare(model: Any, images: Any, targets: Any, shown: int | None = None, all_classes: bool = False) -> Task:
     """Check what a caller gave, and take the model apart.
 
     Args:
       model: a function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes).
       images: (H, W, C) or (N, H, W, C).
-      targets: one class for all images or one per image: indices, or names where the model has `classes`. None: no class in particular.
+      targets: one class for all images or one per image: indices, or names where the model has `classes`. None: all classes.
       shown: how many images the computation shows to the model at a time; None: all of them.
+      all_classes: whether the method makes maps of all classes, so that targets may be None.
 
     Raises:
       TypeError, ValueError: as `extremal_perturbation` does.
     """
     if not callable(model):
         raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
+    if targets is None and not all_classes:
+        raise TypeError("targets must be a class for each image, or one for all, got None; of the methods, only rise explains all classes")
     images = check_images("images", images)
     single = images.ndim == 3
     images, targets = varying_alike(images, targets)
@@ -117,7 +121,7 @@ def finished(finish: Finish, maps: Float[Array, "*N h w"]) -> Float[Array, "*N h
     return finish(maps)
 
 
-def finishing(resize: Any, smooth: float, size: tuple[int, int]) -> Finish:
+def finishing(resize: Any, smooth: Any, size: tuple[int, int]) -> Finish:
     """What a caller asks to be done to maps.
 
     Args:
@@ -134,15 +138,46 @@ def finishing(resize: Any, smooth: float, size: tuple[int, int]) -> Finish:
     """
     if not isinstance(resize, bool):
         try:
-            height, width = (int(n) for n in resize)
+            height, width = map(operator.index, resize)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"resize must be True, False or (height, width), got {resize!r}") from error
+            raise ValueError(f"resize must be True, False or (height, width), in whole pixels, got {resize!r}") from error
         if min(height, width) < 1:
             raise ValueError(f"resize must be a height and a width of at least 1, got {resize!r}")
         size = height, width
-    if not 0 <= smooth < np.inf:
+    if not 0 <= number(smooth) < np.inf:
         raise ValueError(f"smooth must be a share of the longer side, such as 0.02, and not negative, got {smooth!r}")
-    return Finish(None if resize is False else size, float(smooth))
+    return Finish(None if resize is False else size, number(smooth))
+
+
+def number(value: Any) -> float:
+    """A real number as a float, and anything else as NaN, which lies between no bounds.
+
+    Example:
+      >>> number(2), number("2"), number(None)
+      (2.0, nan, nan)
+    """
+    try:
+        return float("nan" if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def check_name(argument: str, name: Any) -> None:
+    """Raise a TypeError unless this can be the name of an activation.
+
+    Example:
+      >>> check_name("at", 3)
+      Traceback (most recent call last):
+      TypeError: at must be the name of one activation, as graph.activations(model, images) lists them, got 3
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be the name of one activation, as graph.activations(model, images) lists them, got {name!r}")
+
+
+def check_no_layer(method: str, at: Any) -> None:
+    """Raise a ValueError if a layer is named to a method that makes maps of images alone."""
+    if at is not None:
+        raise ValueError(f"{method} makes maps of the image alone: at must be None, got {at!r}; gradient and grad_cam make maps of layers")
 
 
 @dataclass(frozen=True)
@@ -158,6 +193,10 @@ class Layer:
     channel_axis: int = -1
 
     def __post_init__(self) -> None:
+        if self.at is not None:
+            check_name("at", self.at)
+        if isinstance(self.channel_axis, bool) or not isinstance(self.channel_axis, int | np.integer):
+            raise TypeError(f"channel_axis must be a whole number, such as -1 for the last axis, got {self.channel_axis!r}")
         if self.at is None and self.channel_axis not in (-1, 3):
             raise ValueError(
                 f"channel_axis is that of the activation `at`, and images are (N, H, W, C), got {self.channel_axis} without `at`"

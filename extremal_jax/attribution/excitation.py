@@ -16,11 +16,12 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.common import Finish, Layer, finishing, prepare, pull_back
+from extremal_jax.attribution.common import Finish, Layer, check_name, finishing, prepare, pull_back
 from extremal_jax.attribution.gradients import backpropagate
 from extremal_jax.attribution.rules import CONTRAST, EXCITATION
-from extremal_jax.graph.activations import activations
+from extremal_jax.graph.activations import activations, capture, intervene
 from extremal_jax.graph.rules import with_backward_rules
+from extremal_jax.graph.varying import like
 from extremal_jax.perturbation.model import Model
 
 
@@ -79,7 +80,8 @@ def contrastive_excitation_backprop(
       (N, h, w), or (h, w) for a single image.
 
     Raises:
-      TypeError, ValueError: as `excitation_backprop` does; besides, if `contrast_at` is not there, or comes before `at`.
+      TypeError, ValueError: as `excitation_backprop` does; besides, if `contrast_at` is not there, comes before `at`, or
+        after the last linear layer.
 
     Example:
       >>> import jax.numpy as jnp
@@ -93,6 +95,7 @@ def contrastive_excitation_backprop(
 
     Source: as `excitation_backprop`.
     """
+    check_name("contrast_at", contrast_at)
     task = prepare(model, images, targets)
     return task.compute(Contrastive(Layer(at, channel_axis), contrast_at, finishing(resize, smooth, task.size)))
 
@@ -125,6 +128,21 @@ class Contrastive:
         at = self.layer.at
         if at in names and self.contrast_at in names and names.index(self.contrast_at) < names.index(at):
             raise ValueError(f"contrast_at must lie between at and the scores, but {self.contrast_at!r} comes before {at!r}")
+        if not self._is_before_the_head(model, images):
+            raise ValueError(f"contrast_at must lie between at and the last linear layer, but {self.contrast_at!r} comes after it")
+
+    def _is_before_the_head(self, model: Model, images: Array) -> bool:
+        """Whether the last linear layer lies between `contrast_at` and the scores."""
+        name = self.contrast_at
+        shape = jax.eval_shape(lambda images: capture(model, name)(images)[1][name], images)
+
+        def rest(value: Array) -> Array:
+            return intervene(model, {name: lambda _: value})(images)
+
+        try:
+            return CONTRAST.matches(rest, like(shape, images)).count("negated head") > 0
+        except ValueError:  # no rule applies to anything
+            return False
 
 
 @jax.custom_vjp

@@ -171,8 +171,8 @@ def linear_approx(
       >>> linear_approx(lambda x: -x.sum(axis=(1, 2)), jnp.array([[[1.0], [-2.0]]]), 0).tolist()
       [[-1.0, 2.0]]
 
-    Source: Kindermans, Schütt, Müller and Dähne, "Investigating the Influence of Noise and Distractors on the Interpretation of Neural
-      Networks", 2016.
+    Source: Shrikumar, Greenside, Shcherbina and Kundaje, "Not Just a Black Box", 2016 (gradient times input); Kindermans, Schütt, Müller
+      and Dähne, "Investigating the Influence of Noise and Distractors on the Interpretation of Neural Networks", 2016.
     """
     return backpropagate(model, images, targets, Layer(at, channel_axis), _first_order, resize, smooth)
 
@@ -203,7 +203,7 @@ def grad_cam(
 
     Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
     """
-    return backpropagate(model, images, targets, Layer(at, channel_axis), _cam, resize, smooth)
+    return backpropagate(model, images, targets, _layer("grad_cam", at, channel_axis), _cam, resize, smooth)
 
 
 def grad_cam_plus_plus(
@@ -234,7 +234,16 @@ def grad_cam_plus_plus(
 
     Source: Chattopadhay, Sarkar, Howlader and Balasubramanian, "Grad-CAM++", WACV 2018.
     """
-    return backpropagate(model, images, targets, Layer(at, channel_axis), _cam_plus_plus, resize, smooth)
+    return backpropagate(model, images, targets, _layer("grad_cam_plus_plus", at, channel_axis), _cam_plus_plus, resize, smooth)
+
+
+def _layer(method: str, at: Any, channel_axis: Any) -> Layer:
+    if at is None:
+        raise ValueError(
+            f"{method} makes the map of a layer: at must be the name of one, as a rule of the last convolutional layer, got None;"
+            f" graph.activations(model, images) lists the names"
+        )
+    return Layer(at, channel_axis)
 
 
 def _largest(values: Float[Array, "N h w C"], gradients: Float[Array, "N h w C"]) -> Float[Array, "N h w"]:

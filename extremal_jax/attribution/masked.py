@@ -61,7 +61,7 @@ def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H 
         return gaussian_blur(jnp.asarray(images), _BLUR * min(images.shape[1:3]))
     shape = images.shape
     value = value if hasattr(value, "dtype") else np.asarray(value)
-    if value.shape not in ((), shape[3:], shape[1:], shape) or not jnp.issubdtype(value.dtype, jnp.number):
+    if value.shape not in ((), shape[3:], shape[1:], shape) or not _is_real(value.dtype):
         raise ValueError(
             f'{name} must be a number, an array of the shape {shape[3:]}, {shape[1:]} or {shape}, or "blur", got {value.dtype}'
             f"{list(value.shape)}"
@@ -69,3 +69,7 @@ def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H 
     if not isinstance(value, Tracer) and not np.all(np.isfinite(np.asarray(value, np.float32))):
         raise ValueError(f"{name} must be finite, got NaN or infinity")
     return jnp.broadcast_to(jnp.asarray(value, images.dtype), shape)
+
+
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)

@@ -11,7 +11,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Finish, finishing, prepare
+from extremal_jax.attribution.common import Finish, check_no_layer, finishing, prepare
 from extremal_jax.attribution.masked import answers, check_score, substitute
 from extremal_jax.perturbation.inputs import check_images
 from extremal_jax.perturbation.model import Model
@@ -22,6 +22,7 @@ def occlusion(
     images: Any,
     targets: Any,
     *,
+    at: None = None,
     window: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
     fill: Any = 0.0,
@@ -36,6 +37,7 @@ def occlusion(
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose mean over places counts.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image: indices, or names where the model has `classes`.
+      at: the image is what it shows the model in parts; there is no layer to choose: None.
       window: the side of the window in pixels, or (height, width); None: an eighth of the image's sides.
       stride: how far the window moves at a time, in pixels, or (down, across), at most the window; None: half the window. The last windows
         end at the border.
@@ -59,6 +61,7 @@ def occlusion(
 
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
     """
+    check_no_layer("occlusion", at)
     check_score(score)
     images = check_images("images", images)
     starts, window = window_places((images.shape[-3], images.shape[-2]), window, stride)
@@ -144,6 +147,6 @@ def window_places(size: tuple[int, int], window: Any, stride: Any) -> tuple[Int[
 
 def _pair(name: str, value: Any) -> tuple[int, int]:
     pair = np.broadcast_to(np.asarray(value), (2,)).tolist() if np.shape(value) in ((), (2,)) else []
-    if not pair or not all(isinstance(n, int) and n >= 1 for n in pair):
+    if not pair or not all(type(n) is int and n >= 1 for n in pair):
         raise ValueError(f"{name} must be a number of pixels, or (height, width), of at least 1, got {value!r}")
     return pair[0], pair[1]

@@ -8,13 +8,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Finish, finishing, prepare, pull_back
+from extremal_jax.attribution.common import Finish, check_name, check_no_layer, finishing, number, prepare, pull_back
 from extremal_jax.attribution.gradients import gradient
 from extremal_jax.attribution.masked import substitute
+from extremal_jax.perturbation.inputs import check_key
 from extremal_jax.perturbation.model import Model
 
 
@@ -23,6 +25,7 @@ def integrated_gradients(
     images: Any,
     targets: Any,
     *,
+    at: None = None,
     baseline: Any = 0.0,
     steps: int = 32,
     chunk_size: int | None = 16,
@@ -39,6 +42,7 @@ def integrated_gradients(
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose sum over places counts.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image: indices, or names where the model has `classes`.
+      at: the image is what it shows the model in parts; there is no layer to choose: None.
       baseline: x': a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur", the image blurred by 9 % of its shorter side.
       steps: of the sum that stands for the integral.
       chunk_size: the most images that are shown to the model at a time, to bound memory; None: all steps.
@@ -58,6 +62,7 @@ def integrated_gradients(
 
     Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
+    check_no_layer("integrated_gradients", at)
     length = chunk_length("steps", steps, chunk_size)
     task = prepare(model, images, targets, length)
     record = IntegratedGradients(steps, length, finishing(resize, smooth, task.size))
@@ -100,6 +105,7 @@ def smooth_grad(
     images: Any,
     targets: Any,
     *,
+    at: str | None = None,
     method: Callable[..., Array] = gradient,
     samples: int = 32,
     noise: float = 0.15,
@@ -115,6 +121,7 @@ def smooth_grad(
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes).
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image: indices, or names where the model has `classes`.
+      at: the name of the activation whose map the method makes; None: the image.
       method: any of the methods that go back through the model, such as `gradient`, `guided_backprop` or `grad_cam`.
       samples: of the noise.
       noise: its standard deviation, as a share of each image's range, from its least to its largest value.
@@ -122,7 +129,7 @@ def smooth_grad(
       chunk_size: the most images that are shown to the model at a time, to bound memory; None: all samples.
       resize: True for maps of the images' size, (height, width) for another.
       smooth: standard deviation of a Gaussian blur after that, as a share of the longer side.
-      options: of the method: `at` and so on.
+      options: of the method: `channel_axis` and so on. Of an array of the shape (N, H, W, C), each image gets its own part.
 
     Returns:
       (N, h, w), of the size of the method's maps, or (h, w) for a single image.
@@ -141,12 +148,22 @@ def smooth_grad(
     """
     if not callable(method):
         raise TypeError(f"method must be a function such as `gradient`, got {method!r}")
-    if not 0 <= noise < float("inf"):
+    if at is not None:
+        check_name("at", at)
+        options["at"] = at
+    if not 0 <= number(noise) < float("inf"):
         raise ValueError(f"noise must be a share of the image's range, such as 0.15, and not negative, got {noise!r}")
     length = chunk_length("samples", samples, chunk_size)
     task = prepare(model, images, targets, length)
-    record = SmoothGrad(method, tuple(sorted(options.items())), samples, length, finishing(resize, smooth, task.size))
-    return task.compute(record, jax.random.key(0) if key is None else key, jnp.float32(noise))
+    arrays = {name: value for name, value in options.items() if isinstance(value, jax.Array | np.ndarray)}
+    static = tuple(sorted((name, _hashable(value)) for name, value in options.items() if name not in arrays))
+    record = SmoothGrad(method, static, samples, length, finishing(resize, smooth, task.size))
+    return task.compute(record, check_key(key), jnp.float32(noise), arrays)
+
+
+def _hashable(value: Any) -> Any:
+    """The value, with tuples in the place of lists."""
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -155,7 +172,7 @@ class SmoothGrad:
 
     Attributes:
       method: that makes the maps.
-      options: of the method.
+      options: of the method, but for arrays.
       samples: how many.
       length: how many at a time.
       finish: what is done to the maps.
@@ -168,20 +185,29 @@ class SmoothGrad:
     finish: Finish
 
     def __call__(
-        self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], key: Array, noise: Float[Array, ""]
+        self,
+        model: Model,
+        images: Float[Array, "N H W C"],
+        targets: Int[Array, " N"],
+        key: Array,
+        noise: Float[Array, ""],
+        arrays: dict[str, Array],
     ) -> Float[Array, "N h w"]:
+        each = {name: array for name, array in arrays.items() if array.shape == images.shape}
+        options = {**dict(self.options), **arrays}
+
         def chunk(elements: Array, counts: Array) -> Array:
             # One by one: some kinds of keys give other numbers when they are mapped over.
             normal = lax.map(lambda element: jax.random.normal(jax.random.fold_in(key, element), images.shape[1:]), elements)
 
-            def maps(pair: tuple[Array, Array]) -> Array:
-                image, target = pair
+            def maps(parts: tuple[Array, Array, dict[str, Array]]) -> Array:
+                image, target, own = parts
                 sigma = noise * (image.max() - image.min())
                 noisy = image + (sigma * normal).astype(image.dtype)
-                found = self.method(model, noisy, jnp.broadcast_to(target, elements.shape), **dict(self.options))
+                found = self.method(model, noisy, jnp.broadcast_to(target, elements.shape), **{**options, **own})
                 return jnp.where(counts[:, None, None], found, 0).sum(axis=0)
 
-            return lax.map(maps, (images, targets))
+            return lax.map(maps, (images, targets, each))
 
         return self.finish(sum_in_chunks(chunk, self.samples, self.length, images) / self.samples)
 

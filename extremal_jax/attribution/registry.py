@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,13 +10,14 @@ from typing import Any, NamedTuple
 from jax import Array
 from jaxtyping import Float
 
-from extremal_jax.attribution.common import finished, finishing
+from extremal_jax.attribution.common import check_name, finished, finishing
 from extremal_jax.attribution.excitation import contrastive_excitation_backprop, excitation_backprop
 from extremal_jax.attribution.gradients import deconvnet, grad_cam, grad_cam_plus_plus, gradient, guided_backprop, linear_approx
 from extremal_jax.attribution.occlusion import occlusion
 from extremal_jax.attribution.paths import integrated_gradients, smooth_grad
 from extremal_jax.attribution.rise import rise
 from extremal_jax.perturbation.config import Config
+from extremal_jax.perturbation.inputs import check_images
 from extremal_jax.perturbation.model import Model
 from extremal_jax.perturbation.spatial import extremal_perturbation
 
@@ -26,15 +28,18 @@ class Method(NamedTuple):
     Attributes:
       function: of (model, images, targets), and options by keyword; it gives (N, h, w), or (h, w) for a single image.
       description: what a map shows, in a line.
+      layers: whether it makes maps of layers too; to others, `at` is None.
     """
 
     function: Callable[..., Array]
     description: str
+    layers: bool = True
 
     @property
     def options(self) -> frozenset[str]:
-        """The names of the options that it takes: `at`, `key`, `chunk_size` and so on."""
-        return frozenset(name for name, parameter in self._parameters.items() if parameter.kind is parameter.KEYWORD_ONLY)
+        """The names of the options that it takes: `at` where there is a layer to choose, `key`, `chunk_size` and so on."""
+        names = frozenset(name for name, parameter in self._parameters.items() if parameter.kind is parameter.KEYWORD_ONLY)
+        return names if self.layers else names - {"at"}
 
     @property
     def needs(self) -> frozenset[str]:
@@ -51,6 +56,7 @@ def extremal_saliency(
     images: Any,
     targets: Any,
     *,
+    at: str | None = None,
     areas: Any = (0.05, 0.1, 0.2),
     config: Config | None = None,
     key: Array | None = None,
@@ -61,16 +67,19 @@ def extremal_saliency(
     """Extremal perturbation as a map: the mean of its masks, smoothed.
 
     Args:
-      model, images, targets, areas, config, key, chunk_size: as in `extremal_perturbation`.
-      resize: True for maps of the images' size, which they have, (height, width) for another.
+      model, images, targets, at, areas, config, key, chunk_size: as in `extremal_perturbation`.
+      resize: True for maps of the images' size, (height, width) for another.
       smooth: as in `ExtremalResult.saliency`.
 
     Returns:
-      (N, h, w), or (h, w) for a single image.
+      (N, h, w), of the size of the images or of the layer, or (h, w) for a single image.
     """
-    result = extremal_perturbation(model, images, targets, areas, config=config, key=key, chunk_size=chunk_size)
-    maps = result.saliency(smooth)
-    return finished(finishing(resize, 0.0, (maps.shape[-2], maps.shape[-1])), maps)
+    if at is not None:
+        check_name("at", at)
+    images = check_images("images", images)
+    finish = finishing(resize, smooth, (images.shape[-3], images.shape[-2]))
+    result = extremal_perturbation(model, images, targets, areas, at=at, config=config, key=key, chunk_size=chunk_size)
+    return finished(dataclasses.replace(finish, smooth=0.0), result.saliency(finish.smooth))
 
 
 METHODS = {
@@ -85,8 +94,8 @@ METHODS = {
     "contrastive_excitation_backprop": Method(
         contrastive_excitation_backprop, "excitation backprop of the target less that of its opposite"
     ),
-    "integrated_gradients": Method(integrated_gradients, "what each pixel adds to the score on the way from a baseline"),
+    "integrated_gradients": Method(integrated_gradients, "what each pixel adds to the score on the way from a baseline", layers=False),
     "smooth_grad": Method(smooth_grad, "the mean of gradients under noise"),
-    "rise": Method(rise, "the mean of random masks, weighted by what the model answers to them"),
-    "occlusion": Method(occlusion, "how far the score falls where a window is hidden"),
+    "rise": Method(rise, "the mean of random masks, weighted by what the model answers to them", layers=False),
+    "occlusion": Method(occlusion, "how far the score falls where a window is hidden", layers=False),
 }

@@ -14,8 +14,9 @@ from jax.core import Tracer
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Finish, finishing, prepare
+from extremal_jax.attribution.common import Finish, check_no_layer, finishing, number, prepare
 from extremal_jax.attribution.masked import answers, check_score
+from extremal_jax.perturbation.inputs import check_key
 from extremal_jax.perturbation.model import Model
 
 
@@ -24,6 +25,7 @@ def rise(
     images: Any,
     targets: Any = None,
     *,
+    at: None = None,
     num_masks: int = 4000,
     probability: float = 0.5,
     grid: int | tuple[int, int] = 7,
@@ -45,6 +47,7 @@ def rise(
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose mean over places counts.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them; zero is what the masks leave.
       targets: one class for all images or one per image: indices, or names where the model has `classes`. None: maps of all classes.
+      at: the image is what it shows the model in parts; there is no layer to choose: None.
       num_masks: M; the paper takes 4000 to 8000.
       probability: that a cell of the grid keeps the image, in (0, 1).
       grid: the cells along each side of the image, or (rows, columns).
@@ -75,26 +78,28 @@ def rise(
     Differences from TorchRay: masks are shifted by any part of a cell, and drawn beyond the border rather than mirrored; the default score
       is the paper's.
     """
+    check_no_layer("rise", at)
     check_score(score)
     if masks is not None and (key is not None or (num_masks, probability, grid) != (4000, 0.5, 7)):
         raise ValueError("masks are given, so that there is nothing for num_masks, probability, grid and key to say; leave these out")
-    count = len(masks) if masks is not None and np.ndim(masks) else num_masks
+    key = check_key(key)
+    count = max(1, len(masks)) if masks is not None and np.ndim(masks) else num_masks  # of no masks, the shape is refused below
     length = chunk_length("num_masks", count, chunk_size)
-    task = prepare(model, images, targets, length)
+    task = prepare(model, images, targets, length, all_classes=True)
     if masks is not None:
         masks = _check_masks(masks, task.size)
-    elif not 0 < probability < 1:
+    elif not 0 < number(probability) < 1:
         raise ValueError(f"probability must be in (0, 1), got {probability!r}; 0.5 keeps half of the image")
     cells = _check_grid(grid, task.size)
     record = Rise(count, length, score, finishing(resize, smooth, task.size))
     if masks is None:
-        masks = draw(jax.random.key(0) if key is None else key, num_masks, cells, probability)
+        masks = draw(key, num_masks, cells, number(probability))
     return task.compute(record, masks)
 
 
 def _check_grid(grid: Any, size: tuple[int, int]) -> tuple[int, int]:
     cells = tuple(np.broadcast_to(np.asarray(grid), (2,)).tolist()) if np.shape(grid) in ((), (2,)) else ()
-    if not cells or not all(isinstance(n, int) and 1 <= n <= most for n, most in zip(cells, size, strict=True)):
+    if not cells or not all(type(n) is int and 1 <= n <= most for n, most in zip(cells, size, strict=True)):
         raise ValueError(f"grid must be a number of cells, or (rows, columns), from 1 to the image's {size}, got {grid!r}")
     return cells[0], cells[1]
 

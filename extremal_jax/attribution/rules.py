@@ -41,11 +41,13 @@ def _relu(name: str, send: Any, description: str) -> Rule:
     return Rule(name, frozenset({"max"}), _on_active(send), _is_relu, description)
 
 
+_NO_RELU = "the model has no ReLU, max(x, 0), as jax.nn.relu and jnp.maximum write it"
 GUIDED = RuleTable(
     "guided backprop",
     (_relu("guided relu", lambda x, output, g: jnp.where(x >= 0, jnp.maximum(g, 0), 0), "max(g, 0) where x >= 0"),),
+    lacking=_NO_RELU,
 )
-DECONVNET = RuleTable("deconvnet", (_relu("deconvnet relu", lambda x, output, g: jnp.maximum(g, 0), "max(g, 0)"),))
+DECONVNET = RuleTable("deconvnet", (_relu("deconvnet relu", lambda x, output, g: jnp.maximum(g, 0), "max(g, 0)"),), lacking=_NO_RELU)
 
 
 def _one_active(site: Site) -> bool:

@@ -59,13 +59,11 @@ def channels(
       extremal-jax channels photo.png --at blocks.2
       extremal-jax channels photo.png --at inception4d --model googlenet --weights hub --areas 1,5,25,100
     """
-    import numpy as np
-
     import extremal_jax as ej
 
     outputs = inputs.output_paths(images, out)
     model = inputs.load_classifier(model_name, weights)
-    prepared = np.stack([model.preprocess(ej.data.load_image(path)) for path in images])
+    prepared = inputs.prepare(model, images)
     result = ej.channel_perturbation(
         model,
         prepared,

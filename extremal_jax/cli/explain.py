@@ -86,13 +86,12 @@ def explain(
       extremal-jax explain photo.png --method grad_cam --method rise --at blocks.3
     """
     import jax
-    import numpy as np
 
     import extremal_jax as ej
 
     outputs = inputs.output_paths(images, out)
     model = inputs.load_classifier(model_name, weights)
-    prepared = np.stack([model.preprocess(ej.data.load_image(path)) for path in images])
+    prepared = inputs.prepare(model, images)
     targets = inputs.target_indices(target, model, prepared)
     if methods != (_PERTURBATION,):
         source = click.get_current_context().get_parameter_source

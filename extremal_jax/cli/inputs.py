@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,23 @@ def load_classifier(name: str, weights: str | None) -> Classifier:
     if name not in known:
         raise click.BadParameter(f"unknown name {name!r}; {nearest(name, known)}", param_hint="--model")
     return ej.models.load(name, weights="default" if weights is None else weights)
+
+
+def prepare(model: Classifier, paths: Sequence[Path]) -> Any:
+    """The pictures of some files as the classifier takes them, in one array (N, H, W, C)."""
+    import numpy as np
+
+    from extremal_jax.data import load_image
+
+    prepared = [model.preprocess(load_image(path)) for path in paths]
+    for path, image in zip(paths, prepared, strict=True):
+        if image.shape != prepared[0].shape:
+            (first_height, first_width), (height, width) = prepared[0].shape[:2], image.shape[:2]
+            raise click.UsageError(
+                f"images of one run must have one size after preprocessing, got {first_height}x{first_width} of {paths[0]} and"
+                f" {height}x{width} of {path}; run them one by one, or choose a classifier that crops them to one size"
+            )
+    return np.stack(prepared)
 
 
 def target_indices(target: str, model: Classifier, images: Any) -> Any:

@@ -61,7 +61,7 @@ def invert(
 
     outputs = inputs.output_paths(images, out)
     model = inputs.load_classifier(model_name, weights)
-    prepared = np.stack([model.preprocess(ej.data.load_image(path)) for path in images])
+    prepared = inputs.prepare(model, images)
     try:
         activation = np.asarray(ej.graph.capture(model, [at])(prepared)[1][at])
     except ValueError as error:
@@ -80,6 +80,7 @@ def invert(
         np.repeat(np.stack(list(masks.values())), count, axis=0),
         key=jax.random.key(seed),
         objective=objective,
+        shape=prepared.shape[1:3],
         steps=steps,
         progress=inputs.is_terminal(),
         chunk_size=chunk_size,

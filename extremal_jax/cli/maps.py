@@ -48,8 +48,9 @@ def write(
 
     import extremal_jax as ej
 
-    layers = ej.graph.activations(model, prepared)
     known = {name: ej.attribution.METHODS[name] for name in methods}
+    _check_taken(known, {name: options[name] for name in ("at", "contrast_at")})
+    layers = ej.graph.activations(model, prepared)
     maps = {
         name: np.asarray(method.function(model, prepared, targets, **_given(method, options, layers))) for name, method in known.items()
     }
@@ -65,13 +66,25 @@ def write(
         click.echo(f"wrote {output}.png and {output}.npz")
 
 
+def _check_taken(known: dict[str, Method], options: dict[str, Any]) -> None:
+    """Raise a usage error for an option that was given and that no method takes."""
+    for name, value in options.items():
+        if value is not None and not any(name in method.options for method in known.values()):
+            raise click.UsageError(f"--{name.replace('_', '-')} names a layer, and there is none to choose for {', '.join(known)}")
+
+
 def _given(method: Method, options: dict[str, Any], layers: Sequence[Any]) -> dict[str, Any]:
     """What a method is given, of the options that it takes; what it needs and nobody gave is the last layer that serves."""
     given = {name: value for name, value in options.items() if name in method.options and value is not None}
     for name in sorted(method.needs - given.keys()):
-        serves = [layer.name for layer in layers if name == "contrast_at" or len(layer.shape) == 4]
+        serves = [layer.name for layer in layers if name == "contrast_at" or _has_places(layer.shape)]
         if not serves:
             known = ", ".join(layer.name for layer in layers) or "none"
             raise click.UsageError(f"the method needs --{name.replace('_', '-')}: a layer, of {known}")
         given[name] = serves[-1]
     return given
+
+
+def _has_places(shape: tuple[int, ...]) -> bool:
+    """Whether a layer is a map, (N, h, w, channels), of more than one place."""
+    return len(shape) == 4 and shape[1] * shape[2] > 1

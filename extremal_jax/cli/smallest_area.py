@@ -44,13 +44,12 @@ def smallest_area(
       extremal-jax smallest-area a.png b.png --target dog --threshold 0.9
     """
     import jax
-    import numpy as np
 
     import extremal_jax as ej
 
     outputs = inputs.output_paths(images, out)
     model = inputs.load_classifier(model_name, weights)
-    prepared = np.stack([model.preprocess(ej.data.load_image(path)) for path in images])
+    prepared = inputs.prepare(model, images)
     result = ej.smallest_area(
         model,
         prepared,

@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 
 from extremal_jax.errors import nearest
-from extremal_jax.graph.interpreter import evaluate, inside, opened, trace
+from extremal_jax.graph.interpreter import evaluate, flat_inputs, inside, opened, trace
 
 
 class Activation(NamedTuple):
@@ -35,12 +35,12 @@ class Activation(NamedTuple):
     within: str = ""
 
 
-def activations(function: Callable[..., Any], *example: Any) -> tuple[Activation, ...]:
+def activations(function: Callable[..., Any], *example: Any, **keywords: Any) -> tuple[Activation, ...]:
     """The named values of a function, in the order in which they are computed.
 
     Args:
       function: of pytrees of arrays.
-      example: its arguments, arrays or `jax.ShapeDtypeStruct`s; only their shapes and dtypes matter.
+      example, keywords: its arguments, arrays or `jax.ShapeDtypeStruct`s; only their shapes and dtypes matter.
 
     Returns:
       One record for each time that a name is given: a name that is given twice is listed twice.
@@ -52,7 +52,7 @@ def activations(function: Callable[..., Any], *example: Any) -> tuple[Activation
       >>> [(a.name, a.shape) for a in activations(f, jax.ShapeDtypeStruct((3,), jnp.float32))]
       [('doubled', (3,))]
     """
-    return _listed(opened(trace(function, *example).closed, lambda equation: name_of(equation) is not None))
+    return _listed(opened(trace(function, *example, **keywords).closed, lambda equation: name_of(equation) is not None))
 
 
 def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callable[..., Any]:
@@ -77,7 +77,7 @@ def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callabl
     """
     names = (names,) if isinstance(names, str) else tuple(names)
 
-    def captured(*arguments: Any) -> tuple[Any, dict[str, Array]]:
+    def captured(*arguments: Any, **keywords: Any) -> tuple[Any, dict[str, Array]]:
         taken: dict[str, Array] = {}
 
         def take(name: str) -> Callable[[Array], Array]:
@@ -87,7 +87,7 @@ def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callabl
 
             return tap
 
-        outputs = intervene(function, {name: take(name) for name in names})(*arguments)
+        outputs = intervene(function, {name: take(name) for name in names})(*arguments, **keywords)
         return outputs, {name: taken[name] for name in names}
 
     return captured
@@ -115,8 +115,8 @@ def intervene(function: Callable[..., Any], replacements: Mapping[str, Callable[
       [1.0, 1.0]
     """
 
-    def intervened(*arguments: Any) -> Any:
-        traced = trace(function, *arguments)
+    def intervened(*arguments: Any, **keywords: Any) -> Any:
+        traced = trace(function, *arguments, **keywords)
         surface = opened(traced.closed, lambda equation: name_of(equation) in replacements)
         check_names(surface, replacements)
 
@@ -128,7 +128,7 @@ def intervene(function: Callable[..., Any], replacements: Mapping[str, Callable[
             check_replacement(name, values[0], new)
             return [checkpoint_name(new, name)]
 
-        return jax.tree.unflatten(traced.structure, evaluate(surface, jax.tree.leaves(arguments), rule))
+        return jax.tree.unflatten(traced.structure, evaluate(surface, flat_inputs(*arguments, **keywords), rule))
 
     return intervened
 

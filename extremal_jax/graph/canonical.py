@@ -10,7 +10,7 @@ from jax import Array, lax
 from jax.extend.core import JaxprEqn
 
 from extremal_jax.graph.convolutions import canonical_convolution
-from extremal_jax.graph.interpreter import Rule, evaluate, trace, unchanged
+from extremal_jax.graph.interpreter import Rule, evaluate, flat_inputs, trace, unchanged
 from extremal_jax.graph.pooling import max_pool_gradient
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,13 +32,14 @@ def canonical(function: Function) -> Function:
       True
     """
 
-    def platform_dependent(*arguments: Any) -> Any:
-        traced = trace(function, *arguments)  # once for both
+    def platform_dependent(*arguments: Any, **keywords: Any) -> Any:
+        traced = trace(function, *arguments, **keywords)  # once for both
 
         def with_rule(rule: Rule) -> Callable[..., list[Any]]:
             return lambda *values: evaluate(traced.closed, values, rule)
 
-        outputs = lax.platform_dependent(*jax.tree.leaves(arguments), cpu=with_rule(_canonical), default=with_rule(unchanged))
+        values = flat_inputs(*arguments, **keywords)
+        outputs = lax.platform_dependent(*values, cpu=with_rule(_canonical), default=with_rule(unchanged))
         return jax.tree.unflatten(traced.structure, outputs)
 
     return platform_dependent  # type: ignore[return-value]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from extremal_jax.graph.activations import Activation, activation_of, check_names, check_replacement, name_of
 from extremal_jax.graph.interpreter import opened, read, run, trace, unchanged
@@ -37,11 +38,12 @@ def split(function: Callable[..., Any], name: str, *example: Any) -> Parts:
       example: arguments, arrays or `jax.ShapeDtypeStruct`s; both parts are for these shapes only.
 
     Returns:
-      The two parts, with `after(before(*example))` equal to `function(*example)`. Each computes only what it needs.
+      The two parts, with `after(before(*example))` equal to `function(*example)`. Each computes only what it needs. Derivatives of their
+      own (`custom_jvp`, `custom_vjp`) are kept but for those of calls that the name lies within.
 
     Raises:
-      ValueError: if the name is not there, is given twice, or lies within control flow; or if the value does not cut the function, in a
-        sentence that says what passes around it.
+      ValueError: if the name is not there, is given twice, or lies within control flow; if the value does not cut the function, in a
+        sentence that says what passes around it; or, when a part is called, if it is given other shapes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -51,13 +53,13 @@ def split(function: Callable[..., Any], name: str, *example: Any) -> Parts:
       ([2.0, 2.0], [1.0, 1.0])
     """
     traced = trace(function, *example)
-    surface = opened(traced.closed, lambda equation: name_of(equation) is not None)
+    surface = opened(traced.closed, lambda equation: name_of(equation) == name)
     check_names(surface, [name])
     jaxpr, constants = surface.jaxpr, dict(zip(surface.jaxpr.constvars, surface.consts, strict=True))
     [cut] = [equation for equation in jaxpr.eqns if name_of(equation) == name]
     around = _passing_around(jaxpr, cut)
     if around is not None:
-        names = ", ".join(repr(name_of(equation)) for equation in _cuts(jaxpr))
+        names = ", ".join(repr(activation.name) for activation in _all_cuts(traced.closed))
         raise ValueError(
             f"the activation {name!r} does not cut the function: {around} passes around it to the outputs;"
             f" {'these do: ' + names if names else 'nor does any other'}"
@@ -65,7 +67,9 @@ def split(function: Callable[..., Any], name: str, *example: Any) -> Parts:
     head, tail = _needed(jaxpr.eqns, cut.outvars), _needed(jaxpr.eqns, jaxpr.outvars, given=cut.outvars)
 
     def before(*arguments: Any) -> Array:
-        environment = {**constants, **dict(zip(jaxpr.invars, jax.tree.leaves(arguments), strict=True))}
+        values = jax.tree.leaves(arguments)
+        _check_like_the_example(traced.closed, values)
+        environment = {**constants, **dict(zip(jaxpr.invars, values, strict=True))}
         run(head, environment, unchanged)
         return read(environment, cut.outvars[0])
 
@@ -89,15 +93,24 @@ def cuts(function: Callable[..., Any], *example: Any) -> tuple[Activation, ...]:
       >>> [activation.name for activation in cuts(residual, jnp.ones(2))]
       ['sum']
     """
-    surface = opened(trace(function, *example).closed, lambda equation: name_of(equation) is not None)
-    return tuple(activation_of(equation) for equation in _cuts(surface.jaxpr))
+    return _all_cuts(trace(function, *example).closed)
 
 
-def _cuts(jaxpr: Jaxpr) -> list[JaxprEqn]:
-    """The equations of the names that are given once, and cut an opened jaxpr."""
+def _all_cuts(closed: ClosedJaxpr) -> tuple[Activation, ...]:
+    """The names that are given once, and cut a jaxpr, opened for the sake of all of them."""
+    jaxpr = opened(closed, lambda equation: name_of(equation) is not None).jaxpr
     named = [equation for equation in jaxpr.eqns if name_of(equation) is not None]
     count = collections.Counter(map(name_of, named))
-    return [equation for equation in named if count[name_of(equation)] == 1 and _passing_around(jaxpr, equation) is None]
+    cutting = (equation for equation in named if count[name_of(equation)] == 1 and _passing_around(jaxpr, equation) is None)
+    return tuple(map(activation_of, cutting))
+
+
+def _check_like_the_example(closed: ClosedJaxpr, values: Sequence[Any]) -> None:
+    """Raise a ValueError unless values have the shapes of a jaxpr's inputs."""
+    expected, came = [aval.shape for aval in closed.in_avals], [jnp.shape(value) for value in values]
+    if expected != came:
+        known, got = (f"{len(shapes)} of {', '.join(map(str, shapes))}" if shapes else "none" for shapes in (expected, came))
+        raise ValueError(f"before() takes arrays of the shapes of the example that was split, {known}, got {got}; split it for these")
 
 
 def _needed(equations: Iterable[JaxprEqn], wanted: Iterable[Any], given: Iterable[Any] = ()) -> list[JaxprEqn]:

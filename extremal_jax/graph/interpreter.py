@@ -35,11 +35,26 @@ class Trace(NamedTuple):
     structure: Any
 
 
-def trace(function: Callable[..., Any], *arguments: Any) -> Trace:
-    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s."""
-    values, structure = jax.tree.flatten(arguments)
-    closed, shape = jax.make_jaxpr(lambda *flat: function(*jax.tree.unflatten(structure, flat)), return_shape=True)(*values)
+def trace(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Trace:
+    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s. The flat inputs are those of `flat_inputs`."""
+    values, structure = jax.tree.flatten((arguments, keywords))
+
+    def flat(*values: Any) -> Any:
+        arguments, keywords = jax.tree.unflatten(structure, values)
+        return function(*arguments, **keywords)
+
+    closed, shape = jax.make_jaxpr(flat, return_shape=True)(*values)
     return Trace(closed, jax.tree.structure(shape))
+
+
+def flat_inputs(*arguments: Any, **keywords: Any) -> list[Any]:
+    """The arguments of a call, in the order of the inputs of its trace.
+
+    Example:
+      >>> flat_inputs((1, 2), b=4, a=3)
+      [1, 2, 3, 4]
+    """
+    return jax.tree.leaves((arguments, keywords))
 
 
 def rewrite(function: Function, rule: Rule) -> Function:
@@ -63,9 +78,9 @@ def rewrite(function: Function, rule: Rule) -> Function:
     """
 
     @functools.wraps(function)
-    def rewritten(*arguments: Any) -> Any:
-        traced = trace(function, *arguments)
-        return jax.tree.unflatten(traced.structure, evaluate(traced.closed, jax.tree.leaves(arguments), rule))
+    def rewritten(*arguments: Any, **keywords: Any) -> Any:
+        traced = trace(function, *arguments, **keywords)
+        return jax.tree.unflatten(traced.structure, evaluate(traced.closed, flat_inputs(*arguments, **keywords), rule))
 
     return rewritten  # type: ignore[return-value]
 

@@ -3,13 +3,13 @@
 Guided backpropagation, deconvnets and excitation backpropagation all replace the derivative of some operations by another rule. Here a rule
 is a record that says to which equations of a traced function it applies and what it sends back through them; a `RuleTable` is an ordered
 list of rules. `with_backward_rules` interprets a function and gives each equation the first rule that applies. Equations are recognised by
-what they compute, not by the name of a layer: a ReLU is a maximum with zero.
+what they compute, not by the name of a layer: a ReLU is a maximum with zero, `max(x, 0)`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from extremal_jax.graph.interpreter import evaluate, inside, opened, trace
+from extremal_jax.graph.interpreter import evaluate, flat_inputs, inside, opened, trace
 
 _SAME_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "pvary", "reshape"})  # of a number, they give the number
 
@@ -64,7 +64,7 @@ class Rule:
 
     Attributes:
       name: what the rule is called.
-      primitives: the names of the primitives that it may apply to.
+      primitives: the names of the primitives that it may apply to, of one output each.
       backward: a function of (site, inputs, output, cotangent) that returns a cotangent for each input, and None for those that get none.
       applies: of the equations of those primitives, to which; to all, unless given. Equations that no argument reaches are not asked about.
       description: in a line.
@@ -75,6 +75,10 @@ class Rule:
     backward: Backward
     applies: Callable[[Site], bool] = lambda site: True
     description: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.primitives, str) or not isinstance(self.primitives, Collection):
+            raise TypeError(f"primitives must be a set of names, such as frozenset({{'max'}}), got {self.primitives!r}")
 
     def __str__(self) -> str:
         return f"{self.name} ({', '.join(sorted(self.primitives))})" + (f": {self.description}" if self.description else "")
@@ -89,6 +93,7 @@ class RuleTable:
       rules: the first that applies to an equation is used.
       passes: the names of the primitives that keep their derivative where no rule applies; any other that an argument reaches is refused.
         None: all keep it.
+      lacking: what a function lacks to which no rule applies, for the error that says so.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -105,23 +110,24 @@ class RuleTable:
     name: str
     rules: tuple[Rule, ...]
     passes: frozenset[str] | None = None
+    lacking: str = ""
 
     @property
     def primitives(self) -> frozenset[str]:
         """All primitives that a rule may apply to."""
         return frozenset[str]().union(*(rule.primitives for rule in self.rules))
 
-    def matches(self, function: Callable[..., Any], *example: Any) -> Matches:
+    def matches(self, function: Callable[..., Any], *example: Any, **keywords: Any) -> Matches:
         """Which equations of a function get which rule.
 
         Args:
           function: of pytrees of arrays.
-          example: its arguments, arrays or `jax.ShapeDtypeStruct`s.
+          example, keywords: its arguments, arrays or `jax.ShapeDtypeStruct`s.
 
         Raises:
           ValueError: as `with_backward_rules` does.
         """
-        surface = opened(trace(function, *example).closed, lambda equation: equation.primitive.name in self.primitives)
+        surface = opened(trace(function, *example, **keywords).closed, lambda equation: equation.primitive.name in self.primitives)
         return Matches(self, tuple((rule, site) for rule, site in _assign(surface, self).values()))
 
     def __str__(self) -> str:
@@ -161,8 +167,9 @@ def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Calla
       that a rule may apply to, and keep theirs elsewhere.
 
     Raises:
-      ValueError: when called: if no rule applies to any equation; if one applies to an equation within control flow, out of its reach; or
-        if the table refuses an operation.
+      TypeError: if the table is something else.
+      ValueError: when called: if no rule applies to any equation; if one applies to an equation within control flow, out of its reach, or
+        to one of several outputs; or if the table refuses an operation.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -173,9 +180,12 @@ def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Calla
       (-2.0, [0.0, 0.0])
     """
 
+    if not isinstance(table, RuleTable):
+        raise TypeError(f"table must be a RuleTable, of the rules to go by, got {type(table).__name__}")
+
     @functools.wraps(function)
-    def ruled(*arguments: Any) -> Any:
-        traced = trace(function, *arguments)
+    def ruled(*arguments: Any, **keywords: Any) -> Any:
+        traced = trace(function, *arguments, **keywords)
         surface = opened(traced.closed, lambda equation: equation.primitive.name in table.primitives)
         assigned = _assign(surface, table)
 
@@ -183,7 +193,7 @@ def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Calla
             found = assigned.get(id(equation))
             return None if found is None else [_ruled(*found)(*values)]
 
-        return jax.tree.unflatten(traced.structure, evaluate(surface, jax.tree.leaves(arguments), rule))
+        return jax.tree.unflatten(traced.structure, evaluate(surface, flat_inputs(*arguments, **keywords), rule))
 
     return ruled
 
@@ -221,6 +231,7 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
         site = Site(equation, reached, numbers, downstream[id(equation)])
         rule = _first(table, site)
         if rule is not None:
+            _check_outputs(table, rule, equation)
             assigned[id(equation)] = rule, site
             continue
         _check_reach(table, equation)
@@ -232,7 +243,8 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
             )
     if not assigned:
         rules = "; ".join(map(str, table.rules))
-        raise ValueError(f"no rule of {table.name} applies to any equation of the function; its rules are {rules}")
+        lacking = f": {table.lacking}" if table.lacking else ""
+        raise ValueError(f"no rule of {table.name} applies to any equation of the function{lacking}; its rules are {rules}")
     return assigned
 
 
@@ -251,6 +263,16 @@ def _downstream(jaxpr: Jaxpr) -> dict[int, frozenset[str]]:
 
 def _first(table: RuleTable, site: Site) -> Rule | None:
     return next((rule for rule in table.rules if site.primitive in rule.primitives and rule.applies(site)), None)
+
+
+def _check_outputs(table: RuleTable, rule: Rule, equation: JaxprEqn) -> None:
+    """Raise a ValueError if an equation has several outputs."""
+    if equation.primitive.multiple_results:
+        raise ValueError(
+            f"the rule {rule.name!r} of {table.name} applies to {equation.primitive.name!r}, whose outputs are a list of"
+            f" {len(equation.outvars)}, and a rule sends back one cotangent, of one output; leave {equation.primitive.name!r} out of its"
+            f" primitives"
+        )
 
 
 def _check_reach(table: RuleTable, equation: JaxprEqn) -> None:

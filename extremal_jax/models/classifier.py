@@ -42,21 +42,26 @@ class Classifier(nnx.Module):
         images = jnp.asarray(images)
         if not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(f"images must hold floats, as `preprocess` makes them, got {images.dtype}")
+        if images.ndim != 4:
+            raise ValueError(f"images must have the shape (B, H, W, C), got {images.shape}; of one image, image[None] makes such a batch")
         dtype = jax.tree.leaves(self.network)[0].dtype
         return self.network(images.astype(dtype)).astype(images.dtype)
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(height, width) of what `preprocess` returns; the network takes other sizes as well."""
+        """(height, width) of what `preprocess` returns; the network takes other sizes as well.
+
+        A fully convolutional network is shown whole pictures: it is then the smallest that they are scaled to.
+        """
         return self.preprocessing.size
 
     def preprocess(self, image: Image.Image | np.ndarray | Any) -> Float[np.ndarray, "H W C"]:
-        """Prepare a picture: resize, crop, normalise.
+        """Prepare a picture: resize, crop, normalise. It is `preprocessing`, for which another one can be set.
 
         Args:
           image: a Pillow image; or an array (H, W, 3), (H, W, 1) or (H, W), of uint8 or of floats in [0, 1].
 
         Returns:
-          (H, W, C) float32, of `input_size`.
+          (H, W, C) float32, of `input_size`; from a fully convolutional network, with a longer side where the picture has one.
         """
         return self.preprocessing(image)

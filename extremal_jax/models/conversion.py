@@ -149,7 +149,7 @@ def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping
     found = {key: (path, axis) for key, (path, axis) in architecture.sizes.items() if key not in given and layout.name(path) in tensors}
     for key, (path, axis) in found.items():
         shape = tensors[layout.name(path)].shape
-        if len(shape) > axis and shape[axis] != shapes[path][axis]:
+        if len(shape) > axis and shape[axis] not in (0, shapes[path][axis]):  # there is no network of nothing
             given[key] = shape[axis]
     if given != dict(sizes or {}):
         try:
@@ -201,6 +201,12 @@ _ONES = ("scale", "var", "gamma")
 def has_sizes(tensors: Mapping[str, Any], architecture: Architecture) -> bool:
     """Whether a file has the tensors from which an architecture's sizes are read, in any layout. Quick, and rules most files out."""
     return any(all(layout.name(path) in tensors for path, _ in architecture.sizes.values()) for layout in architecture.layouts)
+
+
+def numbers_used(tensors: Mapping[str, Any], architecture: Architecture) -> int:
+    """How many numbers of a file an architecture has a use for, in any layout."""
+    layouts = architecture.layouts
+    return sum(math.prod(tensor.shape) for name, tensor in tensors.items() if not all(layout.ignores(name) for layout in layouts))
 
 
 def length(network: nnx.Module, path: str, axis: int) -> int:

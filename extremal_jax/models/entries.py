@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,12 +48,15 @@ class Entry:
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(height, width) of its input, in pixels."""
+        """(height, width) of its input, in pixels; where pictures are not cropped, the smallest that they are scaled to."""
         return self.preprocessing.size
 
 
 IMAGENET = functools.partial(Preprocessing, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CAFFE = Preprocessing((224, 224), tuple(mean / 255 for mean in (123.68, 116.779, 103.939)), (1 / 255,) * 3)  # [0, 255] less the mean
+CAFFE = Preprocessing(
+    (224, 224), tuple(mean / 255 for mean in (123.68, 116.779, 103.939)), (1 / 255,) * 3, antialias=False
+)  # [0, 255] less the mean
+CAFFE_WHOLE = dataclasses.replace(CAFFE, crop=None)
 _DATASETS = {"voc": ("PASCAL VOC 2007", 20), "coco": ("COCO 2014", 80)}
 
 
@@ -119,7 +123,7 @@ def _vggs() -> list[Entry]:
             parameters=134_260_544 + 4097 * classes,
             activations=vgg.activations(depths, dense=dense),
             classes=dataset,
-            preprocessing=CAFFE,
+            preprocessing=CAFFE_WHOLE if dense else CAFFE,
             architecture=Architecture(
                 functools.partial(vgg.VGG, depths, classes=classes, caffe=True, dense=dense), layouts.CAFFE_VGG, sizes
             ),
@@ -161,7 +165,7 @@ def _resnets() -> list[Entry]:
             parameters=23_508_096 + 2049 * classes,
             activations=resnet.ACTIVATIONS,
             classes=dataset,
-            preprocessing=CAFFE,
+            preprocessing=CAFFE_WHOLE if dense else CAFFE,
             architecture=Architecture(
                 functools.partial(resnet.ResNet, *members[50][:2], classes=classes, caffe=True, dense=dense), layouts.CAFFE_RESNET, sizes
             ),

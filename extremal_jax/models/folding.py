@@ -27,6 +27,8 @@ def fold_batch_norm(module: Module) -> Module:
       >>> bool(jnp.allclose(folded(x), layer(x), atol=1e-5)), folded.norm
       (True, None)
     """
+    if not isinstance(module, nnx.Module):
+        raise TypeError(f"module must be a Flax NNX module, such as models.load returns, got {type(module).__name__}")
     folded = nnx.clone(module)
     fold_in_place(folded)
     return folded

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from extremal_jax.errors import nearest
 
@@ -33,6 +35,18 @@ class HubFile:
     def fetch(self) -> Path:
         """Its path in the cache; see `fetch`."""
         return fetch(self.repo, self.filename, self.revision, sha256=self.sha256)
+
+    def config(self) -> dict[str, Any]:
+        """What the config.json of its repository says at its revision; nothing, where there is none."""
+        try:
+            text = fetch(self.repo, "config.json", self.revision).read_bytes()
+        except (FileNotFoundError, ConnectionError):  # without a connection, a file that is known to be missing is one not in the cache
+            return {}
+        try:
+            content = json.loads(text)
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
 
 
 def parse(text: str) -> HubFile:

@@ -30,6 +30,10 @@ def name_submodules(model: Module) -> Module:
       >>> [(a.name, a.shape) for a in activations(name_submodules(model), jnp.ones((1, 3)))]
       [('layers.0', (1, 4))]
     """
+    if not isinstance(model, nnx.Module):
+        raise TypeError(
+            f"model must be a Flax NNX module, got {type(model).__name__}; name activations by jax.ad_checkpoint.checkpoint_name"
+        )
     copy = nnx.merge(*nnx.split(model))
     module: Any
     for path, module in nnx.iter_modules(copy):

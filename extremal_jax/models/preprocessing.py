@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from PIL import Image
 
-from extremal_jax.data.images import to_rgb
+from extremal_jax.data.images import MAX_PIXELS, to_rgb
 from extremal_jax.errors import check_choice
 
 _LONGEST = 16  # times the shorter side, for a square input
@@ -22,11 +25,12 @@ class Preprocessing:
     """Scale the shorter side, crop the centre, normalise.
 
     Attributes:
-      size: (height, width) after the crop, in pixels.
+      size: (height, width) after the crop, in pixels; without a crop, the smallest that a picture is scaled to.
       mean: of each channel, for values in [0, 1].
       std: likewise.
-      crop: the share of the scaled picture's shorter side that the crop keeps.
-      interpolation: "bilinear" or "bicubic"; widened when it shrinks a picture, so that nothing aliases.
+      crop: the share of the scaled picture's shorter side that the crop keeps; None: the whole picture is kept, however long.
+      interpolation: "bilinear" or "bicubic".
+      antialias: whether the filter is widened when it shrinks a picture, so that nothing aliases; without it, bilinear alone.
 
     Example:
       >>> import numpy as np
@@ -40,24 +44,34 @@ class Preprocessing:
     size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    crop: float = 1.0
+    crop: float | None = 1.0
     interpolation: str = "bilinear"
+    antialias: bool = True
 
     def __post_init__(self) -> None:
-        check_choice("interpolation", self.interpolation, _FILTERS)
+        check_choice("interpolation", self.interpolation, _FILTERS if self.antialias else ["bilinear"])
 
     def __call__(self, image: Image.Image | np.ndarray | Any) -> Float[np.ndarray, "H W C"]:
         """(H, W, C) float32 from a Pillow image, or an array (H, W, 3), (H, W, 1) or (H, W), of uint8 or of floats in [0, 1]."""
-        picture = _middle(_pillow(image), self.size)
-        scaled = picture.resize(self._scaled_size(picture.width, picture.height), _FILTERS[self.interpolation])
-        height, width = self.size
-        left, top = round((scaled.width - width) / 2), round((scaled.height - height) / 2)
-        pixels = np.asarray(scaled.crop((left, top, left + width, top + height)), np.float32) / 255
+        picture = _pillow(image)
+        scaled = self._scale(picture if self.crop is None else _middle(picture, self.size))
+        height, width = scaled.shape[:2] if self.crop is None else self.size
+        top, left = round((scaled.shape[0] - height) / 2), round((scaled.shape[1] - width) / 2)
+        pixels = scaled[top : top + height, left : left + width].astype(np.float32) / 255
         return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+
+    def _scale(self, picture: Image.Image) -> Num[np.ndarray, "H W 3"]:
+        """The scaled picture, of values from 0 to 255."""
+        width, height = self._scaled_size(picture.width, picture.height)
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"image of {picture.height}x{picture.width} pixels would be scaled to {height}x{width}; crop it first")
+        if self.antialias:
+            return np.asarray(picture.resize((width, height), _FILTERS[self.interpolation]))
+        return _sampled(_sampled(np.asarray(picture), height, axis=0), width, axis=1)
 
     def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the scaled picture: the smallest in which the uncropped input fits, its longer side rounded down."""
-        least_height, least_width = (math.floor(n / self.crop + 1e-6) for n in self.size)  # 224 / (224 / 232) is to be 232
+        least_height, least_width = (math.floor(n / (self.crop or 1) + 1e-6) for n in self.size)  # 224 / (224 / 232) is to be 232
         if width * least_height >= height * least_width:
             return width * least_height // height, least_height
         return least_width, height * least_width // width
@@ -66,6 +80,47 @@ class Preprocessing:
         """The picture of a network's input: (..., H, W, 3) uint8, the inverse of the normalisation."""
         pixels = np.asarray(prepared, np.float32) * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)
         return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def described(config: Mapping[str, Any], other: Preprocessing) -> Preprocessing:
+    """The preprocessing that the config.json of one of timm's repositories describes; what it does not say, or not so, is as in another.
+
+    Example:
+      >>> config = {"pretrained_cfg": {"input_size": [3, 288, 288], "crop_pct": 0.95, "interpolation": "random"}}
+      >>> described(config, Preprocessing((224, 224), mean=(0.5,) * 3, std=(0.5,) * 3, crop=0.875))
+      Preprocessing(size=(288, 288), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop=0.95, interpolation='bilinear', antialias=True)
+    """
+    found = config.get("pretrained_cfg")
+    if not isinstance(found, dict):
+        return other
+    said: dict[str, Any] = {}
+    size: Any = found.get("input_size")
+    crop: Any = found.get("crop_pct")
+    if _numbers(size) and all(isinstance(n, int) and n > 0 for n in size):
+        said["size"] = tuple(size[1:])
+    if _numbers([crop] * 3) and 0 < crop <= 1:
+        said["crop"] = crop
+    if found.get("interpolation") in list(_FILTERS):
+        said["interpolation"] = found["interpolation"]
+    if _numbers(found.get("mean")):
+        said["mean"] = tuple(found["mean"])
+    if _numbers(found.get("std")) and min(found["std"]) > 0:
+        said["std"] = tuple(found["std"])
+    return dataclasses.replace(other, **said)
+
+
+def _numbers(values: object) -> bool:
+    """Whether these are three finite numbers."""
+    return isinstance(values, list) and len(values) == 3 and all(type(n) in (int, float) and math.isfinite(n) for n in values)
+
+
+def _sampled(pixels: Num[np.ndarray, "..."], count: int, axis: int) -> Float[np.ndarray, "..."]:
+    """The values at the centres of `count` equal parts of an axis, on lines between the centres of pixels; constant beyond the ends."""
+    last = pixels.shape[axis] - 1
+    places = np.clip((np.arange(count) + 0.5) * (last + 1) / count - 0.5, 0, last)
+    below = np.floor(places).astype(int)
+    share = np.expand_dims((places - below).astype(np.float32), [other for other in range(pixels.ndim) if other != axis])
+    return pixels.take(below, axis) * (1 - share) + pixels.take(np.minimum(below + 1, last), axis) * share
 
 
 def _middle(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -87,8 +142,9 @@ def _pillow(image: Image.Image | np.ndarray | Any) -> Image.Image:
     if pixels.size == 0:
         raise ValueError(f"image must not be empty, got the shape {pixels.shape}")
     if pixels.dtype != np.uint8:
-        if not np.issubdtype(pixels.dtype, np.floating):
+        if not jnp.issubdtype(pixels.dtype, jnp.floating):
             raise TypeError(f"image must hold uint8, or floats in [0, 1], got {pixels.dtype}")
+        pixels = pixels.astype(np.promote_types(pixels.dtype, np.float32), copy=False)  # some are not NumPy's own
         if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
             raise ValueError(f"image must hold floats in [0, 1], or uint8, got values from {pixels.min():g} to {pixels.max():g}")
         pixels = np.rint(pixels * 255).astype(np.uint8)

@@ -1,8 +1,8 @@
 """Where the weights of each classifier are published on the Hugging Face hub: pinned to a commit, and to the digest of the file where it is
 known.
 
-A file is verified against its digest here, and against the one that the hub publishes. A classifier whose commit is not known comes from
-the repository's default branch.
+A file is verified against its digest here, and against the one that the hub publishes. Of a classifier whose commit is not known only the
+repository is listed, to be asked for by its name.
 """
 
 from __future__ import annotations

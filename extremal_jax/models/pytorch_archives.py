@@ -76,16 +76,19 @@ def opened(file: io.BufferedReader) -> Iterator[Opened]:
         elif head.startswith(b"\x80"):
             yield _open_pickles(bounded)
         else:
-            _refuse_kind(head)
+            _refuse_kind(head, file.name)
     except _BROKEN as error:
         raise ValueError(f"it is truncated or corrupted ({str(error) or type(error).__name__}); fetch it again") from error
 
 
-def _refuse_kind(head: bytes) -> NoReturn:
+def _refuse_kind(head: bytes, name: str) -> NoReturn:
     if not head:
         raise ValueError("it is empty; fetch it again")
     if head[8:9] == b"{":
-        raise ValueError("it looks like a safetensors file; give it the ending .safetensors")
+        done = name.endswith(".safetensors")
+        raise ValueError(
+            f"it looks like a safetensors file{', so there is nothing to convert' if done else '; give it the ending .safetensors'}"
+        )
     for magic, kind in _OTHER_KINDS.items():
         if head.startswith(magic):
             raise ValueError(f"it looks like {kind}")

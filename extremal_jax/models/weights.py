@@ -8,13 +8,22 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import load_file, save_file
 
 from extremal_jax.files import whole_file
 
 Tree = TypeVar("Tree")
+_TYPES = frozenset(["BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "BF16", "F32", "F64", "C64"])
+_EIGHT_BITS = {
+    "F8_E4M3": ml_dtypes.float8_e4m3fn,
+    "F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz,
+    "F8_E5M2": ml_dtypes.float8_e5m2,
+    "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz,
+    "F8_E8M0": ml_dtypes.float8_e8m0fnu,
+}
 
 
 def tensor_names(tree: object) -> list[str]:
@@ -41,14 +50,32 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is truncated or something else.
+      ValueError: if it is truncated or something else, or holds numbers of a type that neither NumPy nor `ml_dtypes` has.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weights file {path}; expected a .safetensors file")
     try:
-        return load_file(path)
+        types = set(_types(path).values())
+        if unknown := sorted(types - _TYPES - _EIGHT_BITS.keys()):
+            raise ValueError(f"{path} holds numbers of type {', '.join(unknown)}, which cannot be read; store them as F32, F16 or BF16")
+        return _read_eight_bits(path) if types & _EIGHT_BITS.keys() else load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or convert it again") from error
+
+
+def _types(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The type of each tensor's numbers, as the file calls it."""
+    with safe_open(path, "np") as file:
+        return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+
+
+def _read_eight_bits(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The tensors of a file that holds 8-bit floats, which the format's own reader knows only by name."""
+    with safe_open(path, "np") as file:
+        others = {name: file.get_tensor(name) for name, kind in _types(path).items() if kind not in _EIGHT_BITS}
+    views = deserialize(Path(path).read_bytes())  # type: ignore[no-untyped-call]
+    floats = [(name, view) for name, view in views if view["dtype"] in _EIGHT_BITS]
+    return others | {name: np.frombuffer(view["data"], _EIGHT_BITS[view["dtype"]]).reshape(view["shape"]) for name, view in floats}
 
 
 def restore(tree: Tree, path: str | os.PathLike[str]) -> Tree:

@@ -19,6 +19,7 @@ from extremal_jax.perturbation.schedules import Doubling, Exponential, Geometric
 from extremal_jax.perturbation.settings import (
     check_anneal,
     check_count,
+    check_flag,
     check_optimizer,
     check_positive,
     check_reward,
@@ -154,6 +155,8 @@ class Config:
         check_reward(self.reward)
         check_count("num_steps", self.num_steps, 1)
         check_count("num_levels", self.num_levels, 2)
+        for name in ("exact_area", "relative_area_loss", "parity"):
+            check_flag(name, getattr(self, name))
         if self.step is not None:
             check_count("step", self.step, 1)
         for name, unit in {"sigma": " of pixels or None", "max_blur": " of pixels or None", "temperature": "", "ramp": ""}.items():

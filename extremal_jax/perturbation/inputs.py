@@ -40,6 +40,20 @@ def check_images(name: str, images: Any) -> AnyArray:
     return images
 
 
+def check_reference(reference: Any, images: AnyArray) -> AnyArray | None:
+    """What takes the place of what is masked: of the shape of the images, or of one of them.
+
+    Raises:
+      TypeError, ValueError: as `check_images` does, and for another shape.
+    """
+    if reference is None:
+        return None
+    reference = check_images("reference", reference)
+    if reference.shape not in (images.shape, images.shape[-3:]):
+        raise ValueError(f"reference must have the shape of the images or of one of them, {images.shape}, got {reference.shape}")
+    return reference
+
+
 def check_areas(areas: Any, count: int | None) -> AnyArray:
     """Areas as a float32 array, (K,) or (N, K), in (0, 1].
 
@@ -109,12 +123,17 @@ def _indices(targets: Any, names: Sequence[str] | None) -> np.ndarray:
     array = np.asarray(targets)
     if array.dtype.kind not in "UO":
         return array
+    array = np.asarray(targets, object)  # of names and numbers together, NumPy makes text
     if names is None:
         raise TypeError(f"targets must be class indices, since the model has no `classes` to look a name up in, got {targets!r}")
 
     def index(name: Any) -> int:
+        if not isinstance(name, str):
+            if isinstance(name, bool | np.bool) or not hasattr(name, "__index__"):
+                raise TypeError(f"targets must be class indices (whole numbers) or names, got {name!r}")
+            return int(name)
         try:
-            return class_index(str(name), names) if isinstance(name, str) else int(name)
+            return class_index(str(name), names)
         except ValueError as error:
             raise ValueError(f"targets: {error}") from error
 
@@ -137,6 +156,20 @@ def class_index(name: str, names: Sequence[str]) -> int:
     if len(found) > 1:
         raise ValueError(f"{len(found)} classes are called {name!r}; give an index: {', '.join(map(str, found))}")
     return found[0]
+
+
+def check_key(key: Any) -> Array:
+    """A key of random numbers: the one that is given, or `jax.random.key(0)` for None.
+
+    Raises:
+      TypeError: if it is no key of JAX's.
+    """
+    if key is None:
+        return jax.random.key(0)
+    dtype, rank = getattr(key, "dtype", None), getattr(key, "ndim", None)
+    if dtype is None or (0 if jnp.issubdtype(dtype, jax.dtypes.prng_key) else 1 if dtype == np.uint32 else None) != rank:
+        raise TypeError(f"key must be one of JAX's keys, such as jax.random.key(0), got {key!r}")
+    return key
 
 
 def check_params(params: Any, shape: tuple[int, ...]) -> AnyArray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +31,21 @@ class Scorer(NamedTuple):
     num_classes: int
 
 
+def check_model(model: object) -> None:
+    """Raise a TypeError unless a model is a function."""
+    if not callable(model):
+        raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
+
+
+@contextlib.contextmanager
+def model_failures(example: jax.ShapeDtypeStruct | Array) -> Iterator[None]:
+    """Turn whatever a model raises into a ValueError that says with which images it was called."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
+
+
 def take_apart(model: Model, example: jax.ShapeDtypeStruct | Array) -> Scorer:
     """A model's program, its arrays, and its number of classes.
 
@@ -40,14 +56,12 @@ def take_apart(model: Model, example: jax.ShapeDtypeStruct | Array) -> Scorer:
     Raises:
       ValueError: if the model fails, or does not return scores.
     """
-    try:
+    with model_failures(example):
         program, arrays = partition(model, example)
         if isinstance(example, Tracer):
             outputs = jax.eval_shape(program, arrays, example)
         else:
             outputs = _outputs(program, tuple(jax.typeof(array) for array in arrays), example)
-    except Exception as error:
-        raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
     shape = getattr(outputs, "shape", None)
     if shape is None or len(shape) not in (2, 4) or shape[0] != example.shape[0] or not jnp.issubdtype(outputs.dtype, jnp.floating):
         form = type(outputs).__name__ if shape is None else f"{outputs.dtype}{list(shape)}"

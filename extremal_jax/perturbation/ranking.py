@@ -8,11 +8,20 @@ each of exactly as many pixels as asked for,
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
 from extremal_jax.perturbation.area import select_top
+
+
+def rank_places(masks: Float[Array, "*N K H W"], areas: Float[Array, "*N K"], importance: Float[Array, "*N H W"]) -> Int[Array, "*N H W"]:
+    """`rank_pixels` of one image or of a batch, as maps."""
+    *leading, num_masks, height, width = masks.shape
+    flat = masks.reshape(-1, num_masks, height * width)
+    order = jax.vmap(rank_pixels)(flat, areas.reshape(len(flat), -1), importance.reshape(len(flat), -1))
+    return order.reshape(*leading, height, width)
 
 
 def rank_pixels(masks: Float[Array, "K n"], areas: Float[Array, " K"], importance: Float[Array, " n"]) -> Int[Array, " n"]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+import numbers
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from extremal_jax.perturbation.area import binarize
 from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.inputs import AnyArray
 from extremal_jax.perturbation.problem import perturbation_pyramid
-from extremal_jax.perturbation.ranking import rank_pixels
+from extremal_jax.perturbation.ranking import rank_places
 from extremal_jax.perturbation.status import Status
 from extremal_jax.perturbation.storage import Saved
 from extremal_jax.pytrees import pytree
@@ -39,23 +40,29 @@ class History:
 
 
 class OfImages:
-    """A result with a field `masks`, of one image or of a batch, of which it gives the images one by one."""
+    """A result of one image or of a batch, of which it gives the images one by one."""
 
-    masks: Any
-    _single_rank = 3  # of the masks of one image
+    _single = "masks", 3  # a field, and its rank in the result of one image
 
     def __getitem__(self: Result, index: int) -> Result:
         """One image of a batch."""
-        if self.masks.ndim == self._single_rank:
+        if self._is_single:
             raise IndexError("this result is of a single image; only the result of a batch can be indexed")
+        if not isinstance(index, numbers.Integral):
+            raise TypeError(f"the index of an image must be a whole number, got {index!r}")
         if not -len(self) <= index < len(self):
             raise IndexError(f"this result is of {len(self)} images, got the index {index}")
         return jax.tree.map(lambda x: x[index], self)
 
     def __len__(self) -> int:
-        if self.masks.ndim == self._single_rank:
+        if self._is_single:
             raise TypeError("this result is of a single image; only the result of a batch has a length")
-        return self.masks.shape[0]
+        return getattr(self, self._single[0]).shape[0]
+
+    @property
+    def _is_single(self) -> bool:
+        name, rank = self._single
+        return getattr(self, name).ndim == rank
 
 
 @pytree(static=("config", "at"))
@@ -112,11 +119,7 @@ class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Con
           larger areas. For the smallest area asked for it is the binary mask; for the others, the binary mask but for what the smaller
           masks keep outside of it.
         """
-        height, width = self.masks.shape[-2:]
-        masks = jnp.asarray(self.masks).reshape(-1, self.masks.shape[-3], height * width)
-        areas = jnp.asarray(self.requested_areas).reshape(len(masks), -1)
-        order = jax.vmap(rank_pixels)(masks, areas, self.saliency().reshape(len(masks), -1))
-        return order.reshape(*self.masks.shape[:-3], height, width)
+        return rank_places(jnp.asarray(self.masks), jnp.asarray(self.requested_areas), self.saliency())
 
     def saliency(self, smooth: float = 0.09) -> Float[Array, "*N H W"]:
         """The mean of the masks over their areas, smoothed: highest where even the smallest masks keep the image.

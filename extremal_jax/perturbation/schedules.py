@@ -130,7 +130,10 @@ def schedule_values(name: str, schedule: Schedule, num_steps: int) -> np.ndarray
         with jax.ensure_compile_time_eval():
             values = np.asarray(jax.vmap(schedule)(jnp.arange(num_steps)))
     else:
-        values = np.asarray(schedule, np.float64)
+        try:
+            values = np.asarray(schedule, np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must be a number, one for each step, or a schedule, got {schedule!r}") from error
         values = np.full(num_steps, values) if values.ndim == 0 else values
     if values.shape != (num_steps,):
         raise ValueError(f"{name} must give one number for each of the {num_steps} steps, got an array of shape {values.shape}")

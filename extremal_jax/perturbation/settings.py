@@ -51,6 +51,29 @@ def check_positive(name: str, value: Any, unit: str = "") -> None:
         raise ValueError(f"{name} must be a positive number{unit}, got {value!r}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raise a TypeError unless a value is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_chunk_size(value: object) -> None:
+    """Raise a ValueError unless a value is a number of masks, or None for all."""
+    if value is not None:
+        check_count("chunk_size", value, 1)
+
+
+def check_settings(value: object, kind: type[Settings]) -> Settings:
+    """The settings of a run, or the defaults for None.
+
+    Raises:
+      TypeError: if they are settings of something else.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"config must be a {kind.__name__}, such as {kind.__name__}(num_steps=20), got {type(value).__name__}")
+    return kind() if value is None else value
+
+
 def check_anneal(value: Any) -> None:
     """Raise a ValueError unless a value is a share of a run."""
     if not is_number(value) or not 0 <= value <= 1:

@@ -25,10 +25,11 @@ from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.driver import drive
 from extremal_jax.perturbation.elements import Elements
 from extremal_jax.perturbation.games import GAMES
-from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_params, check_targets
-from extremal_jax.perturbation.model import Model, take_apart
+from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_key, check_params, check_reference, check_targets
+from extremal_jax.perturbation.model import Model, check_model, take_apart
 from extremal_jax.perturbation.problem import Plan, Problem, pose, smooth_masks
 from extremal_jax.perturbation.result import ExtremalResult, History
+from extremal_jax.perturbation.settings import check_chunk_size, check_settings
 from extremal_jax.perturbation.status import Status
 from extremal_jax.perturbation.tail import activation_at, part_after
 from extremal_jax.progress import Watcher
@@ -91,23 +92,19 @@ def extremal_perturbation(
     Differences from TorchRay: NHWC images; a batch is one problem per image (TorchRay mixes its images); the defaults are other, better
       ones.
     """
-    if not callable(model):
-        raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
+    check_model(model)
+    settings = check_settings(config, Config)
     images = check_images("images", images)
     count = len(images) if images.ndim == 4 else None
     areas = check_areas(areas, count)
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
-    if reference is not None:
-        reference = check_images("reference", reference)
-        if reference.shape not in (images.shape, images.shape[-3:]):
-            raise ValueError(f"reference must have the shape of the images or of one of them, {images.shape}, got {reference.shape}")
+    check_chunk_size(chunk_size)
+    reference = check_reference(reference, images)
 
     images, targets, areas, reference = varying_alike(images, targets, areas, reference)
     batch = images if images.ndim == 4 else images[None]
     masked, reference = masked_at(model, at, batch, reference)
     shape = (masked.shape[1], masked.shape[2])
-    settings = (config or Config()).resolve(shape, inner=at is not None)
+    settings = settings.resolve(shape, inner=at is not None)
     if (reference is None) == (settings.perturbation == "reference"):
         raise ValueError("reference must be given if, and only if, the config's perturbation is 'reference'")
     plan, arrays, num_classes = plan_for(model, batch, areas.shape[-1], settings, chunk_size, at, shape)
@@ -220,4 +217,4 @@ def _mirroring(config: Config, key: Array | None) -> dict[str, Any]:
         return {}
     if config.parity:
         return dict(mirrored=np.arange(config.num_steps) % 2 == 0)
-    return dict(mirrored=jax.random.bernoulli(jax.random.key(0) if key is None else key, shape=(config.num_steps,)))
+    return dict(mirrored=jax.random.bernoulli(check_key(key), shape=(config.num_steps,)))

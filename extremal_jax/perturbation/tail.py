@@ -19,7 +19,7 @@ from extremal_jax.graph.activations import Activation
 from extremal_jax.graph.cut import Parts, split
 from extremal_jax.graph.functional import Arrays, Program, partition
 from extremal_jax.graph.varying import like
-from extremal_jax.perturbation.model import Model, Scorer, take_apart
+from extremal_jax.perturbation.model import Model, Scorer, check_model, model_failures, take_apart
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def part_before(model: Model, at: str, example: jax.ShapeDtypeStruct | Array) ->
     Raises:
       ValueError: as `activation_at` does.
     """
-    program, arrays = partition(model, example)
+    check_model(model)
+    with model_failures(example):
+        program, arrays = partition(model, example)
     _check(program, arrays, at, example)
     return Head(program, at), arrays
 
@@ -124,6 +126,8 @@ _run = jax.jit(lambda head, arrays, images: head(arrays, images), static_argnums
 
 def _check(program: Program, arrays: Arrays, at: str, example: jax.ShapeDtypeStruct | Array) -> None:
     """Raise an error unless a model comes apart at a layer."""
+    if not isinstance(at, str):
+        raise TypeError(f"at must be the name of an activation, got {at!r}")
     try:
         if isinstance(example, Tracer):
             activation = _parts(program, arrays, at, example).activation

@@ -16,6 +16,7 @@ from extremal_jax.perturbation.schedules import Geometric, Linear, Schedule, sch
 from extremal_jax.perturbation.settings import (
     check_anneal,
     check_count,
+    check_flag,
     check_optimizer,
     check_reward,
     freeze_schedules,
@@ -86,6 +87,7 @@ class ChannelConfig:
         check_choice("game", self.game, GAMES)
         check_reward(self.reward)
         check_count("num_steps", self.num_steps, 1)
+        check_flag("exact_area", self.exact_area)
         check_anneal(self.anneal)
         check_optimizer(self.optimizer)
         check_count("swap_rounds", self.swap_rounds, 0)

@@ -32,8 +32,9 @@ from extremal_jax.perturbation.driver import drive
 from extremal_jax.perturbation.elements import Elements
 from extremal_jax.perturbation.games import GAMES
 from extremal_jax.perturbation.inputs import AnyArray, check_images, check_params, check_targets
-from extremal_jax.perturbation.model import Model
+from extremal_jax.perturbation.model import Model, check_model
 from extremal_jax.perturbation.result import History
+from extremal_jax.perturbation.settings import check_chunk_size, check_settings
 from extremal_jax.perturbation.status import Status
 from extremal_jax.perturbation.tail import activation_at, part_after
 from extremal_jax.progress import Watcher
@@ -90,13 +91,11 @@ def channel_perturbation(
       >>> result.channels(2).tolist(), result.rewards.tolist()
       ([0, 2], [2.0])
     """
-    if not callable(model):
-        raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
+    check_model(model)
     images = check_images("images", images)
     count = len(images) if images.ndim == 4 else None
-    settings = config or ChannelConfig()
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+    settings = check_settings(config, ChannelConfig)
+    check_chunk_size(chunk_size)
 
     images, targets, areas = varying_alike(images, targets, areas)
     batch = images if images.ndim == 4 else images[None]

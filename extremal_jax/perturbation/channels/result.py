@@ -47,7 +47,7 @@ class ChannelResult(OfImages, Saved, mark="extremal_jax channels 1", settings=Ch
     config: ChannelConfig
     at: str
 
-    _single_rank = 2
+    _single = "masks", 2
 
     def binary_masks(self) -> Float[Array, "*N K C"]:
         """The masks as sets of exactly as many channels as asked for: the largest values of each are 1, the rest 0."""

@@ -11,7 +11,6 @@ CVPR 2015; Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017
 
 from __future__ import annotations
 
-import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -30,9 +29,10 @@ from extremal_jax.perturbation.inversion.prior import NaturalImages
 from extremal_jax.perturbation.inversion.problem import InversionPlan, InversionProblem, InversionRecord, weights_of
 from extremal_jax.perturbation.inversion.result import InversionResult, InversionStatus
 from extremal_jax.perturbation.inversion.transforms import draw_movements
-from extremal_jax.perturbation.model import Model
+from extremal_jax.perturbation.model import Model, check_model
 from extremal_jax.perturbation.optimizers import adam
 from extremal_jax.perturbation.schedules import Cosine, Schedule, schedule_values
+from extremal_jax.perturbation.settings import check_chunk_size, check_count, check_optimizer, check_positive
 from extremal_jax.perturbation.solver import Now
 from extremal_jax.perturbation.tail import part_before
 from extremal_jax.progress import Watcher
@@ -95,8 +95,9 @@ def invert_features(
       ((16, 16, 3), True)
     """
     check_choice("objective", objective, OBJECTIVES)
+    check_positive("cosine_power", cosine_power)
     target, count, pose = _check_target(model, activation, at, mask, shape, normalize, chunk_size)
-    prior = prior or NaturalImages()
+    prior = _check_prior(prior)
     plan = InversionPlan(*pose.program, objective, optimizer, chunk_size)
     problem = InversionProblem(pose.arrays, target, pose.mean, pose.std, weights_of(prior, cosine_power), plan)
     return _solve(problem, prior, count, key, steps, learning_rate, progress)
@@ -133,6 +134,8 @@ def maximize_channel(
       >>> bool(result.images[..., 2].mean() > 0.8)  # blue
       True
     """
+    if isinstance(channels, Tracer):
+        raise TypeError("channels must be known numbers, not traced: what is excited is chosen before anything is compiled")
     indices = np.asarray(channels)
     if indices.ndim > 1 or not np.issubdtype(indices.dtype, np.integer) or indices.size == 0:
         raise ValueError(f"channels must be the index of a channel, or a list of them, got {channels!r}")
@@ -145,7 +148,7 @@ def maximize_channel(
     chosen = np.zeros((len(several), *pose.activation), np.float32)
     for row, index in zip(chosen, several, strict=True):
         row[..., index] = 1
-    prior = prior or NaturalImages()
+    prior = _check_prior(prior)
     plan = InversionPlan(*pose.program, "mean", optimizer, chunk_size)
     problem = InversionProblem(pose.arrays, jnp.asarray(chosen), pose.mean, pose.std, weights_of(prior, 1.0), plan)
     return _solve(problem, prior, len(several) if indices.ndim else None, key, steps, learning_rate, progress)
@@ -172,22 +175,51 @@ class _Pose(NamedTuple):
 def _pose(
     model: Model, at: str, count: int, shape: tuple[int, int] | None, normalize: tuple[Any, Any] | None, chunk_size: int | None
 ) -> _Pose:
-    if not callable(model):
-        raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+    check_model(model)
+    check_chunk_size(chunk_size)
     shape = shape or getattr(model, "input_size", None)
     if shape is None:
         raise ValueError("shape must be given, (height, width) of the picture: the model has no `input_size`")
-    height, width = shape
-    if normalize is None:
-        preprocessing = getattr(model, "preprocessing", None)
-        normalize = (0.0, 1.0) if preprocessing is None else (preprocessing.mean, preprocessing.std)
-    mean, std = (jnp.broadcast_to(jnp.asarray(values, jnp.float32), (3,)) for values in normalize)
+    height, width = _check_shape(shape)
+    mean, std = _check_normalize(model, normalize)
     example = jax.ShapeDtypeStruct((min(count, chunk_size or count), height, width, 3), jnp.float32)
     head, arrays = part_before(model, at, example)
     activation = jax.eval_shape(head, arrays, example).shape[1:]
     return _Pose((head, (height, width, 3)), arrays, activation, mean, std)
+
+
+def _array(name: str, value: Any) -> Array:
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be an array of numbers, got {value!r}") from error
+
+
+def _check_prior(prior: NaturalImages | None) -> NaturalImages:
+    if prior is not None and not isinstance(prior, NaturalImages):
+        raise TypeError(f"prior must be a NaturalImages, such as NaturalImages(total_variation=1.0), got {type(prior).__name__}")
+    return NaturalImages() if prior is None else prior
+
+
+def _check_shape(shape: Any) -> tuple[int, int]:
+    sides = np.asarray(shape)
+    if sides.shape != (2,) or not np.issubdtype(sides.dtype, np.integer) or sides.min() < 1:
+        raise ValueError(f"shape must be (height, width) of the picture, in whole pixels, got {shape!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def _check_normalize(model: Model, normalize: Any) -> tuple[Array, Array]:
+    """(mean, standard deviation) of the model's input, (3,) each."""
+    if normalize is None:
+        preprocessing = getattr(model, "preprocessing", None)
+        normalize = (0.0, 1.0) if preprocessing is None else (preprocessing.mean, preprocessing.std)
+    try:
+        mean, std = (np.broadcast_to(np.asarray(values, np.float32), (3,)) for values in normalize)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"normalize must be (mean, standard deviation), numbers or one per channel each, got {normalize!r}") from error
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise ValueError(f"normalize must be finite, with a positive standard deviation, got {normalize!r}")
+    return jnp.asarray(mean), jnp.asarray(std)
 
 
 def _check_target(
@@ -200,7 +232,7 @@ def _check_target(
     chunk_size: int | None,
 ) -> tuple[Array, int | None, _Pose]:
     """The masked activations (N, ...), N if there is a batch, and the model for as many pictures."""
-    activation = jnp.asarray(activation)
+    activation, mask = _array("activation", activation), None if mask is None else _array("mask", mask)
     single = _pose(model, at, 1, shape, normalize, chunk_size).activation
     if activation.shape not in (single, (len(activation) if activation.ndim else 0, *single)) or not activation.size:
         raise ValueError(
@@ -212,7 +244,6 @@ def _check_target(
     count = len(activation) if activation.ndim > len(single) else None
     target = activation.astype(jnp.float32)
     if mask is not None:
-        mask = jnp.asarray(mask)
         places = (1,) * (len(single) - 1)
         if mask.shape == single[-1:]:
             mask = mask.reshape(*places, -1)
@@ -245,8 +276,8 @@ def _solve(
 ) -> InversionResult:
     """The run, as that of masks: `init`, `step` and the driver."""
     plan = problem.plan
-    if not isinstance(steps, numbers.Integral) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps must be a whole number, at least 1, got {steps!r}")
+    check_count("steps", steps, 1)
+    check_optimizer(plan.optimizer)
     if learning_rate is None:
         learning_rate = Cosine(0.1) if plan.optimizer is adam else 1.0
     noise, movements = jax.random.split(key)

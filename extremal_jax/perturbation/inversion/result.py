@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float, Int
 
 from extremal_jax.perturbation.inputs import AnyArray
+from extremal_jax.perturbation.result import OfImages
 from extremal_jax.perturbation.status import Finite
 from extremal_jax.perturbation.storage import Saved
 from extremal_jax.pytrees import pytree
@@ -25,7 +26,7 @@ class InversionStatus(Finite):
 
 
 @pytree()
-class InversionResult(Saved, mark="extremal_jax inversion 1", status=InversionStatus):
+class InversionResult(OfImages, Saved, mark="extremal_jax inversion 1", status=InversionStatus):
     """Pictures found by feature inversion: one, or a batch of N. A pytree.
 
     Attributes:
@@ -43,3 +44,5 @@ class InversionResult(Saved, mark="extremal_jax inversion 1", status=InversionSt
     params: Float[AnyArray, "*N 2 H F C"]
     history: Float[AnyArray, "*N T"]
     status: InversionStatus
+
+    _single = "images", 3

@@ -22,11 +22,12 @@ from jax import Array
 from jax.core import Tracer
 
 from extremal_jax.perturbation.config import Config
-from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_targets
-from extremal_jax.perturbation.model import Model
+from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_key, check_reference, check_targets
+from extremal_jax.perturbation.model import Model, check_model
 from extremal_jax.perturbation.problem import Problem, pose
+from extremal_jax.perturbation.settings import check_chunk_size, check_settings
 from extremal_jax.perturbation.smallest.result import SmallestArea
-from extremal_jax.perturbation.smallest.search import Tried, answered, begin, curve_of, narrow, response_to_images
+from extremal_jax.perturbation.smallest.search import Tried, answered, begin, curve_of, narrow, order_of, response_to_images
 from extremal_jax.perturbation.spatial import extremal_perturbation, masked_at, plan_for
 from extremal_jax.perturbation.status import Status
 from extremal_jax.progress import Progress, Watcher, watching
@@ -45,6 +46,7 @@ def smallest_area(
     areas: Any = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4),
     resolution: float = 0.1,
     binary: bool = False,
+    nested: bool = False,
     config: Config | None = None,
     key: Array | None = None,
     reference: Any = None,
@@ -67,6 +69,7 @@ def smallest_area(
       resolution: how far a* may lie above an area that does not suffice, as a share of it. Each halving of the ratio between the two costs
         four tenths of the config's steps.
       binary: whether the response to the binary mask decides, the round(a n) highest pixels, rather than that to the mask itself.
+      nested: whether all masks that are tried are made to contain one another, for the result's `ranking`.
       config: as for `extremal_perturbation`.
       key: for the random part (jitter); None: `jax.random.key(0)`.
       reference: as for `extremal_perturbation`.
@@ -89,19 +92,22 @@ def smallest_area(
       >>> bool(result.reached), bool(0.2 < result.areas < 0.3), bool(result.masks[24:].sum() > 6 * result.masks[:24].sum())
       (True, True, True)
     """
+    check_model(model)
+    check_chunk_size(chunk_size)
     images = check_images("images", images)
+    reference = check_reference(reference, images)
     count = len(images) if images.ndim == 4 else None
     batch = images if images.ndim == 4 else images[None]
     sweep = _check_sweep(areas)
     _check_number("threshold", threshold)
     _check_number("resolution", resolution)
-    judge, targets, settings = _judge(model, at, batch, targets, count, config or Config(), reference, chunk_size)
+    judge, targets, settings = _judge(model, at, batch, targets, count, check_settings(config, Config), reference, chunk_size)
     whole = response_to_images(judge)
     wanted = _wanted(whole, threshold, response, count)
 
     near = _from_neighbours(settings)
     rounds = _halvings(sweep, resolution)
-    keys = jax.random.split(jax.random.key(0) if key is None else key, 1 + rounds)
+    keys = jax.random.split(check_key(key), 1 + rounds)
     total = settings.num_steps + rounds * near.num_steps
 
     with watching(progress) as watcher:
@@ -146,14 +152,17 @@ def smallest_area(
         status=Status(jnp.stack([one.nonfinite_step for one in tried], axis=1)),
         config=settings,
         at=at,
+        order=order_of(tried) if nested else None,
     )
     return result if count is not None else jax.tree.map(lambda x: x[0], result)
 
 
 def _check_number(name: str, value: Any) -> None:
+    """Raise a ValueError unless a value is a positive number, which may be an array without axes, or traced."""
     if isinstance(value, Tracer):
         return
-    if not np.ndim(value) == 0 or not math.isfinite(float(value)) or not float(value) > 0:
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "fiu" or not 0 < number < np.inf:
         raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
 
 
@@ -167,6 +176,8 @@ def _check_sweep(areas: Any) -> np.ndarray:
 def _wanted(whole: Array, threshold: float, response: Any, count: int | None) -> Array:
     """(N,): Φ₀."""
     if response is not None:
+        if not isinstance(response, Array) and np.asarray(response).dtype.kind not in "fiu":
+            raise TypeError(f"response must be a number, or one for each image, got {response!r}")
         given = jnp.asarray(response, whole.dtype)
         if given.shape not in ((), whole.shape if count is not None else ()):
             raise ValueError(f"response must be one number, or one for each of the images, {whole.shape}, got the shape {given.shape}")
@@ -181,7 +192,7 @@ def _wanted(whole: Array, threshold: float, response: Any, count: int | None) ->
             more = f" (and to {len(bad) - 1} more)" if len(bad) > 1 else ""
             raise ValueError(
                 f"the response to {which} is {values[bad[0]]:.4g}{more}, and a share of a response that is not positive says nothing; give"
-                f" response=, the response that suffices, in its place"
+                f" `response`, the one that suffices, in the place of `threshold`"
             )
     return threshold * whole
 
@@ -212,8 +223,6 @@ def _judge(
     model: Model, at: str | None, images: AnyArray, targets: Any, count: int | None, config: Config, reference: Any, chunk_size: int | None
 ) -> tuple[Problem, AnyArray, Config]:
     """What answers to masks, one for each image, in the game of preservation; the targets as indices; and the settings, resolved."""
-    if reference is not None:
-        reference = check_images("reference", reference)
     masked, reference = masked_at(model, at, images, reference)
     shape = (masked.shape[1], masked.shape[2])
     settings = config.resolve(shape, inner=at is not None)

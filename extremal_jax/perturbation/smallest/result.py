@@ -49,6 +49,7 @@ class SmallestArea(OfImages, Saved, mark="extremal_jax smallest area 1", setting
       status: whether everything stayed finite, in the order in which areas were tried.
       config: the settings, with all lengths in pixels.
       at: the name of the activation that is masked; None where it is the image.
+      order: (..., H, W), what `ranking` gives; None unless it was asked for.
     """
 
     areas: Float[AnyArray, "*N"]
@@ -64,8 +65,23 @@ class SmallestArea(OfImages, Saved, mark="extremal_jax smallest area 1", setting
     status: Status
     config: Config
     at: str | None = None
+    order: Int[AnyArray, "*N H W"] | None = None
 
-    _single_rank = 2
+    _single = "masks", 2
+
+    def ranking(self) -> Int[AnyArray, "*N H W"]:
+        """Each image's pixels in order of importance: the masks of all areas that were tried, made to contain one another, as a single map.
+
+        Returns:
+          (..., H, W): each number from 0 to H W − 1 once. `ranking < round(a H W)` is a mask of area a, exactly, and lies within those of
+          larger areas.
+
+        Raises:
+          ValueError: unless the search was asked for it, with `nested=True`: it keeps no masks but the smallest that suffices.
+        """
+        if self.order is None:
+            raise ValueError("there is no ranking in this result; search with smallest_area(..., nested=True)")
+        return self.order
 
 
 def monotone_fraction(responses: Float[Any, "*N K"], tolerance: float = 0.0) -> float:

@@ -13,6 +13,7 @@ from jax import Array
 from extremal_jax.perturbation import solver
 from extremal_jax.perturbation.area import area_threshold, binarize, ramp
 from extremal_jax.perturbation.problem import Problem
+from extremal_jax.perturbation.ranking import rank_places
 from extremal_jax.perturbation.smallest.result import Curve
 from extremal_jax.pytrees import pytree
 
@@ -107,6 +108,13 @@ def narrow(search: Search, new: Tried, wanted: Array, binary: bool) -> Search:
 
 def _choose(where: Array, a: Tried, b: Tried) -> Tried:
     return jax.tree.map(lambda x, y: jnp.where(where.reshape(-1, *[1] * (x.ndim - 1)), x, y), a, b)
+
+
+@jax.jit
+def order_of(tried: list[Tried]) -> Array:
+    """(N, H, W): the pixels in order of importance, from all masks that were tried, made to contain one another."""
+    masks, areas = (jnp.stack([getattr(one, name) for one in tried], axis=1) for name in ("masks", "areas"))
+    return rank_places(masks, areas, masks.mean(axis=1))
 
 
 @jax.jit

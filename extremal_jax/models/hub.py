@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,13 @@ class HubFile:
         return fetch(self.repo, self.filename, self.revision, sha256=self.sha256)
 
     def config(self) -> dict[str, Any]:
-        """What the config.json of its repository says at its revision; nothing, where there is none."""
+        """What the config.json of its repository says at its revision; nothing, where there is none; offline with a warning."""
         try:
             text = fetch(self.repo, "config.json", self.revision).read_bytes()
-        except (FileNotFoundError, ConnectionError):  # without a connection, a file that is known to be missing is one not in the cache
+        except FileNotFoundError:
+            return {}
+        except ConnectionError as error:
+            warnings.warn(f"pictures are prepared as for the default weights, for what {self.repo} says is unknown: {error}", stacklevel=3)
             return {}
         try:
             content = json.loads(text)

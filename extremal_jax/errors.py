@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
 
 
 def nearest(name: object, options: Iterable[str]) -> str:
@@ -35,3 +41,17 @@ def check_choice(argument: str, value: object, options: Iterable[str]) -> None:
         near = difflib.get_close_matches(str(value), options, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{argument} must be one of {', '.join(map(repr, options))}, got {value!r}{hint}")
+
+
+def check_key(key: Any) -> Array:
+    """A key of random numbers: the one that is given, or `jax.random.key(0)` for None.
+
+    Raises:
+      TypeError: if it is no key of JAX's.
+    """
+    if key is None:
+        return jax.random.key(0)
+    dtype, rank = getattr(key, "dtype", None), getattr(key, "ndim", None)
+    if dtype is None or (0 if jnp.issubdtype(dtype, jax.dtypes.prng_key) else 1 if dtype == np.uint32 else None) != rank:
+        raise TypeError(f"key must be one of JAX's keys, such as jax.random.key(0), got {key!r}")
+    return key

@@ -16,7 +16,7 @@ from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
 from extremal_jax.attribution.common import Finish, check_name, check_no_layer, finishing, number, prepare, pull_back
 from extremal_jax.attribution.gradients import gradient
 from extremal_jax.attribution.masked import substitute
-from extremal_jax.perturbation.inputs import check_key
+from extremal_jax.errors import check_key
 from extremal_jax.perturbation.model import Model
 
 

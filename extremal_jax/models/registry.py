@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from extremal_jax.data import scenes
-from extremal_jax.errors import check_choice, nearest
+from extremal_jax.errors import check_choice, check_key, nearest
 from extremal_jax.models.classes import class_names
 from extremal_jax.models.classifier import Classifier
 from extremal_jax.models.conversion import Match, fill, fill_randomly, has_sizes, length, match, numbers_used
@@ -24,7 +24,6 @@ from extremal_jax.models.hub import HubFile, parse
 from extremal_jax.models.preprocessing import described
 from extremal_jax.models.pytorch_files import read_tensors
 from extremal_jax.models.weights import read
-from extremal_jax.perturbation.inputs import check_key
 
 _PRETRAINED = importlib.resources.files(__package__) / "pretrained"
 _PYTORCH = (".pth", ".pt", ".bin", ".tar")

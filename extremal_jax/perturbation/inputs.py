@@ -158,20 +158,6 @@ def class_index(name: str, names: Sequence[str]) -> int:
     return found[0]
 
 
-def check_key(key: Any) -> Array:
-    """A key of random numbers: the one that is given, or `jax.random.key(0)` for None.
-
-    Raises:
-      TypeError: if it is no key of JAX's.
-    """
-    if key is None:
-        return jax.random.key(0)
-    dtype, rank = getattr(key, "dtype", None), getattr(key, "ndim", None)
-    if dtype is None or (0 if jnp.issubdtype(dtype, jax.dtypes.prng_key) else 1 if dtype == np.uint32 else None) != rank:
-        raise TypeError(f"key must be one of JAX's keys, such as jax.random.key(0), got {key!r}")
-    return key
-
-
 def check_params(params: Any, shape: tuple[int, ...]) -> AnyArray:
     """Initial parameters as an array of floats in [0, 1] of the shape asked for."""
     params = params if hasattr(params, "dtype") else np.asarray(params)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from extremal_jax.errors import check_key
 from extremal_jax.graph.functional import Arrays
 from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.perturbation import solver
@@ -25,7 +26,7 @@ from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.driver import drive
 from extremal_jax.perturbation.elements import Elements
 from extremal_jax.perturbation.games import GAMES
-from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_key, check_params, check_reference, check_targets
+from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_params, check_reference, check_targets
 from extremal_jax.perturbation.model import Model, check_model, take_apart
 from extremal_jax.perturbation.problem import Plan, Problem, pose, smooth_masks
 from extremal_jax.perturbation.result import ExtremalResult, History

@@ -21,8 +21,9 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from extremal_jax.errors import check_key
 from extremal_jax.perturbation.config import Config
-from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_key, check_reference, check_targets
+from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_reference, check_targets
 from extremal_jax.perturbation.model import Model, check_model
 from extremal_jax.perturbation.problem import Problem, pose
 from extremal_jax.perturbation.settings import check_chunk_size, check_settings

@@ -6,6 +6,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from extremal_jax.perturbation.inputs import check_targets
 IMAGES = small.images()
 QUICK = Config(num_steps=1, step=4, sigma=4.0, num_levels=2, max_blur=4.0)
 MODEL = small.model()
+KEY = jax.random.key(0)
 
 
 def run(model=MODEL, images=IMAGES, targets=(1, 3), areas=(0.1,), config=QUICK, **options):
@@ -212,3 +214,37 @@ def test_two_classes_of_one_name():
             return MODEL(images)
 
     fails(ValueError, "targets: 2 classes are called 'crane'; give an index: 0, 3", model=Named(), targets="crane")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: run(model=None), "model must be a function of images"),
+        (lambda: run(config=ej.ChannelConfig()), r"config must be a Config, such as Config\(num_steps=20\), got ChannelConfig"),
+        (lambda: run(config={}), "config must be a Config, .* got dict"),
+        (lambda: run(key=0), r"key must be one of JAX's keys, such as jax.random.key\(0\), got 0"),
+        (lambda: run(progress=1), "progress must be True, False or a function that is called with a Progress, got 1"),
+        (lambda: run(at=["first"]), r"at must be the name of one activation, .* got \['first'\]"),
+        (lambda: ej.channel_perturbation(MODEL, IMAGES, 0, "second", (1,), config=Config()), "config must be a ChannelConfig"),
+        (lambda: ej.smallest_area(MODEL, IMAGES, 0, config=ej.ChannelConfig()), "config must be a Config, .* got ChannelConfig"),
+        (lambda: ej.smallest_area(MODEL, IMAGES, 1, response="0.4"), "response must be a number, or one for each image, got '0.4'"),
+        (lambda: ej.invert_features(MODEL, np.ones((5, 6, 8)), "second", key=KEY, shape=(20, 24), prior=0.1), "prior must be a Natural"),
+        (lambda: ej.invert_features(MODEL, "a", "second", key=KEY, shape=(20, 24)), "activation must be an array of numbers, got 'a'"),
+        (lambda: jax.jit(lambda c: ej.maximize_channel(MODEL, c, "second", key=KEY, shape=(20, 24)))(1), "channels must be known numbers"),
+        (lambda: Config(parity=1), "parity must be True or False, got 1"),
+        (lambda: ej.ChannelConfig(exact_area="no"), "exact_area must be True or False, got 'no'"),
+        (lambda: ej.ChannelConfig(ramp="a"), "ramp must be a number, one for each step, or a schedule, got 'a'"),
+    ],
+)
+def test_arguments_of_another_kind(monkeypatch, call, message):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for callers, whose types nobody checks
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("chunk_size", [0, -1, 2.5, "a"])
+@pytest.mark.parametrize("method", [run, lambda **options: ej.smallest_area(MODEL, IMAGES, 0, config=QUICK, **options)])
+def test_chunk_sizes_that_are_none(monkeypatch, method, chunk_size):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=f"chunk_size must be a whole number, at least 1, got {chunk_size!r}"):
+        method(chunk_size=chunk_size)

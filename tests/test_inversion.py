@@ -125,6 +125,16 @@ def test_the_mask_chooses_channels():
     np.testing.assert_allclose(run(mask=places).images, run(SEEN * places).images, atol=1e-4)
 
 
+def test_the_pictures_of_a_batch_one_by_one():
+    result = run(steps=1)
+    assert len(result) == 2
+    np.testing.assert_array_equal(result[1].images, result.images[1])
+    with pytest.raises(TypeError, match="this result is of a single image"):
+        len(result[0])
+    with pytest.raises(IndexError, match="this result is of 2 images, got the index 2"):
+        result[2]
+
+
 def test_a_batch_is_a_loop_in_chunks():
     whole = run()
     for i in range(2):

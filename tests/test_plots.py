@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -258,6 +260,13 @@ def test_smallest_areas():
     assert titles(one)[0] == "class 0\nresponse 8.00"
     with pytest.raises(ValueError, match="image and result must be of the same size"):
         ej.plots.smallest_area(picture(3), smallest())
+
+
+def test_smallest_areas_of_a_layer():
+    """Its masks are resized to the image."""
+    result = dataclasses.replace(smallest(), masks=smallest().masks[:, ::2, ::2], at="layer")
+    figure = ej.plots.smallest_area(picture(2), result)
+    np.testing.assert_allclose(drawn(figure.axes[1])[:4], picture(2)[0, :4] / 255, atol=1e-6)
 
 
 def test_responses_by_area():

@@ -19,12 +19,12 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from extremal_jax.filters import gaussian_blur, resize
-from extremal_jax.graph.activations import Activation, activations, capture, intervene
+from extremal_jax.graph.activations import Activation, activations, capture, check_name, intervene
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.perturbation.inputs import AnyArray, check_images, check_targets
-from extremal_jax.perturbation.model import Model, take_apart
+from extremal_jax.perturbation.model import Model, check_model, take_apart
 
 Computation = Callable[..., Array]  # (model, images, targets, ...) -> maps; hashable
 _MOST_EXTRA_TOKENS = 16  # class tokens and registers
@@ -71,8 +71,7 @@ def prepare(model: Any, images: Any, targets: Any, shown: int | None = None, all
     Raises:
       TypeError, ValueError: as `extremal_perturbation` does.
     """
-    if not callable(model):
-        raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
+    check_model(model)
     if targets is None and not all_classes:
         raise TypeError("targets must be a class for each image, or one for all, got None; of the methods, only rise explains all classes")
     images = check_images("images", images)
@@ -160,18 +159,6 @@ def number(value: Any) -> float:
         return float("nan" if isinstance(value, str) else value)
     except (TypeError, ValueError):
         return float("nan")
-
-
-def check_name(argument: str, name: Any) -> None:
-    """Raise a TypeError unless this can be the name of an activation.
-
-    Example:
-      >>> check_name("at", 3)
-      Traceback (most recent call last):
-      TypeError: at must be the name of one activation, as graph.activations(model, images) lists them, got 3
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"{argument} must be the name of one activation, as graph.activations(model, images) lists them, got {name!r}")
 
 
 def check_no_layer(method: str, at: Any) -> None:

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.common import Finish, Layer, check_name, finishing, prepare, pull_back
+from extremal_jax.attribution.common import Finish, Layer, finishing, prepare, pull_back
 from extremal_jax.attribution.gradients import backpropagate
 from extremal_jax.attribution.rules import CONTRAST, EXCITATION
-from extremal_jax.graph.activations import activations, capture, intervene
+from extremal_jax.graph.activations import activations, capture, check_name, intervene
 from extremal_jax.graph.rules import with_backward_rules
 from extremal_jax.graph.varying import like
 from extremal_jax.perturbation.model import Model

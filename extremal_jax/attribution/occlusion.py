@@ -37,7 +37,7 @@ def occlusion(
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose mean over places counts.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image: indices, or names where the model has `classes`.
-      at: the image is what it shows the model in parts; there is no layer to choose: None.
+      at: None: there is no layer to choose.
       window: the side of the window in pixels, or (height, width); None: an eighth of the image's sides.
       stride: how far the window moves at a time, in pixels, or (down, across), at most the window; None: half the window. The last windows
         end at the border.

@@ -13,10 +13,11 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Finish, check_name, check_no_layer, finishing, number, prepare, pull_back
+from extremal_jax.attribution.common import Finish, check_no_layer, finishing, number, prepare, pull_back
 from extremal_jax.attribution.gradients import gradient
 from extremal_jax.attribution.masked import substitute
 from extremal_jax.errors import check_key
+from extremal_jax.graph.activations import check_name
 from extremal_jax.perturbation.model import Model
 
 
@@ -42,7 +43,7 @@ def integrated_gradients(
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose sum over places counts.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image: indices, or names where the model has `classes`.
-      at: the image is what it shows the model in parts; there is no layer to choose: None.
+      at: None: there is no layer to choose.
       baseline: x': a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur", the image blurred by 9 % of its shorter side.
       steps: of the sum that stands for the integral.
       chunk_size: the most images that are shown to the model at a time, to bound memory; None: all steps.

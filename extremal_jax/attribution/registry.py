@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jax import Array
 from jaxtyping import Float
 
-from extremal_jax.attribution.common import check_name, finished, finishing
+from extremal_jax.attribution.common import finished, finishing
 from extremal_jax.attribution.excitation import contrastive_excitation_backprop, excitation_backprop
 from extremal_jax.attribution.gradients import deconvnet, grad_cam, grad_cam_plus_plus, gradient, guided_backprop, linear_approx
 from extremal_jax.attribution.occlusion import occlusion
@@ -74,8 +74,6 @@ def extremal_saliency(
     Returns:
       (N, h, w), of the size of the images or of the layer, or (h, w) for a single image.
     """
-    if at is not None:
-        check_name("at", at)
     images = check_images("images", images)
     finish = finishing(resize, smooth, (images.shape[-3], images.shape[-2]))
     result = extremal_perturbation(model, images, targets, areas, at=at, config=config, key=key, chunk_size=chunk_size)

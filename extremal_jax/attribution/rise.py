@@ -47,7 +47,7 @@ def rise(
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose mean over places counts.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them; zero is what the masks leave.
       targets: one class for all images or one per image: indices, or names where the model has `classes`. None: maps of all classes.
-      at: the image is what it shows the model in parts; there is no layer to choose: None.
+      at: None: there is no layer to choose.
       num_masks: M; the paper takes 4000 to 8000.
       probability: that a cell of the grid keeps the image, in (0, 1).
       grid: the cells along each side of the image, or (rows, columns).

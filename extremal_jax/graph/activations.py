@@ -144,6 +144,18 @@ def activation_of(equation: JaxprEqn, within: str = "") -> Activation:
     return Activation(equation.params["name"], value.shape, value.dtype, within)
 
 
+def check_name(argument: str, name: Any) -> None:
+    """Raise a TypeError unless this can be the name of an activation.
+
+    Example:
+      >>> check_name("at", 3)
+      Traceback (most recent call last):
+      TypeError: at must be the name of one activation, as graph.activations(model, images) lists them, got 3
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be the name of one activation, as graph.activations(model, images) lists them, got {name!r}")
+
+
 def check_names(closed: ClosedJaxpr, names: Iterable[str]) -> None:
     """Raise a ValueError unless each name is given once in an opened jaxpr, and outside control flow."""
     listed = _listed(closed)

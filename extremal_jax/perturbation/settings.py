@@ -33,6 +33,17 @@ def is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def is_positive(value: object) -> bool:
+    """Whether a value is one positive, finite number; an array without axes serves as well.
+
+    Example:
+      >>> is_positive(np.float32(0.5)), is_positive("0.5"), is_positive(math.inf)
+      (True, False, False)
+    """
+    number = np.asarray(value)
+    return number.ndim == 0 and number.dtype.kind in "fiu" and bool(0 < number < math.inf)
+
+
 def check_count(name: str, value: object, least: int) -> None:
     """Raise a ValueError unless a value is a whole number, at least so large.
 

@@ -15,7 +15,7 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Float
 
-from extremal_jax.graph.activations import Activation
+from extremal_jax.graph.activations import Activation, check_name
 from extremal_jax.graph.cut import Parts, split
 from extremal_jax.graph.functional import Arrays, Program, partition
 from extremal_jax.graph.varying import like
@@ -126,8 +126,7 @@ _run = jax.jit(lambda head, arrays, images: head(arrays, images), static_argnums
 
 def _check(program: Program, arrays: Arrays, at: str, example: jax.ShapeDtypeStruct | Array) -> None:
     """Raise an error unless a model comes apart at a layer."""
-    if not isinstance(at, str):
-        raise TypeError(f"at must be the name of an activation, got {at!r}")
+    check_name("at", at)
     try:
         if isinstance(example, Tracer):
             activation = _parts(program, arrays, at, example).activation

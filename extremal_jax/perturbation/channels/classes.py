@@ -10,7 +10,6 @@ Source: Fong, Patrick and Vedaldi (2019), section 4.2.
 from __future__ import annotations
 
 import dataclasses
-import math
 import numbers
 from typing import Any
 
@@ -25,7 +24,7 @@ from extremal_jax.perturbation.channels.result import ChannelResult
 from extremal_jax.perturbation.inputs import check_images
 from extremal_jax.perturbation.model import Model, check_model
 from extremal_jax.perturbation.rewards import REWARDS
-from extremal_jax.perturbation.settings import check_settings
+from extremal_jax.perturbation.settings import check_settings, is_positive
 from extremal_jax.perturbation.storage import Saved
 from extremal_jax.perturbation.tail import activation_at
 from extremal_jax.progress import Watcher
@@ -124,7 +123,7 @@ def class_channels(
     images = check_images("images", images)
     if images.ndim != 4:
         raise ValueError(f"images must be a batch (N, H, W, C), got the shape {images.shape}")
-    if np.ndim(threshold) or np.asarray(threshold).dtype.kind not in "fiu" or not 0 < threshold < math.inf:
+    if not is_positive(threshold):
         raise ValueError(f"threshold must be a positive, finite share of the response, got {threshold!r}")
     settings = check_settings(config, ChannelConfig)
     if settings.game != "preserve":

@@ -189,10 +189,10 @@ def _pose(
 
 
 def _array(name: str, value: Any) -> Array:
-    try:
-        return jnp.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be an array of numbers, got {value!r}") from error
+    array = value if hasattr(value, "dtype") else np.asarray(value)
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
+        raise TypeError(f"{name} must be an array of numbers, got {value!r}")
+    return jnp.asarray(array)
 
 
 def _check_prior(prior: NaturalImages | None) -> NaturalImages:

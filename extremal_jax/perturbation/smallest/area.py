@@ -26,9 +26,9 @@ from extremal_jax.perturbation.config import Config
 from extremal_jax.perturbation.inputs import AnyArray, check_areas, check_images, check_reference, check_targets
 from extremal_jax.perturbation.model import Model, check_model
 from extremal_jax.perturbation.problem import Problem, pose
-from extremal_jax.perturbation.settings import check_chunk_size, check_settings
+from extremal_jax.perturbation.settings import check_chunk_size, check_settings, is_positive
 from extremal_jax.perturbation.smallest.result import SmallestArea
-from extremal_jax.perturbation.smallest.search import Tried, answered, begin, curve_of, narrow, order_of, response_to_images
+from extremal_jax.perturbation.smallest.search import Search, Tried, answered, begin, curve_of, narrow, order_of, response_to_images
 from extremal_jax.perturbation.spatial import extremal_perturbation, masked_at, plan_for
 from extremal_jax.perturbation.status import Status
 from extremal_jax.progress import Progress, Watcher, watching
@@ -113,7 +113,7 @@ def smallest_area(
 
     with watching(progress) as watcher:
 
-        def solve(areas: Array, config: Config, turn: int, initial_params: Array | None = None) -> list[Tried]:
+        def solve(turn: int, areas: Array, initial_params: Array | None = None) -> list[Tried]:
             done = settings.num_steps + (turn - 1) * near.num_steps if turn else 0
             result = extremal_perturbation(
                 model,
@@ -121,7 +121,7 @@ def smallest_area(
                 targets,
                 areas,
                 at=at,
-                config=config,
+                config=near if turn else settings,
                 key=keys[turn],
                 initial_params=initial_params,
                 reference=reference,
@@ -131,39 +131,37 @@ def smallest_area(
             fields = result.requested_areas, result.masks, result.params, result.status.nonfinite_step
             return [answered(judge, *(field[:, k] for field in fields)) for k in range(result.areas.shape[1])]
 
-        tried = solve(jnp.asarray(sweep), settings, 0)
+        tried = solve(0, jnp.asarray(sweep))
         search = begin(tried, wanted, whole, binary)
         for turn in range(1, rounds + 1):
             middle = jnp.sqrt(search.low * search.best.areas)
-            [new] = solve(middle[:, None], near, turn, search.low_params[:, None])
+            [new] = solve(turn, middle[:, None], search.low_params[:, None])
             search = narrow(search, new, wanted, binary)
             tried.append(new)
+    result = _concluded(search, tried, nested, image_responses=whole, wanted=wanted, targets=targets, config=settings, at=at)
+    return result if count is not None else jax.tree.map(lambda x: x[0], result)
+
+
+def _concluded(search: Search, tried: list[Tried], nested: bool, **known: Any) -> SmallestArea:
+    """The result of a search that has come to its end; `known` are the fields that were there before it."""
     best = search.best
-    result = SmallestArea(
+    return SmallestArea(
         areas=jnp.where(search.reached, best.areas, jnp.nan),
         reached=search.reached,
         masks=best.masks,
         params=best.params,
         responses=best.responses,
         binary_responses=best.binary_responses,
-        image_responses=whole,
-        wanted=wanted,
-        targets=targets,
         curve=curve_of(tried),
         status=Status(jnp.stack([one.nonfinite_step for one in tried], axis=1)),
-        config=settings,
-        at=at,
         order=order_of(tried) if nested else None,
+        **known,
     )
-    return result if count is not None else jax.tree.map(lambda x: x[0], result)
 
 
 def _check_number(name: str, value: Any) -> None:
-    """Raise a ValueError unless a value is a positive number, which may be an array without axes, or traced."""
-    if isinstance(value, Tracer):
-        return
-    number = np.asarray(value)
-    if number.ndim or number.dtype.kind not in "fiu" or not 0 < number < np.inf:
+    """Raise a ValueError unless a value is a positive number, or traced."""
+    if not isinstance(value, Tracer) and not is_positive(value):
         raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
 
 

@@ -75,7 +75,8 @@ def test_inside_jit(config):
 
 @each_config
 def test_eager(config):
-    """Without any compilation, equation by equation."""
+    """Without any compilation, equation by equation: slow, so that two steps must do."""
+    config = dataclasses.replace(config, num_steps=2)
     with jax.disable_jit():
         eager = run(IMAGES[0], TARGETS[0], config=config)
     close(eager, run(IMAGES[0], TARGETS[0], config=config))

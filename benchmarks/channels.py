@@ -18,8 +18,8 @@ import numpy as np
 
 import extremal_jax as ej
 import machine
+from extremal_jax.boundary.layers import activation_at, part_after
 from extremal_jax.graph import canonical
-from extremal_jax.perturbation.tail import activation_at, part_after
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from extremal_jax.files import whole_file
+from extremal_jax.ground.files import whole_file
 
 RESULTS = Path(__file__).parent / "results"
 BUSY = 0.5  # a load above which times are not worth much

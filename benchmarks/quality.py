@@ -26,8 +26,8 @@ from jax import Array
 import extremal_jax as ej
 import machine
 import peer
-from extremal_jax.filters import gaussian_blur
-from extremal_jax.perturbation.area import binarize
+from extremal_jax.ground.filters import gaussian_blur
+from extremal_jax.operators.area import binarize
 
 AREAS = (0.025, 0.05, 0.1, 0.2)
 PRESETS: dict[str, Callable[[], ej.Config]] = {"default": ej.Config, "torchray": ej.Config.torchray, "paper": ej.Config.paper}

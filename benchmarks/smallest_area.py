@@ -23,7 +23,7 @@ import numpy as np
 import extremal_jax as ej
 import machine
 import quality
-from extremal_jax.files import whole_file
+from extremal_jax.ground.files import whole_file
 from extremal_jax.perturbation import monotone_fraction
 
 AREAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)

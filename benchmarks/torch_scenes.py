@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from extremal_jax.models.classifier import Classifier
-from extremal_jax.models.scenes import WIDTHS
-from extremal_jax.models.weights import tensor_names
+from extremal_jax.models.formats.safetensors import tensor_names
+from extremal_jax.models.networks.scenes import WIDTHS
 
 
 class ResidualBlock(nn.Module):
-    """relu(x + f(x)), as in `extremal_jax.models.scenes`."""
+    """relu(x + f(x)), as in `extremal_jax.models.networks.scenes`."""
 
     def __init__(self, in_features: int, out_features: int):
         super().__init__()

@@ -21,20 +21,20 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from extremal_jax.perturbation.channels.classes import ClassChannels, class_channels
-from extremal_jax.perturbation.channels.config import ChannelConfig
-from extremal_jax.perturbation.channels.perturbation import channel_perturbation
-from extremal_jax.perturbation.channels.result import ChannelResult
-from extremal_jax.perturbation.config import Config
-from extremal_jax.perturbation.inversion.features import invert_features, maximize_channel
-from extremal_jax.perturbation.inversion.prior import NaturalImages
-from extremal_jax.perturbation.inversion.result import InversionResult
-from extremal_jax.perturbation.result import ExtremalResult, History
-from extremal_jax.perturbation.smallest.area import smallest_area
-from extremal_jax.perturbation.smallest.result import SmallestArea
-from extremal_jax.perturbation.spatial import extremal_perturbation
-from extremal_jax.perturbation.status import Status
-from extremal_jax.progress import Progress
+from extremal_jax.extremal.channel_config import ChannelConfig
+from extremal_jax.extremal.channel_result import ChannelResult
+from extremal_jax.extremal.channels import channel_perturbation
+from extremal_jax.extremal.class_channels import ClassChannels, class_channels
+from extremal_jax.extremal.config import Config
+from extremal_jax.extremal.images import extremal_perturbation
+from extremal_jax.extremal.result import ExtremalResult, History
+from extremal_jax.extremal.smallest_area import smallest_area
+from extremal_jax.extremal.smallest_result import SmallestArea
+from extremal_jax.ground.progress import Progress
+from extremal_jax.inversion.features import invert_features, maximize_channel
+from extremal_jax.inversion.prior import NaturalImages
+from extremal_jax.inversion.result import InversionResult
+from extremal_jax.optimise.status import Status
 
 if TYPE_CHECKING:
     from extremal_jax import attribution, data, graph, models, perturbation, plots

@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from extremal_jax.filters import resize
-from extremal_jax.perturbation.channels.classes import ClassChannels
-from extremal_jax.perturbation.channels.result import ChannelResult
-from extremal_jax.perturbation.result import ExtremalResult
-from extremal_jax.perturbation.smallest.result import SmallestArea
-from extremal_jax.summary import summarize
+from extremal_jax.extremal.channel_result import ChannelResult
+from extremal_jax.extremal.class_channels import ClassChannels
+from extremal_jax.extremal.result import ExtremalResult
+from extremal_jax.extremal.smallest_result import SmallestArea
+from extremal_jax.extremal.summary import summarize
+from extremal_jax.ground.filters import resize
 
 _CELL = 2.0  # inches
 _PALE = 0.75  # how far what a mask removes is faded to white

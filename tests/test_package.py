@@ -22,12 +22,14 @@ MODULES = ["extremal_jax", *(module.name for module in pkgutil.walk_packages([st
 
 # What lies above may import what lies below, and a folder's modules one another.
 LAYERS = [
-    {"errors", "exponential", "files", "filters", "progress", "pytrees"},
+    {"ground"},
     {"data", "graph"},
-    {"models", "perturbation"},
+    {"operators"},
+    {"optimise"},
+    {"boundary"},
+    {"models", "extremal", "inversion"},
     {"attribution"},
-    {"summary"},
-    {"plots"},
+    {"plots", "perturbation"},
     {""},  # extremal_jax itself
     {"cli"},
     {"__main__"},

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import extremal_jax as ej
+from extremal_jax.extremal.summary import summarize
 from extremal_jax.perturbation import Curve
-from extremal_jax.summary import summarize
 
 HEIGHT, WIDTH, AREAS = 24, 36, (0.1, 0.2, 0.4)
 CLASSES = ("cat", "dog", "fox")

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from extremal_jax.graph.interpreter import rewrite
 from extremal_jax.models.conversion import Architecture, Layout
-from extremal_jax.models.weights import tensor_names
+from extremal_jax.models.formats.safetensors import tensor_names
 from golden_data import GOLDEN
 
 GOLDENS: dict[str, Any] = json.loads((GOLDEN / "models" / "architectures.json").read_text())

@@ -27,9 +27,9 @@ from flax import nnx
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from extremal_jax.data.scenes import CLASSES, generate
-from extremal_jax.files import whole_file
-from extremal_jax.models import weights
-from extremal_jax.models.scenes import MEAN, SIZE, STD, ScenesNetwork
+from extremal_jax.ground.files import whole_file
+from extremal_jax.models.formats import safetensors
+from extremal_jax.models.networks.scenes import MEAN, SIZE, STD, ScenesNetwork
 
 PRETRAINED = Path(__file__).parents[2] / "extremal_jax" / "models" / "pretrained"
 
@@ -94,7 +94,7 @@ def train(options: argparse.Namespace) -> nnx.Module:
     state = State(jnp.zeros((), jnp.int32), parameters, statistics, optimizer.init(parameters))
     saved = options.out / f"training-{options.seed}-{options.batch}x{options.steps}-{options.peak}.safetensors"
     if saved.exists():
-        state = weights.restore(state, saved)
+        state = safetensors.restore(state, saved)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("training", total=options.steps, completed=int(state.step))
@@ -103,10 +103,10 @@ def train(options: argparse.Namespace) -> nnx.Module:
             step = int(state.step)
             progress.update(task, advance=1, description=f"loss {value:.4f}")
             if step % options.save_every == 0:
-                weights.save(saved, state)
+                safetensors.save(saved, state)
                 progress.console.print(f"step {step}: loss {value:.4f}")
     network = nnx.merge(structure, state.parameters, state.statistics)
-    weights.save(options.out / "scenes.safetensors", network)
+    safetensors.save(options.out / "scenes.safetensors", network)
     saved.unlink(missing_ok=True)
     return network
 

@@ -18,13 +18,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from extremal_jax.filters import gaussian_blur, resize
+from extremal_jax.boundary.inputs import check_images, check_targets
+from extremal_jax.boundary.models import Model, check_model, take_apart
 from extremal_jax.graph.activations import Activation, activations, capture, check_name, intervene
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.graph.varying import like, varying_alike
-from extremal_jax.perturbation.inputs import AnyArray, check_images, check_targets
-from extremal_jax.perturbation.model import Model, check_model, take_apart
+from extremal_jax.ground.filters import gaussian_blur, resize
+from extremal_jax.ground.pytrees import AnyArray
 
 Computation = Callable[..., Array]  # (model, images, targets, ...) -> maps; hashable
 _MOST_EXTRA_TOKENS = 16  # class tokens and registers

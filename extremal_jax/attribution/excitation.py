@@ -19,10 +19,10 @@ from jaxtyping import Float, Int
 from extremal_jax.attribution.common import Finish, Layer, finishing, prepare, pull_back
 from extremal_jax.attribution.gradients import backpropagate
 from extremal_jax.attribution.rules import CONTRAST, EXCITATION
+from extremal_jax.boundary.models import Model
 from extremal_jax.graph.activations import activations, capture, check_name, intervene
 from extremal_jax.graph.rules import with_backward_rules
 from extremal_jax.graph.varying import like
-from extremal_jax.perturbation.model import Model
 
 
 def excitation_backprop(

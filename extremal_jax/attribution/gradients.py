@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 
 from extremal_jax.attribution.common import Finish, Layer, finishing, prepare, pull_back
 from extremal_jax.attribution.rules import DECONVNET, GUIDED
+from extremal_jax.boundary.models import Model
 from extremal_jax.graph.rules import RuleTable, with_backward_rules
-from extremal_jax.perturbation.model import Model
 
 ToMap = Callable[[Float[Array, "N h w C"], Float[Array, "N h w C"]], Float[Array, "N h w"]]  # of values and gradients
 

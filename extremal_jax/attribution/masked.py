@@ -12,10 +12,10 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Float, Int
 
-from extremal_jax.errors import check_choice
-from extremal_jax.filters import gaussian_blur
-from extremal_jax.perturbation.inputs import AnyArray
-from extremal_jax.perturbation.model import Model
+from extremal_jax.boundary.models import Model
+from extremal_jax.ground.checks import check_choice
+from extremal_jax.ground.filters import gaussian_blur
+from extremal_jax.ground.pytrees import AnyArray
 
 SCORES: dict[str, Callable[[Array], Array]] = {
     "logit": lambda scores: scores,

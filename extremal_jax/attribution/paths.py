@@ -16,9 +16,9 @@ from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
 from extremal_jax.attribution.common import Finish, check_no_layer, finishing, number, prepare, pull_back
 from extremal_jax.attribution.gradients import gradient
 from extremal_jax.attribution.masked import substitute
-from extremal_jax.errors import check_key
+from extremal_jax.boundary.models import Model
 from extremal_jax.graph.activations import check_name
-from extremal_jax.perturbation.model import Model
+from extremal_jax.ground.checks import check_key
 
 
 def integrated_gradients(

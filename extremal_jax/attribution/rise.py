@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
 from extremal_jax.attribution.common import Finish, check_no_layer, finishing, number, prepare
 from extremal_jax.attribution.masked import answers, check_score
-from extremal_jax.errors import check_key
-from extremal_jax.perturbation.model import Model
+from extremal_jax.boundary.models import Model
+from extremal_jax.ground.checks import check_key
 
 
 def rise(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from extremal_jax.cli import commands, inputs
-from extremal_jax.files import whole_file
+from extremal_jax.ground.files import whole_file
 
 if TYPE_CHECKING:
     from extremal_jax import ChannelResult
@@ -90,7 +90,7 @@ def channels(
 def _print_table(result: ChannelResult) -> None:
     import numpy as np
 
-    from extremal_jax.summary import summarize
+    from extremal_jax.extremal.summary import summarize
 
     summary = summarize(result)
     table = Table("channels", summary.name, "of the full", "which", box=None, header_style="bold")

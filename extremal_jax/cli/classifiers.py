@@ -35,7 +35,7 @@ def convert(source: Path, target: Path) -> None:
     Example:
       extremal-jax convert resnet50.pth resnet50.safetensors
     """
-    from extremal_jax.models.pytorch_files import convert
+    from extremal_jax.models.formats.pytorch import convert
 
     names = convert(source, target)
     click.echo(f"wrote {len(names)} tensors to {target}")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from extremal_jax.cli import commands, inputs, maps
-from extremal_jax.files import whole_file
+from extremal_jax.ground.files import whole_file
 
 if TYPE_CHECKING:
     from extremal_jax import Config, ExtremalResult
@@ -138,7 +138,7 @@ def _config(preset: str, settings: dict[str, Any]) -> Config:
 def _print_table(path: Path, result: ExtremalResult, model: Classifier) -> None:
     import numpy as np
 
-    from extremal_jax.summary import summarize
+    from extremal_jax.extremal.summary import summarize
 
     summary = summarize(result)
     table = Table(box=None, header_style="bold")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from extremal_jax.files import check_writable
+from extremal_jax.ground.files import check_writable
 
 if TYPE_CHECKING:
     from extremal_jax.models import Classifier
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def load_classifier(name: str, weights: str | None) -> Classifier:
     """The classifier of `--model` and `--weights`."""
     import extremal_jax as ej
-    from extremal_jax.errors import nearest
+    from extremal_jax.ground.checks import nearest
 
     known = [entry.name for entry in ej.models.available()]
     if name not in known:
@@ -48,7 +48,7 @@ def target_indices(target: str, model: Classifier, images: Any) -> Any:
     """The class of `--target`, by name or index, or the best class of each image."""
     import numpy as np
 
-    from extremal_jax.perturbation.inputs import class_index
+    from extremal_jax.boundary.inputs import class_index
 
     if target == "top":
         scores = np.asarray(model(images))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from extremal_jax.cli import commands, inputs
-from extremal_jax.files import whole_file
+from extremal_jax.ground.files import whole_file
 
 
 class _Channels(click.ParamType):

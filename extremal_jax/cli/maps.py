@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from extremal_jax.files import whole_file
+from extremal_jax.ground.files import whole_file
 
 if TYPE_CHECKING:
     from extremal_jax.attribution import Method
@@ -20,7 +20,7 @@ class _Methods(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from extremal_jax.attribution import METHODS
-        from extremal_jax.errors import nearest
+        from extremal_jax.ground.checks import nearest
 
         if value not in METHODS:
             self.fail(f"unknown name {value!r}; {nearest(value, METHODS)}", param, ctx)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from extremal_jax.cli import commands
-from extremal_jax.files import whole_file
+from extremal_jax.ground.files import whole_file
 
 
 @click.command(short_help="Write generated scenes and the exact masks of their objects.")

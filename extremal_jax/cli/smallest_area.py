@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from extremal_jax.cli import commands, inputs
-from extremal_jax.files import whole_file
+from extremal_jax.ground.files import whole_file
 
 
 @click.command("smallest-area", short_help="Find the smallest area that excites a class enough.")

@@ -14,8 +14,8 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 
-from extremal_jax.errors import nearest
 from extremal_jax.graph.interpreter import evaluate, flat_inputs, inside, opened, trace
+from extremal_jax.ground.checks import nearest
 
 
 class Activation(NamedTuple):

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from extremal_jax.models.weights import tensor_names
+from extremal_jax.models.formats.safetensors import tensor_names
 
 Shape = tuple[int, ...]
 

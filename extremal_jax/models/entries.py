@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from extremal_jax.data.scenes import CLASSES
-from extremal_jax.models import alexnet, convnext, densenet, googlenet, layouts, resnet, scenes, vgg, vit
+from extremal_jax.models import layouts
 from extremal_jax.models.conversion import Architecture
 from extremal_jax.models.hub import HubFile
+from extremal_jax.models.networks import alexnet, convnext, densenet, googlenet, resnet, scenes, vgg, vit
 from extremal_jax.models.preprocessing import Preprocessing
 from extremal_jax.models.published import PUBLISHED
 

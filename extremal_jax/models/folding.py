@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from flax import nnx
 
-from extremal_jax.models.layers import Chain, ConvNorm
+from extremal_jax.models.networks.layers import Chain, ConvNorm
 
 Module = TypeVar("Module", bound=nnx.Module)
 

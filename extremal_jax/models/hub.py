@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from extremal_jax.errors import nearest
+from extremal_jax.ground.checks import nearest
 
 FILENAMES = ("model.safetensors", "pytorch_model.bin")  # the first that there is
 

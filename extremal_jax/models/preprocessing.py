@@ -14,7 +14,7 @@ from jaxtyping import Float, Num
 from PIL import Image
 
 from extremal_jax.data.images import MAX_PIXELS, to_rgb
-from extremal_jax.errors import check_choice
+from extremal_jax.ground.checks import check_choice
 
 _LONGEST = 16  # times the shorter side, for a square input
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

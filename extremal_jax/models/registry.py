@@ -14,16 +14,16 @@ import numpy as np
 from jax import Array
 
 from extremal_jax.data import scenes
-from extremal_jax.errors import check_choice, check_key, nearest
+from extremal_jax.ground.checks import check_choice, check_key, nearest
 from extremal_jax.models.classes import class_names
 from extremal_jax.models.classifier import Classifier
 from extremal_jax.models.conversion import Match, fill, fill_randomly, has_sizes, length, match, numbers_used
 from extremal_jax.models.entries import ENTRIES, Entry
 from extremal_jax.models.folding import fold_in_place
+from extremal_jax.models.formats.pytorch import read_tensors
+from extremal_jax.models.formats.safetensors import read
 from extremal_jax.models.hub import HubFile, parse
 from extremal_jax.models.preprocessing import described
-from extremal_jax.models.pytorch_files import read_tensors
-from extremal_jax.models.weights import read
 
 _PRETRAINED = importlib.resources.files(__package__) / "pretrained"
 _PYTORCH = (".pth", ".pt", ".bin", ".tar")

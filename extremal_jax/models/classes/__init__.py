@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 
-from extremal_jax.errors import check_choice
+from extremal_jax.ground.checks import check_choice
 
 DATASETS = ("imagenet", "voc", "coco")
 

@@ -1,0 +1,1 @@
+"""Extremal perturbations of images and of the channels of a layer."""

@@ -1,0 +1,125 @@
+"""Masks that were tried, what the model answers to them, and where they leave the search for the smallest area that suffices."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from extremal_jax.extremal.problem import Problem
+from extremal_jax.extremal.smallest_result import Curve
+from extremal_jax.ground.pytrees import pytree
+from extremal_jax.operators.area import area_threshold, binarize, ramp
+from extremal_jax.operators.nesting import rank_places
+from extremal_jax.optimise import solver
+
+
+@pytree()
+class Tried:
+    """One mask for each image, and what the model answers to it.
+
+    Attributes:
+      areas: (N,).
+      masks: (N, H, W), of exactly these areas.
+      params: (N, h, w).
+      responses: (N,).
+      binary_responses: (N,).
+      nonfinite_step: (N,).
+    """
+
+    areas: Array
+    masks: Array
+    params: Array
+    responses: Array
+    binary_responses: Array
+    nonfinite_step: Array
+
+
+@jax.jit
+def response_to_images(judge: Problem) -> Array:
+    """(N,): Φ(x)."""
+    images = judge.pyramid[:, -1]
+    return solver.in_chunks(lambda rows, elements: judge.responses(rows[None], elements)[0], judge.plan.chunk_size)(images)
+
+
+@jax.jit
+def answered(judge: Problem, areas: Array, masks: Array, params: Array, nonfinite_step: Array) -> Tried:
+    """One mask for each image, its area made exact, and the responses to it."""
+    flat = masks.reshape(len(masks), -1)
+    # A ramp of width 1 only shifts the values and clips them; masks of exact area stay what they are.
+    flat = ramp(flat, area_threshold(flat, areas, 1.0), 1.0)
+    exact, binary = flat.reshape(masks.shape), binarize(flat, areas).reshape(masks.shape)
+    ask: Callable[[Array], Array] = solver.in_chunks(lambda rows, elements: judge.rewards(rows, elements), judge.plan.chunk_size)
+    return Tried(areas, exact, params, ask(exact), ask(binary), nonfinite_step)
+
+
+@pytree()
+class Search:
+    """Where the search stands.
+
+    Attributes:
+      low: (N,), the largest area that was not enough, next to the smallest that was.
+      low_params: (N, h, w), its mask's parameters.
+      best: the smallest area that was enough; where there is none, area 1, with the mask of the highest response.
+      reached: (N,).
+    """
+
+    low: Array
+    low_params: Array
+    best: Tried
+    reached: Array
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def begin(tried: list[Tried], wanted: Array, whole: Array, binary: bool) -> Search:
+    """The bracket that a sweep of growing areas leaves: the first that is enough, and the one before it, or itself if there is none."""
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *tried)
+    responses = stacked.binary_responses if binary else stacked.responses
+    enough = responses >= wanted[:, None]
+    found, first, count = enough.any(axis=1), enough.argmax(axis=1), len(tried)
+
+    def at(index: Array) -> Tried:
+        return jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, index.reshape(-1, *[1] * (leaf.ndim - 1)), axis=1)[:, 0], stacked)
+
+    below = at(jnp.where(found, jnp.maximum(first - 1, 0), count - 1))
+    image = jax.tree.map(jnp.ones_like, below)
+    image = dataclasses.replace(image, responses=whole, binary_responses=whole)
+    suffices = whole >= wanted
+    highest = dataclasses.replace(at(jnp.where(jnp.isnan(responses), -jnp.inf, responses).argmax(axis=1)), areas=jnp.ones_like(below.areas))
+    best = _choose(found, at(first), _choose(suffices, image, highest))
+    return Search(below.areas, below.params, best, found | suffices)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def narrow(search: Search, new: Tried, wanted: Array, binary: bool) -> Search:
+    """The half of the bracket that a new area leaves."""
+    responses = new.binary_responses if binary else new.responses
+    enough, best = responses >= wanted, search.best
+    smaller = enough & (new.areas < best.areas)
+    highest = ~search.reached & ~enough & (responses > (best.binary_responses if binary else best.responses))
+    best = _choose(smaller, new, _choose(highest, dataclasses.replace(new, areas=best.areas), best))
+    params = jnp.where(enough[:, None, None], search.low_params, new.params)
+    return Search(jnp.where(enough, search.low, new.areas), params, best, search.reached | enough)
+
+
+def _choose(where: Array, a: Tried, b: Tried) -> Tried:
+    return jax.tree.map(lambda x, y: jnp.where(where.reshape(-1, *[1] * (x.ndim - 1)), x, y), a, b)
+
+
+@jax.jit
+def order_of(tried: list[Tried]) -> Array:
+    """(N, H, W): the pixels in order of importance, from all masks that were tried, made to contain one another."""
+    masks, areas = (jnp.stack([getattr(one, name) for one in tried], axis=1) for name in ("masks", "areas"))
+    return rank_places(masks, areas, masks.mean(axis=1))
+
+
+@jax.jit
+def curve_of(tried: list[Tried]) -> Curve:
+    """All that was tried, by growing area."""
+    areas, *responses = (jnp.stack([getattr(one, name) for one in tried], axis=1) for name in ("areas", "responses", "binary_responses"))
+    order = jnp.argsort(areas, axis=1)
+    return Curve(*(jnp.take_along_axis(values, order, axis=1) for values in (areas, *responses)))

@@ -1,0 +1,56 @@
+"""Frozen dataclasses that JAX sees as pytrees."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import numpy as np
+
+AnyArray = jax.Array | np.ndarray
+Class = TypeVar("Class", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def pytree(*, static: Iterable[str] = ()) -> Callable[[Class], Class]:
+    """Make a class a frozen dataclass and a pytree.
+
+    `jax.tree_util.register_dataclass` calls the constructor whenever it puts an object together, also with the placeholders that
+    transformations use in place of arrays. Here that passes the constructor by, so that it may check its arguments.
+
+    Args:
+      static: the fields that are part of the structure rather than children; they must be hashable.
+
+    Example:
+      >>> @pytree(static=("name",))
+      ... class Point:
+      ...     x: float
+      ...     name: str
+      >>> jax.tree.map(lambda x: 2 * x, Point(1.5, "p"))
+      Point(x=3.0, name='p')
+    """
+    static = tuple(static)
+
+    def decorate(cls: Class) -> Class:
+        dataclasses.dataclass(frozen=True)(cls)
+        children = tuple(field.name for field in dataclasses.fields(cls) if field.name not in static)
+
+        def flatten(self: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            return tuple(getattr(self, name) for name in children), tuple(getattr(self, name) for name in static)
+
+        def flatten_with_keys(self: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            values, structure = flatten(self)
+            return tuple((jax.tree_util.GetAttrKey(name), value) for name, value in zip(children, values, strict=True)), structure
+
+        def unflatten(structure: tuple[Any, ...], values: Iterable[Any]) -> Any:
+            self: Any = object.__new__(cls)
+            for name, value in zip((*children, *static), (*values, *structure), strict=True):
+                object.__setattr__(self, name, value)
+            return self
+
+        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+        return cls
+
+    return decorate

@@ -1,0 +1,51 @@
+"""The offline default: a compact residual network for generated scenes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from flax import nnx
+from jax import Array
+from jax.ad_checkpoint import checkpoint_name
+
+from extremal_jax.models.networks.layers import ConvNorm
+
+WIDTHS = (32, 48, 96, 144, 144)
+SIZE = 128  # pixels a side
+MEAN, STD = 0.5, 0.25  # of channels in [0, 1]
+
+
+class ResidualBlock(nnx.Module):
+    """relu(x + f(x)) with f two 3x3 convolutions; a 1x1 convolution brings x to the shape of f(x) where it changes."""
+
+    def __init__(self, in_features: int, out_features: int, stride: int, *, rngs: nnx.Rngs):
+        self.first = ConvNorm(in_features, out_features, 3, stride, rngs=rngs)
+        self.second = ConvNorm(out_features, out_features, 3, rngs=rngs)
+        same = stride == 1 and in_features == out_features
+        self.shortcut = None if same else ConvNorm(in_features, out_features, 1, stride, rngs=rngs)
+
+    def __call__(self, x: Array) -> Array:
+        y = self.second(nnx.relu(self.first(x)))
+        return nnx.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class ScenesNetwork(nnx.Module):
+    """(B, H, W, 3) -> (B, classes), one logit per class: several classes may be present.
+
+    A 5x5 stem of stride 2, residual blocks (stride 2 wherever the width changes), global average, linear head. Activations, by name:
+    `stem`, `blocks.0` ... `blocks.3`, `pool`.
+    """
+
+    def __init__(self, classes: int, widths: Sequence[int] = WIDTHS, *, rngs: nnx.Rngs):
+        self.stem = ConvNorm(3, widths[0], 5, 2, rngs=rngs)
+        self.blocks = nnx.List(
+            ResidualBlock(narrow, wide, 1 if narrow == wide else 2, rngs=rngs) for narrow, wide in itertools.pairwise(widths)
+        )
+        self.head = nnx.Linear(widths[-1], classes, rngs=rngs)
+
+    def __call__(self, images: Array) -> Array:
+        x = checkpoint_name(nnx.relu(self.stem(images)), "stem")
+        for index, block in enumerate(self.blocks):
+            x = checkpoint_name(block(x), f"blocks.{index}")
+        return self.head(checkpoint_name(x.mean(axis=(1, 2)), "pool"))

@@ -1,0 +1,1 @@
+"""The paper: masks, perturbations, area, rewards, games, nesting."""

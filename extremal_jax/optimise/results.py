@@ -1,0 +1,36 @@
+"""Results of one image or of a batch."""
+
+from __future__ import annotations
+
+import numbers
+from typing import TypeVar
+
+import jax
+
+Result = TypeVar("Result", bound="OfImages")  # `Self`, for the type checker of the tests
+
+
+class OfImages:
+    """A result of one image or of a batch, of which it gives the images one by one."""
+
+    _single = "masks", 3  # a field, and its rank in the result of one image
+
+    def __getitem__(self: Result, index: int) -> Result:
+        """One image of a batch."""
+        if self._is_single:
+            raise IndexError("this result is of a single image; only the result of a batch can be indexed")
+        if not isinstance(index, numbers.Integral):
+            raise TypeError(f"the index of an image must be a whole number, got {index!r}")
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"this result is of {len(self)} images, got the index {index}")
+        return jax.tree.map(lambda x: x[index], self)
+
+    def __len__(self) -> int:
+        if self._is_single:
+            raise TypeError("this result is of a single image; only the result of a batch has a length")
+        return getattr(self, self._single[0]).shape[0]
+
+    @property
+    def _is_single(self) -> bool:
+        name, rank = self._single
+        return getattr(self, name).ndim == rank

@@ -1,1 +1,0 @@
-"""Channel attribution: which channels of a layer excite a class."""

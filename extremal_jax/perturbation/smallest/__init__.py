@@ -1,1 +1,0 @@
-"""The smallest area that suffices."""

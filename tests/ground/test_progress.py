@@ -1,0 +1,83 @@
+"""Watching a run: silent unless asked, and no harm done by those who watch."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import extremal_jax as ej
+from extremal_jax.ground.progress import watching
+
+IMAGE = np.linspace(0, 1, 32 * 32 * 3, dtype=np.float32).reshape(32, 32, 3)
+CONFIG = ej.Config(num_steps=30, perturbation="fade")
+
+
+def model(images):
+    return jnp.stack([images[:, :16].mean((1, 2, 3)), images[:, 16:].mean((1, 2, 3))], axis=-1)
+
+
+def explain(progress=None):
+    return ej.extremal_perturbation(model, IMAGE, 1, (0.1, 0.3), config=CONFIG, progress=progress)
+
+
+@pytest.fixture(scope="module")
+def unwatched():
+    return explain()
+
+
+@pytest.mark.parametrize("progress", [None, False])
+def test_silent_unless_asked(capfd, progress):
+    explain(progress)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bar_on_standard_error(capsys, unwatched):
+    result = explain(True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "optimising" in err
+    assert "30/30" in err
+    assert f"reward {result.history.rewards[-1].mean():.2f}" in err
+    np.testing.assert_array_equal(result.masks, unwatched.masks)
+
+
+def test_function_sees_the_run_go_on():
+    seen = []
+    result = explain(seen.append)
+    steps = [now.step for now in seen]
+    assert steps == sorted(set(steps))
+    assert steps[0] < steps[-1] == 30
+    assert {now.num_steps for now in seen} == {30}
+    rewards = result.history.rewards.mean(axis=-1)
+    np.testing.assert_allclose([now.reward for now in seen], [rewards[step - 1] for step in steps], rtol=1e-6)  # of one float32 mean
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_exception_passes_and_leaves_nothing_broken(error, unwatched):
+    seen = []
+
+    def watcher(now):
+        seen.append(now.step)
+        if len(seen) == 2:
+            raise error("enough")
+
+    with pytest.raises(error, match="enough"):
+        explain(watcher)
+    assert len(seen) == 2
+    again = explain()
+    assert again.status.ok
+    np.testing.assert_array_equal(again.masks, unwatched.masks)
+
+
+def test_bar_shows_the_last_step_of_an_interrupted_run(capsys):
+    def watch():
+        with watching(True) as watcher:
+            watcher(ej.Progress(3, 7, -1.25))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        watch()
+    err = capsys.readouterr().err
+    assert "3/7" in err
+    assert "reward -1.25" in err

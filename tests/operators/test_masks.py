@@ -1,0 +1,139 @@
+"""Smooth masks: against the equation written out point by point, and the laws that it implies."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from jax.test_util import check_grads
+
+from extremal_jax.operators.masks import SmoothMasks
+
+GEOMETRIES = [((20, 26), 4, 12.0), ((16, 16), 3, 8.0), ((9, 31), 7, 9.0), ((12, 12), 1, 2.0), ((24, 20), 5, 7.4)]
+
+
+def params_of(smooth: SmoothMasks, count: int = 2, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, *smooth.lattice), np.float32)
+
+
+def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
+    """(H, W): the masks on the image from the distances between its pixels and all lattice points, in double precision.
+
+    A pixel of the canvas sees the lattice points around its block; the distance counts from the kernel's centre, σ pixels into the canvas.
+    """
+    height, width = smooth.shape
+    step, sigma, temperature = smooth.step, smooth.sigma, smooth.temperature
+    radius, padding = 1 + math.ceil(sigma / step), 1 + math.ceil(2 * sigma / step)
+    out = np.zeros((height, width))
+    lattice = np.pad(params.astype(np.float64), padding)
+    for row, column in np.ndindex(height, width):
+        y, x = row + smooth.margin, column + smooth.margin  # on the canvas
+        block = y // step, x // step
+        f = []
+        for i, j in np.ndindex(2 * radius + 1, 2 * radius + 1):
+            value = lattice[block[0] + i, block[1] + j]
+            dy = y % step - sigma - step * (i - padding)
+            dx = x % step - sigma - step * (j - padding)
+            distance = math.hypot(dy, dx) / sigma
+            f.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
+        f = np.array(f)
+        weights = np.exp(f / temperature)
+        out[row, column] = min(1, (f * weights).sum() / weights.sum())
+    return out
+
+
+@pytest.mark.parametrize(("shape", "step", "sigma"), GEOMETRIES[:3])
+def test_masks_are_the_equation(shape, step, sigma):
+    smooth = SmoothMasks(shape, step, sigma)
+    params = params_of(smooth, 1)
+    np.testing.assert_allclose(
+        smooth(jnp.asarray(params))[0], literal(smooth, params[0]), atol=1e-5
+    )  # exponentials up to e^20, single precision
+
+
+@pytest.mark.parametrize(("shape", "step", "sigma"), GEOMETRIES)
+def test_shapes_and_crop(shape, step, sigma):
+    smooth = SmoothMasks(shape, step, sigma)
+    params = jnp.asarray(params_of(smooth))
+    masks, canvas = smooth(params), smooth.with_margin(params)
+    assert masks.shape == (2, *shape)
+    assert canvas.shape == (2, *smooth.canvas)
+    np.testing.assert_allclose(smooth.crop(canvas), masks, atol=1e-6)  # two regions, two orders of summation
+    assert 0 <= float(masks.min()) <= float(masks.max()) <= 1
+
+
+@pytest.mark.parametrize(("shape", "step", "sigma"), GEOMETRIES[:2])
+def test_gradient_is_that_of_the_function(shape, step, sigma):
+    smooth = SmoothMasks(shape, step, sigma, temperature=0.3)  # at a high temperature, finite differences can follow
+    with jax.enable_x64(True):
+        params = jnp.asarray(0.2 + 0.6 * params_of(smooth, 1), jnp.float64)
+        check_grads(lambda p: smooth(jnp.asarray(p)), (params,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+        check_grads(lambda p: smooth.with_margin(jnp.asarray(p)), (params,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+
+
+def test_kernel_smaller_than_the_pitch():
+    with pytest.raises(ValueError, match="sigma must be at least the step of 4 pixels"):
+        SmoothMasks((16, 16), 4, 3.0)
+
+
+def test_temperature():
+    """The colder, the closer to the maximum."""
+    params = jnp.zeros((1, 4, 4)).at[0, 1:3, 1:3].set(0.5)
+    cold, warm = (SmoothMasks((16, 16), 4, 8.0, temperature)(params) for temperature in (0.01, 0.5))
+    assert float(cold.max()) == pytest.approx(0.5, abs=0.01)
+    assert float(warm.max()) < 0.4
+
+
+def test_sigma_and_step():
+    """One lattice point makes a disc as large as the kernel."""
+    params = jnp.zeros((1, 8, 8)).at[0, 4, 4].set(1)
+    areas = [float((SmoothMasks((64, 64), 8, sigma)(params) > 0.5).mean()) * 64**2 for sigma in (8.0, 16.0)]
+    radius = 0.5 + math.sqrt(math.log(2) / 2)  # of the kernel's half height, in sigmas; the smooth maximum draws it in a little
+    for area, sigma in zip(areas, (8.0, 16.0), strict=True):
+        assert 0.8 * math.pi * (radius * sigma) ** 2 < area <= 1.1 * math.pi * (radius * sigma) ** 2
+    assert SmoothMasks((64, 64), 4, 8.0).lattice == (16, 16)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_more_parameters_never_mask_more(seed):
+    """A smooth maximum of weighted parameters grows with each of them, while its temperature is low."""
+    smooth = SmoothMasks((12, 12), 4, 6.0)
+    low = jnp.asarray(params_of(smooth, 1, seed))
+    high = jnp.maximum(low, jnp.asarray(params_of(smooth, 1, seed + 1)))
+    # The smooth maximum is monotone above its own value minus T alone; what it may lose below that is bounded by T.
+    masks = jax.jit(smooth)
+    assert float((masks(low) - masks(high)).max()) < smooth.temperature
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_flips(axis):
+    """Where the lattice lies symmetrically on the image, a flipped lattice makes a flipped mask."""
+    smooth = SmoothMasks((16, 16), 1, 3.0)
+    params = jnp.asarray(params_of(smooth))
+    np.testing.assert_allclose(smooth(jnp.flip(params, axis)), jnp.flip(smooth(params), axis), atol=1e-5)  # sums in the other order
+
+
+def test_transformations_compose():
+    smooth = SmoothMasks((12, 10), 4, 6.0)
+    params = jnp.asarray(params_of(smooth, 6)).reshape(2, 3, *smooth.lattice)
+    whole = smooth(params)
+    assert whole.shape == (2, 3, 12, 10)
+    np.testing.assert_allclose(jax.vmap(smooth)(params), whole, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(smooth)(params), whole, atol=1e-6)
+    np.testing.assert_array_equal(jax.lax.map(smooth, params), whole)
+    gradient = jax.grad(lambda p: smooth(p).sum())(params)
+    mapped = jax.vmap(jax.grad(lambda p: smooth(p).sum()))(params)
+    np.testing.assert_allclose(mapped, gradient, atol=1e-5)
+
+
+def test_half_precision_is_kept_outside():
+    smooth = SmoothMasks((12, 10), 4, 6.0)
+    params = jnp.asarray(params_of(smooth))
+    half = smooth(params.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32), smooth(params), atol=0.01)  # bfloat16 has eight bits

@@ -1,0 +1,105 @@
+"""The solver on objectives with known answers."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from extremal_jax.optimise import solver
+from extremal_jax.optimise.solver import Record
+
+PEAKS = jnp.array([[0.2, 0.9], [0.5, 0.1], [2.0, -1.0]])  # the last lies outside the box
+
+
+def concave(params, elements, now):
+    """Element e is highest at PEAKS[e]."""
+    peaks = PEAKS if elements is None else PEAKS[elements]
+    values = -jnp.square(params - peaks).sum(axis=1)
+    return values, Record(values, jnp.zeros_like(values))
+
+
+def schedule(steps: int, rate: float = 0.1):
+    return {"step": jnp.arange(steps), "learning_rate": jnp.full(steps, rate)}
+
+
+def solve(objective=concave, optimizer=None, steps=60, rate=0.2, chunk_size=None):
+    optimizer = optimizer or optax.sgd(1.0)
+    start = solver.init(optimizer, jnp.full((3, 2), 0.5))
+    return jax.jit(lambda state: solver.scan(objective, optimizer, state, schedule(steps, rate), chunk_size))(start)
+
+
+def test_ascends_to_the_highest_point_of_the_box():
+    state, record = solve()
+    np.testing.assert_allclose(state.params, jnp.clip(PEAKS, 0, 1), atol=1e-4)
+    assert record.rewards.shape == (60, 3)
+    assert np.all(np.diff(record.rewards, axis=0) >= 0)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 3, 5])
+def test_chunks_change_nothing(chunk_size):
+    (state, record), (chunked, chunked_record) = solve(), solve(chunk_size=chunk_size)
+    np.testing.assert_array_equal(chunked.params, state.params)
+    np.testing.assert_array_equal(chunked_record.rewards, record.rewards)
+
+
+def test_elements_do_not_share_an_optimizer():
+    """A transformation that clips by the global norm must see one element at a time."""
+    optimizer = optax.chain(optax.clip_by_global_norm(0.01), optax.sgd(1.0))
+    state, _ = solve(optimizer=optimizer, steps=1, rate=1.0)
+    np.testing.assert_allclose(jnp.linalg.norm(state.params - 0.5, axis=1), 0.01, rtol=1e-4)
+
+
+def test_extra_arguments_and_learning_rate():
+    """Optimizers that want the parameters get them; a rate of zero stands still."""
+    state, _ = solve(optimizer=optax.chain(optax.add_decayed_weights(1.0), optax.sgd(1.0)), steps=1, rate=0.1)
+    np.testing.assert_allclose(state.params, 0.5 + 0.1 * (2 * (PEAKS - 0.5) - 0.5), atol=1e-6)
+    still, _ = solve(rate=0.0)
+    np.testing.assert_array_equal(still.params, 0.5)
+
+
+def test_shown_parameters_are_those_of_the_last_record():
+    state, record = solve(steps=7)
+    before, _ = solve(steps=6)
+    np.testing.assert_array_equal(state.shown, before.params)
+    np.testing.assert_allclose(record.rewards[-1], concave(state.shown, None, {})[0], rtol=1e-5)
+
+
+def test_an_element_that_turns_nonfinite_stops_alone():
+    def breaks(params, elements, now):
+        values, record = concave(params, elements, now)
+        broken = (jnp.arange(3) == 1) & (now["step"] >= 4)
+        rewards = jnp.where(broken, jnp.nan, record.rewards)
+        return jnp.where(broken, jnp.nan, values), Record(rewards, record.area_losses)
+
+    state, _ = solve(breaks, steps=10)
+    healthy, _ = solve(steps=10)
+    stopped, _ = solve(steps=4)
+    assert state.nonfinite_step.tolist() == [solver.NEVER, 4, solver.NEVER]
+    np.testing.assert_array_equal(state.params[jnp.array([0, 2])], healthy.params[jnp.array([0, 2])])
+    np.testing.assert_array_equal(state.params[1], stopped.params[1])
+
+
+def test_a_gradient_that_is_not_finite_counts():
+    """At zero, the square root has a value but no slope."""
+
+    def root(params, elements, now):
+        values = jnp.sqrt(params - 0.5).sum(axis=1)
+        return values, Record(values, values)
+
+    state, record = solve(root, steps=3)
+    assert np.all(np.isfinite(record.rewards[0]))
+    assert state.nonfinite_step.tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(state.params, 0.5)
+
+
+def test_step_by_step_is_the_scan():
+    optimizer = optax.adam(1.0)
+    state = solver.init(optimizer, jnp.full((3, 2), 0.5))
+    whole, _ = jax.jit(lambda state: solver.scan(concave, optimizer, state, schedule(4)))(state)
+    for index in range(4):
+        now = {"step": jnp.array(index), "learning_rate": jnp.array(0.1)}
+        state, _ = solver.step(concave, optimizer, state, now)
+    np.testing.assert_allclose(state.params, whole.params, atol=1e-6)

@@ -14,10 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from extremal_jax.extremal.channel_result import ChannelResult
 from extremal_jax.extremal.class_channels import ClassChannels
-from extremal_jax.extremal.result import ExtremalResult
-from extremal_jax.extremal.smallest_result import SmallestArea
+from extremal_jax.extremal.result import ChannelResult, ExtremalResult, SmallestArea
 from extremal_jax.extremal.summary import summarize
 from extremal_jax.ground.filters import resize
 

@@ -18,12 +18,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from extremal_jax.boundary.inputs import check_images, check_targets
-from extremal_jax.boundary.models import Model, check_model, take_apart
+from extremal_jax.boundary.images import check_images
+from extremal_jax.boundary.models import Model, check_model, part
+from extremal_jax.boundary.targets import check_targets
 from extremal_jax.graph.activations import Activation, activations, capture, check_name, intervene
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.functional import Arrays, Program
-from extremal_jax.graph.varying import like, varying_alike
+from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.filters import gaussian_blur, resize
 from extremal_jax.ground.pytrees import AnyArray
 
@@ -79,11 +80,10 @@ def prepare(model: Any, images: Any, targets: Any, shown: int | None = None, all
     single = images.ndim == 3
     images, targets = varying_alike(images, targets)
     batch = images[None] if single else images
-    example = jax.ShapeDtypeStruct((len(batch) if shown is None else shown, *batch.shape[1:]), batch.dtype)
-    program, arrays, num_classes = take_apart(model, like(example, images))
+    parted = part(model, batch, len(batch) if shown is None else shown)
     if targets is not None:
-        targets = check_targets(targets, None if single else len(batch), num_classes, "logit", getattr(model, "classes", None))
-    return Task(program, arrays, batch, targets, single)
+        targets = check_targets(targets, None if single else len(batch), parted.num_scores, "logit", parted.classes)
+    return Task(parted.tail, parted.arrays, batch, targets, single)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

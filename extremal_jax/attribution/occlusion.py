@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
 from extremal_jax.attribution.common import Finish, check_no_layer, finishing, prepare
 from extremal_jax.attribution.masked import answers, check_score, substitute
-from extremal_jax.boundary.inputs import check_images
+from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
 
 

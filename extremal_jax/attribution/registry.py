@@ -16,7 +16,7 @@ from extremal_jax.attribution.gradients import deconvnet, grad_cam, grad_cam_plu
 from extremal_jax.attribution.occlusion import occlusion
 from extremal_jax.attribution.paths import integrated_gradients, smooth_grad
 from extremal_jax.attribution.rise import rise
-from extremal_jax.boundary.inputs import check_images
+from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation

@@ -48,7 +48,7 @@ def target_indices(target: str, model: Classifier, images: Any) -> Any:
     """The class of `--target`, by name or index, or the best class of each image."""
     import numpy as np
 
-    from extremal_jax.boundary.inputs import class_index
+    from extremal_jax.boundary.targets import class_index
 
     if target == "top":
         scores = np.asarray(model(images))

@@ -2,8 +2,8 @@
 
     2^y = 2^n 2^r,   n = round(y),   r = y − n in [−½, ½]
 
-2^n is made of its bits, 2^r is a polynomial. XLA's exponential guards against results beyond the range of its floats, which is what costs
-the rest; the exponents of a smooth maximum are known to lie within it.
+2^n is made of its bits, 2^r is a polynomial. XLA's exponential guards against results beyond the range of its floats,
+which is what costs the rest; the exponents of a smooth maximum are known to lie within it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-# 2^r on [−½, ½] to 1.2e-7 of itself, from r⁵ down to 1: the polynomial of least relative error among those that are exact at 0.
+# 2^r on [−½, ½] to 1.2e-7 of itself, from r⁵ down to 1: the polynomial of least relative error among those that are
+# exact at 0.
 _POLYNOMIAL = tuple(map(np.float32, (0.0013276555, 0.0096756015, 0.055507444, 0.24022177, 0.69314694, 1.0)))
 _TO_BITS = np.float32(1.5 * 2**23)  # added to a whole number, it leaves that number in the low bits
 _BIAS, _FRACTION_BITS = 127, 23  # of the format
@@ -25,7 +26,8 @@ def exp2(exponents: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """2^y.
 
     Args:
-      exponents: y, of any shape. In single precision they must lie between −126 and 127; other floats are left to `jax.numpy.exp2`.
+      exponents: y, of any shape. In single precision they must lie between −126 and 127; other floats are left to
+        `jax.numpy.exp2`.
 
     Returns:
       2^y, to 3e-7 of itself.

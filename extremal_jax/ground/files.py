@@ -11,7 +11,8 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`, moved to it when the block ends, and deleted when the block raises or is interrupted.
+    """A temporary path beside `path`, moved to it when the block ends, and deleted when the block raises or is
+    interrupted.
 
     The temporary name keeps the suffix, by which writers choose a format.
 

@@ -20,8 +20,8 @@ def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: s
     Args:
       images: (..., H, W, C).
       sigma: standard deviation in pixels; 0 returns the images.
-      padding: what lies beyond the border: "edge" repeats its pixels, so that a constant image stays constant; "zeros", as in TorchRay,
-        darkens it.
+      padding: what lies beyond the border: "edge" repeats its pixels, so that a constant image stays constant; "zeros",
+        as in TorchRay, darkens it.
 
     Returns:
       (..., H, W, C).
@@ -40,7 +40,8 @@ def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: s
 
 @functools.lru_cache(maxsize=64)
 def _blur_matrix(size: int, sigma: float, padding: str) -> np.ndarray:
-    """(size, size): a one-dimensional blur as a matrix, so that its border is exact and it runs as a matrix product on every backend."""
+    """(size, size): a one-dimensional blur as a matrix, so that its border is exact and it runs as a matrix product on
+    every backend."""
     radius = math.ceil(4 * sigma)
     taps = np.arange(-radius, radius + 1)
     weights = np.exp(-(taps**2) / (2 * sigma**2))
@@ -55,7 +56,8 @@ def _blur_matrix(size: int, sigma: float, padding: str) -> np.ndarray:
 
 
 def resize(images: Float[Array, "*batch H W C"], shape: tuple[int, int]) -> Float[Array, "*batch H2 W2 C"]:
-    """Resize images by bilinear interpolation between pixel centres, without a filter against aliasing, as TorchRay resizes its maps.
+    """Resize images by bilinear interpolation between pixel centres, without a filter against aliasing, as TorchRay
+    resizes its maps.
 
     Args:
       images: (..., H, W, C).

@@ -26,7 +26,8 @@ Watcher = Callable[[Progress], None]
 
 @contextlib.contextmanager
 def watching(progress: bool | Watcher | None) -> Iterator[Watcher | None]:
-    """What a run should call: nothing, the caller's function, or a bar on standard error that lasts as long as the block.
+    """What a run should call: nothing, the caller's function, or a bar on standard error that lasts as long as the
+    block.
 
     Example:
       >>> with watching(print) as watcher:

@@ -1,4 +1,4 @@
-"""Small random movements of a picture. What excites a layer under all of them is a shape; what does so at one place alone is noise."""
+"""Small random movements of a picture. A shape excites a layer under all of them; noise does so at one place only."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def draw_movements(key: Array, num_steps: int, jitter: float, rotation: float, s
     Args:
       key: of the draw.
       num_steps: T.
-      jitter: the most that a picture is shifted along either axis, in pixels.
-      rotation: the most that it is turned either way, in degrees.
-      scale: the most that it is enlarged or shrunk, as a share.
+      jitter: the largest shift along either axis, in pixels.
+      rotation: the largest rotation either way, in degrees.
+      scale: the largest change of size, as a share.
 
     Returns:
       `shift` (T, 2) in pixels, `angle` (T,) in radians, and `zoom` (T,), a factor; each is uniform.
@@ -30,7 +30,7 @@ def draw_movements(key: Array, num_steps: int, jitter: float, rotation: float, s
 def move(
     images: Float[Array, "B H W C"], shift: Float[Array, " 2"], angle: Float[Array, ""], zoom: Float[Array, ""]
 ) -> Float[Array, "B H W C"]:
-    """Turn and enlarge pictures about their middle, and shift them: bilinear, and periodic at the border.
+    """Rotate and scale pictures about their middle, and shift them, by bilinear interpolation, periodic at the border.
 
     Args:
       images: (B, H, W, C).

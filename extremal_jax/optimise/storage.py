@@ -1,4 +1,4 @@
-"""Results in files: arrays and text in `.npz` files. Nothing in them can execute anything."""
+"""Results in files: `.npz` files of arrays and text, which cannot execute anything."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ Result = TypeVar("Result", bound="Saved")  # `Self`, for the type checker of the
 
 
 class Saved:
-    """A pytree that can be written to a file and read again: arrays, texts, parts that are pytrees of arrays, and settings, `config`.
+    """A pytree that can be written to a file and read again: arrays, texts, parts that are pytrees of arrays, and
+    settings, `config`.
 
-    A subclass says what marks its files, with a version, and of which classes its settings and parts are:
-    `class Result(Saved, mark="results 1", settings=Config, history=History)`. The rewards of the history are written as "history.rewards",
-    settings as JSON, and what is None not at all.
+    A subclass names the mark of its files, with a version, and the classes of its settings and parts: `class
+    Result(Saved, mark="results 1", settings=Config, history=History)`. The rewards of the history are written as
+    "history.rewards" and settings as JSON; fields that are None are left out. A field with a default may be missing in
+    a file, so that older files stay readable.
     """
 
     _mark: ClassVar[str]
@@ -35,25 +37,25 @@ class Saved:
         cls._mark, cls._settings, cls._parts = mark, settings, parts
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to an `.npz` file, whole or not at all. Functions among the settings are written by name.
+        """Write the result to an `.npz` file, whole or not at all. Functions among the settings are written by name.
 
         Raises:
           OSError: if the folder cannot be written.
         """
         content: dict[str, Any] = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(self)}
         content |= {name: value for name, value in vars(self).items() if isinstance(value, str)}
-        if self._settings is not None:
+        if vars(self).get("config") is not None:
             content["config"] = to_json(vars(self)["config"])
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, format=self._mark, **content)
 
     @classmethod
     def load(cls: type[Result], path: str | os.PathLike[str]) -> Result:
-        """Read a result from a file that `save` wrote. Nothing in it is executed.
+        """Read a result from a file that `save` wrote, without executing anything in it.
 
         Raises:
           FileNotFoundError: if there is no such file.
-          ValueError: if it is truncated or something else.
+          ValueError: if the file is truncated or something else.
         """
         content = _read(path)
         if (mark := content.pop("format", None)) != cls._mark:
@@ -61,23 +63,28 @@ class Saved:
         if missing := [name for name in cls._needed() if name not in content]:
             raise ValueError(f"{path} is not a whole result file: it lacks {', '.join(missing)}")
         for name, part in cls._parts.items():
-            content[name] = part(**{inner: content.pop(f"{name}.{inner}") for inner in _fields(part)})
-        if cls._settings is not None:
+            found = {inner: content.pop(f"{name}.{inner}", None) for inner in _fields(part)}
+            content[name] = part(**{inner: value for inner, value in found.items() if value is not None})
+        if cls._settings is not None and "config" in content:
             content["config"] = from_json(cls._settings, content["config"])
         return cls(**content)
 
     @classmethod
     def _needed(cls) -> Iterator[str]:
-        """What every file holds, by name."""
+        """The names of what every file holds."""
         for name, field in _fields(cls).items():
             if name in cls._parts:
-                yield from (f"{name}.{inner}" for inner in _fields(cls._parts[name]))
+                yield from (f"{name}.{inner}" for inner in _required(cls._parts[name]))
             elif field.default is dataclasses.MISSING:
                 yield name
 
 
 def _fields(kind: Any) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(kind)}
+
+
+def _required(kind: Any) -> list[str]:
+    return [name for name, field in _fields(kind).items() if field.default is dataclasses.MISSING]
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from extremal_jax import Config
 from extremal_jax.boundary.inputs import check_targets
 
 IMAGES = small.images()
-QUICK = Config(num_steps=1, step=4, sigma=4.0, num_levels=2, max_blur=4.0)
+QUICK = Config(num_steps=1, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)
 MODEL = small.model()
 KEY = jax.random.key(0)
 

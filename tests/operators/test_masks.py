@@ -26,18 +26,18 @@ def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
     A pixel of the canvas sees the lattice points around its block; the distance counts from the kernel's centre, σ pixels into the canvas.
     """
     height, width = smooth.shape
-    step, sigma, temperature = smooth.step, smooth.sigma, smooth.temperature
-    radius, padding = 1 + math.ceil(sigma / step), 1 + math.ceil(2 * sigma / step)
+    pitch, sigma, temperature = smooth.pitch, smooth.sigma, smooth.temperature
+    radius, padding = 1 + math.ceil(sigma / pitch), 1 + math.ceil(2 * sigma / pitch)
     out = np.zeros((height, width))
     lattice = np.pad(params.astype(np.float64), padding)
     for row, column in np.ndindex(height, width):
         y, x = row + smooth.margin, column + smooth.margin  # on the canvas
-        block = y // step, x // step
+        block = y // pitch, x // pitch
         f = []
         for i, j in np.ndindex(2 * radius + 1, 2 * radius + 1):
             value = lattice[block[0] + i, block[1] + j]
-            dy = y % step - sigma - step * (i - padding)
-            dx = x % step - sigma - step * (j - padding)
+            dy = y % pitch - sigma - pitch * (i - padding)
+            dx = x % pitch - sigma - pitch * (j - padding)
             distance = math.hypot(dy, dx) / sigma
             f.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
         f = np.array(f)
@@ -46,18 +46,18 @@ def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize(("shape", "step", "sigma"), GEOMETRIES[:3])
-def test_masks_are_the_equation(shape, step, sigma):
-    smooth = SmoothMasks(shape, step, sigma)
+@pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES[:3])
+def test_masks_are_the_equation(shape, pitch, sigma):
+    smooth = SmoothMasks(shape, pitch, sigma)
     params = params_of(smooth, 1)
     np.testing.assert_allclose(
         smooth(jnp.asarray(params))[0], literal(smooth, params[0]), atol=1e-5
     )  # exponentials up to e^20, single precision
 
 
-@pytest.mark.parametrize(("shape", "step", "sigma"), GEOMETRIES)
-def test_shapes_and_crop(shape, step, sigma):
-    smooth = SmoothMasks(shape, step, sigma)
+@pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES)
+def test_shapes_and_crop(shape, pitch, sigma):
+    smooth = SmoothMasks(shape, pitch, sigma)
     params = jnp.asarray(params_of(smooth))
     masks, canvas = smooth(params), smooth.with_margin(params)
     assert masks.shape == (2, *shape)
@@ -66,9 +66,9 @@ def test_shapes_and_crop(shape, step, sigma):
     assert 0 <= float(masks.min()) <= float(masks.max()) <= 1
 
 
-@pytest.mark.parametrize(("shape", "step", "sigma"), GEOMETRIES[:2])
-def test_gradient_is_that_of_the_function(shape, step, sigma):
-    smooth = SmoothMasks(shape, step, sigma, temperature=0.3)  # at a high temperature, finite differences can follow
+@pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES[:2])
+def test_gradient_is_that_of_the_function(shape, pitch, sigma):
+    smooth = SmoothMasks(shape, pitch, sigma, temperature=0.3)  # at a high temperature, finite differences can follow
     with jax.enable_x64(True):
         params = jnp.asarray(0.2 + 0.6 * params_of(smooth, 1), jnp.float64)
         check_grads(lambda p: smooth(jnp.asarray(p)), (params,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
@@ -76,7 +76,7 @@ def test_gradient_is_that_of_the_function(shape, step, sigma):
 
 
 def test_kernel_smaller_than_the_pitch():
-    with pytest.raises(ValueError, match="sigma must be at least the step of 4 pixels"):
+    with pytest.raises(ValueError, match="sigma must be at least the pitch of 4 pixels"):
         SmoothMasks((16, 16), 4, 3.0)
 
 

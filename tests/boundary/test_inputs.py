@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+from extremal_jax.boundary.inputs import check_targets
 
 import extremal_jax as ej
 import small
 from extremal_jax import Config
-from extremal_jax.boundary.inputs import check_targets
 
 IMAGES = small.images()
 QUICK = Config(num_steps=1, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)

@@ -54,7 +54,10 @@ def contents(value: Any) -> Contents:
       (True, False)
     """
     recorder = _Recorder()
-    record = recorder.record(value)
+    try:
+        record = recorder.record(value)
+    except RecursionError:
+        return Contents(_Identity(value), False, True)
     return Contents(record, recorder.fixed, recorder.traced)
 
 
@@ -155,7 +158,8 @@ class _Recorder:
         if function.__qualname__ == "_memoize.<locals>.memoized":  # JAX's, which fills a dictionary as it is called
             cells = {"fn": cells["fn"]} if "fn" in cells else cells
         closure = tuple((name, self._cell(cell)) for name, cell in cells.items())
-        defaults = self._all((function.__defaults__, function.__kwdefaults__))
+        attributes = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
+        defaults = self._all((function.__defaults__, function.__kwdefaults__, attributes))
         return "function", code.co_filename, code, closure, defaults, self._globals(code, function.__globals__)
 
     def _cell(self, cell: types.CellType) -> Hashable:

@@ -51,7 +51,7 @@ def test_dataclasses():
     assert pickle.loads(pickle.dumps(settings)) == copy.deepcopy(settings) == settings
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.pitch = 4
-    with pytest.warns(DeprecationWarning), pytest.raises(ValueError, match="pitch must be positive"):
+    with pytest.warns(DeprecationWarning, match="`step`"), pytest.raises(ValueError, match="pitch must be positive"):
         Settings(step=0)
 
 
@@ -59,7 +59,7 @@ def test_the_line_of_the_caller_is_named():
     """In the module as it is, without the wrappers by which the tests check types."""
     plain = runpy.run_path(sys.modules[renamed.__module__].__file__)["renamed"]
     for target in (lambda num_steps: num_steps, dataclasses.make_dataclass("Numbers", ["num_steps"])):
-        with pytest.warns(DeprecationWarning) as caught:
+        with pytest.warns(DeprecationWarning, match="`steps`") as caught:
             plain(steps="num_steps")(target)(steps=3)
         assert caught[0].filename == __file__
 

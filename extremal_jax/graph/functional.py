@@ -31,7 +31,7 @@ from extremal_jax.graph.interpreter import bodies, opened
 Arrays = Sequence[Any]
 Program = Callable[..., Any]  # (arrays, *arguments) -> outputs; hashable
 _MOST_PROGRAMS = 256  # that are remembered
-_MANY = 16  # programs of one code, for arguments of the same shapes: more are warned of
+_MANY = 16  # programs of one code that differ in constants alone: so many are warned of
 
 
 def partition(function: Callable[..., Any], *example: Any) -> tuple[Program, Arrays]:
@@ -139,7 +139,7 @@ def _from_trace(function: Callable[..., Any], *example: Any) -> tuple[_Trace, Ar
     known = _known(found.record)
     if not known:
         known.append(new)
-        _count_program(_code(function), tuple(closed.in_avals))
+        _count_program(_code(function), (*closed.in_avals, *(equation.primitive.name for equation in new.jaxpr.eqns)))
     return known[0], closed.consts
 
 
@@ -149,9 +149,9 @@ def _known(record: Hashable) -> list[_Trace]:
     return []
 
 
-def _count_program(code: Any, shapes: tuple[Any, ...]) -> None:
-    """Warn if this is a new program of a code that had many."""
-    if next(_counter(code, shapes)) == _MANY:
+def _count_program(code: Any, form: tuple[Any, ...]) -> None:
+    """Warn if this is a new program of a code that had many of the same form, which differ in constants alone."""
+    if next(_counter(code, form)) == _MANY:
         name = getattr(code, "co_qualname", None) or getattr(code, "__qualname__", code)
         warnings.warn(
             f"the model {name!r} was another program at each of {_MANY} calls, and each was compiled. Give whatever changes"
@@ -161,7 +161,7 @@ def _count_program(code: Any, shapes: tuple[Any, ...]) -> None:
 
 
 @functools.lru_cache(maxsize=_MOST_PROGRAMS)
-def _counter(code: Hashable, shapes: tuple[Any, ...]) -> Iterator[int]:
+def _counter(code: Hashable, form: tuple[Any, ...]) -> Iterator[int]:
     return itertools.count(1)
 
 

@@ -38,7 +38,7 @@ def renamed(**names: str) -> Callable[[Renamed], Renamed]:
 
     def decorate(function: Renamed) -> Renamed:
         if inspect.isclass(function):
-            function.__init__ = _wrapped(function.__init__, function.__name__, names)  # type: ignore[misc, method-assign]
+            function.__init__ = _wrapped(function.__init__, function.__name__, names)  # type: ignore[method-assign]
             return function
         return _wrapped(function, function.__name__, names)
 

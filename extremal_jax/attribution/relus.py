@@ -136,7 +136,7 @@ class _Flow:
     def _is_spread(self, variable: Any, product: Any) -> bool:
         """Whether a factor has fewer elements than its product, or had before it was broadcast."""
         maker = self.makers.get(variable)
-        source = maker.invars[0] if maker is not None and maker.primitive.name == "broadcast_in_dim" else variable
+        source: Any = maker.invars[0] if maker is not None and maker.primitive.name == "broadcast_in_dim" else variable
         return source.aval.size < product.aval.size
 
     def _title(self, equation: JaxprEqn) -> str:

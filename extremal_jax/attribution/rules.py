@@ -9,22 +9,18 @@ excitation backprop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from extremal_jax.attribution.relus import is_max_with_zero, is_relu
 from extremal_jax.graph.rules import Backward, Rule, RuleTable, Site
 
 LINEAR = frozenset({"conv_general_dilated", "dot_general"})
 _SMALLEST = 1e-20  # what divides is at least this; evidence of nothing goes nowhere
-
-
-def _is_relu(site: Site) -> bool:
-    """max(x, 0)."""
-    return sum(site.active) == 1 and site.literals[site.active.index(False)] == 0
 
 
 def _on_active(send: Any) -> Backward:
@@ -37,8 +33,8 @@ def _on_active(send: Any) -> Backward:
     return backward
 
 
-def _relu(name: str, send: Any, description: str) -> Rule:
-    return Rule(name, frozenset({"max"}), _on_active(send), _is_relu, description)
+def _relu(name: str, send: Any, description: str, applies: Callable[[Site], bool] = is_relu) -> Rule:
+    return Rule(name, frozenset({"max"}), _on_active(send), applies, description)
 
 
 _NO_RELU = "the model has no ReLU, max(x, 0), as jax.nn.relu and jnp.maximum write it"
@@ -105,7 +101,7 @@ def _whole(x: Array, output: Array, g: Array) -> Array:
 
 
 _REST = (
-    _relu("relu", lambda x, output, g: jnp.where(output > 0, g, 0), "g where x > 0"),
+    _relu("relu", lambda x, output, g: jnp.where(output > 0, g, 0), "g where x > 0", is_max_with_zero),
     Rule("total", frozenset({"reduce_sum", "reduce_window_sum"}), _total, description="of all summands, each its share"),
     Rule("shares", frozenset({"add"}), _shares, _both_active, "of both summands, each its share"),
     Rule("scale", frozenset({"mul"}), _on_active(_whole), _one_active, "g through the product with a constant"),

@@ -9,7 +9,9 @@ differentiated.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -97,7 +99,7 @@ def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule) 
     """Evaluate equations in their order; the environment has the values of what they read, and receives those of what they write."""
     for equation in equations:
         values = [read(environment, atom) for atom in equation.invars]
-        with equation.ctx.manager:
+        with equation.ctx.manager, _scopes(equation):
             outputs = rule(equation, values)
             if outputs is None:
                 parameters = {name: _rewritten(value, rule) for name, value in equation.params.items()}
@@ -116,7 +118,7 @@ def unchanged(equation: JaxprEqn, values: Sequence[Any]) -> None:
 
 
 def opened(closed: ClosedJaxpr, wanted: Callable[[JaxprEqn], bool] = lambda equation: False) -> ClosedJaxpr:
-    """The same jaxpr with the bodies of calls put in their place, recursively.
+    """The same jaxpr with the bodies of calls put in their place, recursively; `scope_of` gives the calls' names.
 
     Args:
       closed: any jaxpr.
@@ -138,10 +140,32 @@ def opened(closed: ClosedJaxpr, wanted: Callable[[JaxprEqn], bool] = lambda equa
             return None
         if equation.primitive.name in _PLAIN_CALLS or any(wanted(inner) for inner in inside(equation)):
             [body] = bodies(equation)
-            return evaluate(body, values, rule)
+            name = equation.params.get("name") or equation.primitive.name
+            with jax.named_scope(f"{name} {next(numbers)}"):
+                return evaluate(body, values, rule)
         return None
 
+    numbers = itertools.count()
     return jax.make_jaxpr(lambda *values: evaluate(closed, values, rule))(*closed.in_avals)
+
+
+def scope_of(equation: JaxprEqn) -> tuple[str, ...]:
+    """The names of the calls that an equation of an opened jaxpr lay within, the outermost first, each with a number.
+
+    Example:
+      >>> import jax
+      >>> surface = opened(jax.make_jaxpr(jax.nn.relu6)(1.0), lambda equation: equation.primitive.name == "max")
+      >>> scope_of(surface.jaxpr.eqns[0])
+      ('custom_jvp_call 0', 'relu6 1')
+    """
+    return tuple(scope.name for scope in equation.source_info.name_stack.stack if type(scope).__name__ == "Scope")
+
+
+def _scopes(equation: JaxprEqn) -> contextlib.ExitStack:
+    scopes = contextlib.ExitStack()
+    for name in scope_of(equation):
+        scopes.enter_context(jax.named_scope(name))
+    return scopes
 
 
 def bodies(equation: JaxprEqn) -> list[ClosedJaxpr]:

@@ -32,12 +32,14 @@ class Site(NamedTuple):
       active: for each input, whether it depends on the function's arguments; what does not, such as weights, is a constant of the pass.
       literals: for each input, the number that it is everywhere, where the trace says so; else None.
       downstream: the names of the primitives through which its output reaches the function's outputs.
+      surface: the function, with its calls opened, that the equation is part of; None within control flow.
     """
 
     equation: JaxprEqn
     active: tuple[bool, ...]
     literals: tuple[float | None, ...]
     downstream: frozenset[str] = frozenset()
+    surface: Jaxpr | None = None
 
     @property
     def primitive(self) -> str:
@@ -228,7 +230,7 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
         if not any(reached):
             continue
         active.update(equation.outvars)
-        site = Site(equation, reached, numbers, downstream[id(equation)])
+        site = Site(equation, reached, numbers, downstream[id(equation)], surface.jaxpr)
         rule = _first(table, site)
         if rule is not None:
             _check_outputs(table, rule, equation)

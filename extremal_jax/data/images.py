@@ -102,6 +102,6 @@ def _transposition(picture: Image.Image) -> Image.Transpose | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation))
+            return _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # Pillow reports malformed metadata in many ways; the pixels do not depend on them
         return None

@@ -1,8 +1,8 @@
 """Generated scenes: emoji objects on coloured noise, with exact masks.
 
-The seed and the index determine a scene to the last bit on every machine: all pixel arithmetic is in integers, also in Pillow
-(nearest-neighbour warps and 8-bit resampling run in fixed point). Rendering needs no font: `examples/scenes/render_sprites.py` drew the sheet
-of sprites once from Noto Color Emoji.
+The seed and the index determine a scene to the last bit on every machine: all pixel arithmetic is in integers, also in
+Pillow (nearest-neighbour warps and 8-bit resampling run in fixed point). Rendering needs no font:
+`examples/scenes/render_sprites.py` drew the sheet of sprites once from Noto Color Emoji.
 """
 
 from __future__ import annotations

@@ -86,7 +86,8 @@ def test_masks_labels_and_segmentation_agree():
 def test_objects_are_large_enough_to_be_seen():
     generated = generate(10, 30, 128, objects=3)
     areas = generated.masks.mean(axis=(2, 3))[generated.labels]
-    # The longest side is at least 0.22 of the image's; the thinnest sprite fills 0.23 of its cell; edges and overlap remove less than a tenth.
+    # The longest side is at least 0.22 of the image's; the thinnest sprite fills 0.23 of its cell; edges and overlap remove at
+    # most a tenth.
     assert areas.min() > 0.23 * 0.22**2 * 0.9
     assert areas.max() < 0.5**2
 

@@ -153,7 +153,7 @@ def test_names_of_classes(classes, title):
     "classes", [["cat", "dog"], np.array(["cat", "dog"]), {0: "cat", 1: "dog"}], ids=lambda names: type(names).__name__
 )
 def test_fewer_names_than_targets(classes):
-    with pytest.raises(ValueError, match="^classes must name every class that is drawn, got 2 names and none of class 2$"):
+    with pytest.raises(ValueError, match=r"^classes must name every class that is drawn, got 2 names and none of class 2$"):
         ej.plots.overview(picture(), result(targets=np.array(2)), classes)
 
 

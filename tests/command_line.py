@@ -1,4 +1,4 @@
-"""Running the command line in this process, with a network that compiles in a moment."""
+"""Running the command line in this process, and a network that compiles in a moment."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ from extremal_jax.models.preprocessing import Preprocessing
 
 
 class Tiny(nnx.Module):
-    """Scores from the brightness of 8x8 cells: a layer with places, (4, 4, 3), and one without, (48,)."""
+    """Scores of the mean colours of 4x4 cells, with names of the packaged classifier's layers: `blocks.2` and `blocks.3` have
+    64 channels at 4x4 places, `pool` has no places."""
 
     def __init__(self):
-        weights = np.random.default_rng(0).normal(size=(4 * 4 * 3, len(CLASSES)))
-        self.weights = nnx.Param(jnp.asarray(weights, jnp.float32))
+        rng = np.random.default_rng(0)
+        self.weights = nnx.List([nnx.Param(jnp.asarray(rng.normal(size=shape) / 4, jnp.float32)) for shape in ((3, 64), (64, 64))])
+        self.head = nnx.Param(jnp.asarray(rng.normal(size=(64, len(CLASSES))), jnp.float32))
 
     def __call__(self, images):
-        cells = checkpoint_name(jax.nn.relu(2 + images.reshape(-1, 4, 8, 4, 8, 3).mean(axis=(2, 4))), "cells")
-        return 5 + checkpoint_name(cells.reshape(len(images), -1), "flat") @ self.weights[...]
+        x = images.reshape(-1, 4, 8, 4, 8, 3).mean(axis=(2, 4))
+        for index, weights in enumerate(self.weights):
+            x = checkpoint_name(jax.nn.relu(x @ weights[...]), f"blocks.{index + 2}")
+        return 5 + checkpoint_name(x.mean(axis=(1, 2)), "pool") @ self.head[...]
 
 
 def classifier():
     """A classifier of 32x32 images with the classes of the packaged one."""
-    return ej.models.Classifier(Tiny(), "scenes", CLASSES, Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3), ("cells", "flat"))
+    return ej.models.Classifier(
+        Tiny(), "scenes", CLASSES, Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3), ("blocks.2", "blocks.3", "pool")
+    )
 
 
 def invoke(*arguments):

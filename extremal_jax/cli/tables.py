@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
-
-class Preset(NamedTuple):
-    """A preset of `Config`."""
-
-    description: str
-
-
 PRESETS = {
-    "default": Preset("exact areas in few steps"),
-    "torchray": Preset("the settings of TorchRay 1.0, for comparison"),
-    "paper": Preset("the settings of the paper, for images of 224 pixels"),
+    "default": "exact areas in few steps",
+    "torchray": "the settings of TorchRay 1.0, for comparison",
+    "paper": "the settings of the paper, for images of 224 pixels",
 }
 
 
 class Name(click.ParamType):
-    """A name in a table of records that have a `description`, or in a sequence of names.
+    """A name in a table: a mapping from names to descriptions, or to records with a `description`; or a sequence of names.
 
     Args:
       table: where the table is, such as "package.module:TABLE".
@@ -58,7 +51,11 @@ class Command(click.Command):
         for option in self.get_params(ctx):
             if isinstance(option.type, Name) and option.type.listed:
                 with formatter.section(f"Values of {option.opts[0]}"):
-                    formatter.write_dl([(name, getattr(record, "description", "")) for name, record in option.type.records().items()])
+                    formatter.write_dl([(name, _description(record)) for name, record in option.type.records().items()])
+
+
+def _description(record: Any) -> str:
+    return record if isinstance(record, str) else getattr(record, "description", "")
 
 
 CLASSIFIERS = Name("extremal_jax.models.entries:ENTRIES", listed=False)

@@ -49,7 +49,7 @@ DEFAULTS = {"areas": (0.025, 0.05, 0.1, 0.2), "at": None, "config": ej.Config(),
     [
         ([], {}),
         (["--areas", "0.25,1"], {"areas": (0.25, 1.0)}),
-        (["--at", "cells"], {"at": "cells"}),
+        (["--at", "blocks.3"], {"at": "blocks.3"}),
         (["--chunk-size", 3], {"chunk_size": 3}),
         (["--num-steps", 7], {"config": ej.Config(num_steps=7)}),
         (["--steps", 7], {"config": ej.Config(num_steps=7)}),

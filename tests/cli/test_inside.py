@@ -48,7 +48,7 @@ def test_a_threshold_that_is_not_finite():
 
 
 def test_invert(monkeypatch):
-    output = succeeds("invert", "a.png", "--at", "cells", "--steps", 3, "--channels", "0,2", "--objective", "l2")
+    output = succeeds("invert", "a.png", "--at", "blocks.3", "--steps", 3, "--channels", "0,2", "--objective", "l2")
     for name in ("(all channels)", "(kept channels)", "(dropped channels)", "wrote out/a.png"):
         assert name in output
     result = ej.InversionResult.load("out/a.npz")
@@ -58,7 +58,7 @@ def test_invert(monkeypatch):
     calls = []
     first = jax.tree.map(lambda leaf: leaf[:1], result)
     monkeypatch.setattr(ej, "invert_features", lambda *_, **options: calls.append(options) or first)
-    assert "dropped" not in succeeds("invert", "a.png", "--at", "cells")
+    assert "dropped" not in succeeds("invert", "a.png", "--at", "blocks.3")
     assert width("out/a.png") < wide
     expected = dict(key=jax.random.key(0), objective="dot", shape=(32, 32), progress=False, chunk_size=None)
     assert calls == [expected]
@@ -67,10 +67,10 @@ def test_invert(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--at", "cell"), "unknown activation 'cell'; did you mean 'cells'"),
-        (("--at", "cells", "--channels", "1,3"), "the channels of cells go from 0 to 2, got 3"),
-        (("--at", "cells", "--channels", "some"), "expected indices of channels, such as 3,17, separated by commas, got 'some'"),
-        (("--at", "cells", "--objective", "l3"), "unknown name 'l3'; choose from 'dot', 'l2'"),
+        (("--at", "blocks.4"), "unknown activation 'blocks.4'; did you mean 'blocks."),
+        (("--at", "blocks.3", "--channels", "1,64"), "the channels of blocks.3 go from 0 to 63, got 64"),
+        (("--at", "blocks.3", "--channels", "some"), "expected indices of channels, such as 3,17, separated by commas, got 'some'"),
+        (("--at", "blocks.3", "--objective", "l3"), "unknown name 'l3'; choose from 'dot', 'l2'"),
         ((), "Missing option '--at'"),
     ],
 )
@@ -79,9 +79,9 @@ def test_arguments_that_invert_refuses(arguments, message):
 
 
 def test_channels():
-    output = succeeds("channels", "a.png", "--at", "cells", "--areas", "1,2", "--num-steps", 3, "--target", 4)
+    output = succeeds("channels", "a.png", "--at", "blocks.3", "--areas", "1,2", "--num-steps", 3, "--target", 4)
     assert f"a.png: {CLASSES[4]}, response" in output
-    assert "to 3 channels of cells" in output
+    assert "to 64 channels of blocks.3" in output
     saved = ej.ChannelResult.load("out/a.npz")
     assert (saved.requested_areas.tolist(), saved.config.num_steps, int(saved.targets)) == ([1, 2], 3, 4)
     assert " ".join(map(str, saved.channels(2))) in output
@@ -91,10 +91,10 @@ def test_channels():
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--at", "cells", "--areas", "0,1"], 2, "expected numbers of channels, such as 1,5,25, separated by commas, got '0,1'"),
-        (["--at", "cells", "--areas", "many"], 2, "got 'many'"),
-        (["--at", "cells", "--areas", "1,4"], 1, "areas"),
-        (["--at", "cell"], 1, "unknown activation 'cell'; did you mean 'cells'?"),
+        (["--at", "blocks.3", "--areas", "0,1"], 2, "expected numbers of channels, such as 1,5,25, separated by commas, got '0,1'"),
+        (["--at", "blocks.3", "--areas", "many"], 2, "got 'many'"),
+        (["--at", "blocks.3", "--areas", "1,65"], 1, "areas"),
+        (["--at", "blocks.4"], 1, "unknown activation 'blocks.4'; did you mean 'blocks."),
         ([], 2, "Missing option '--at'"),
     ],
 )
@@ -104,5 +104,5 @@ def test_arguments_that_channels_refuses(arguments, code, message):
 
 def test_explain_at_a_layer():
     """The masks have the layer's size."""
-    succeeds("explain", "a.png", "--at", "cells", "--num-steps", 2, "--areas", "0.3")
+    succeeds("explain", "a.png", "--at", "blocks.3", "--num-steps", 2, "--areas", "0.3")
     assert ej.ExtremalResult.load("out/a.npz").masks.shape == (1, 4, 4)

@@ -31,14 +31,14 @@ def test_maps(tiny):
     with np.load("out/a.npz") as file:
         assert file["target"] == fox
         np.testing.assert_allclose(file["gradient"], METHODS["gradient"].function(tiny, image, fox), atol=1e-6)
-        np.testing.assert_allclose(file["grad_cam"], METHODS["grad_cam"].function(tiny, image, fox, at="cells"), atol=1e-6)
-        expected = METHODS["contrastive_excitation_backprop"].function(tiny, image, fox, contrast_at="flat")
+        np.testing.assert_allclose(file["grad_cam"], METHODS["grad_cam"].function(tiny, image, fox, at="blocks.3"), atol=1e-6)
+        expected = METHODS["contrastive_excitation_backprop"].function(tiny, image, fox, contrast_at="pool")
         np.testing.assert_allclose(file["contrastive_excitation_backprop"], expected, atol=1e-6)
     assert Path("out/a.png").stat().st_size > 10_000
 
 
 def test_at(tiny):
-    succeeds("explain", "a.png", "b.png", *methods("excitation_backprop"), "--at", "cells")
+    succeeds("explain", "a.png", "b.png", *methods("excitation_backprop"), "--at", "blocks.3")
     for name in ("a", "b"):
         with np.load(f"out/{name}.npz") as file:
             assert file["excitation_backprop"].shape == (4, 4)
@@ -59,11 +59,11 @@ def test_the_layer_of_a_method_that_needs_one():
         (methods("grad_cm"), 2, "unknown name 'grad_cm'; did you mean 'grad_cam'?"),
         ([*methods("grad_cam"), "--steps", 3], 2, "Invalid value for --num-steps: applies only when extremal_perturbation is the sole"),
         ([*methods("grad_cam", "extremal_perturbation"), "--game", "delete"], 2, "Invalid value for --game: applies only when"),
-        (["--contrast-at", "flat"], 2, "Invalid value for --contrast-at: applies only to contrastive methods"),
-        ([*methods("occlusion", "rise"), "--at", "flat"], 2, "--at does not apply to occlusion, rise"),
-        ([*methods("gradient"), "--contrast-at", "flat"], 2, "--contrast-at does not apply to gradient"),
-        ([*methods("grad_cam"), "--at", "cell"], 1, "unknown activation 'cell'; did you mean"),
-        ([*methods("grad_cam"), "--at", "flat"], 1, "at must name a map"),
+        (["--contrast-at", "pool"], 2, "Invalid value for --contrast-at: applies only to contrastive methods"),
+        ([*methods("occlusion", "rise"), "--at", "pool"], 2, "--at does not apply to occlusion, rise"),
+        ([*methods("gradient"), "--contrast-at", "pool"], 2, "--contrast-at does not apply to gradient"),
+        ([*methods("grad_cam"), "--at", "blocks.4"], 1, "unknown activation 'blocks.4'; did you mean"),
+        ([*methods("grad_cam"), "--at", "pool"], 1, "at must name a map"),
     ],
     ids=str,
 )

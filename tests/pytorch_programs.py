@@ -53,6 +53,16 @@ def legacy_file(path: Path, body: bytes, keys: object = ("0",), tail: bytes = (4
     return path
 
 
+def arrays(tensors: dict[str, np.ndarray], first: int = 0) -> tuple[bytes, dict[str, bytes]]:
+    """A dictionary of float32 arrays and their records, numbered from `first`."""
+    body, records = {}, {}
+    for index, (key, array) in enumerate(tensors.items(), first):
+        strides = tuple(stride // 4 for stride in np.empty(array.shape, np.float32).strides)
+        body[key] = tensor(key=str(index), size=array.size, shape=array.shape, strides=strides)
+        records[f"data/{index}"] = array.astype(np.float32).tobytes()
+    return dictionary(**body), records
+
+
 def plain_file(path: Path, body: bytes) -> Path:
     path.write_bytes(program(body))
     return path

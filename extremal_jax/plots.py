@@ -102,7 +102,7 @@ def comparison(image: Any, maps: Mapping[str, Any], mask: Any = None, columns: i
         positive = jnp.maximum(jnp.asarray(values, jnp.float32), 0)
         values = np.asarray(resize(positive[..., None], (height, width)))[..., 0]
         _show(axis, _heat(picture, values), "\n".join(textwrap.wrap(title, _TITLE)))
-        axis.plot(*np.unravel_index(values.argmax(), values.shape)[::-1], "x", color="white", markersize=7, markeredgewidth=2)
+        axis.plot(*np.unravel_index(np.argmax(values), values.shape)[::-1], "x", color="white", markersize=7, markeredgewidth=2)
     for axis in axes[:cells]:
         if mask is not None:
             _outline(axis, np.asarray(mask, np.float32))

@@ -1,14 +1,24 @@
 PYTHON ?= python3
-VENV := .venv
+PYTHONS ?= python3.11 python3.12 python3.13
+VENV ?= .venv
+CONSTRAINTS ?= constraints/tried.txt
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS)) --editable
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
-.PHONY: help demo test lint types unit slow benchmark clean
+.PHONY: help demo test lint types unit coverage slow test-newest test-oldest constraints benchmark clean
 
 help:
-	@echo "make demo       explain a packaged scene: out/"
-	@echo "make test       lint, types, tests"
-	@echo "make slow       the checks that take minutes"
-	@echo "make benchmark  the tables of benchmarks/results/"
+	@echo "make demo         explain a packaged scene: out/"
+	@echo "make test         lint, types, tests"
+	@echo "make coverage     the tests, and the lines of the package that none of them runs"
+	@echo "make slow         the tests that take minutes"
+	@echo "make test-newest  the same as test, with the newest versions of all dependencies"
+	@echo "make test-oldest  the tests, with the oldest supported versions, for Python 3.11"
+	@echo "make constraints  update constraints/ to the newest versions, for Python 3.11, 3.12 and 3.13"
+	@echo "make benchmark    the tables of benchmarks/results/"
+	@echo
+	@echo "Another Python: make test PYTHON=python3.13 VENV=.venv-3.13"
 
 demo: $(VENV)/installed
 	$(BIN)/extremal-jax explain extremal_jax/data/packaged/dog-and-car.png --target dog --out out
@@ -23,24 +33,37 @@ types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-dev
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+	$(PYTEST)
+
+coverage: $(VENV)/installed-dev
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 slow: $(VENV)/installed-dev
 	XLA_FLAGS=--xla_force_host_platform_device_count=2 $(BIN)/pytest -m slow
+
+test-newest:
+	rm -rf .venv-newest
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+
+test-oldest:
+	$(MAKE) unit VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt
+
+constraints:
+	$(PYTHON) constraints/refresh.py $(PYTHONS)
 
 benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf .venv .venv-* out
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) .
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) $(VENV)/installed
+	$(INSTALL) '.[dev]'
 	@touch $@

@@ -100,7 +100,7 @@ def comparison(image: Any, maps: Mapping[str, Any], mask: Any = None, columns: i
         positive = jnp.asarray(np.maximum(numbers.filled(0), 0))
         heat = np.asarray(resize(positive[..., None], (height, width)))[..., 0]
         _show(axis, _heat(picture[0], heat), title)
-        [cross] = axis.plot(*np.unravel_index(heat.argmax(), heat.shape)[::-1], "x", color="white", markersize=7, markeredgewidth=2)
+        [cross] = axis.plot(*np.unravel_index(np.argmax(heat), heat.shape)[::-1], "x", color="white", markersize=7, markeredgewidth=2)
         cross.set_path_effects([withStroke(linewidth=4, foreground=_LINE)])
     for axis in axes[:cells]:
         if mask is not None:

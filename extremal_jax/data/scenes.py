@@ -141,8 +141,8 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
     for cells, weight in _OCTAVES.items():
         noise = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
         total += weight * np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC), np.int32)
-    total -= total.min()
-    return total * 255 // total.max() * rng.integers(51, 257, 3) // 256
+    total -= np.min(total)
+    return total * 255 // np.max(total) * rng.integers(51, 257, 3) // 256
 
 
 def _object(rng: np.random.Generator, sprite: Image.Image, side: int) -> np.ndarray:

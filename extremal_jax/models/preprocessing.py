@@ -119,7 +119,7 @@ def _sampled(pixels: Num[np.ndarray, "..."], count: int, axis: int) -> Float[np.
     last = pixels.shape[axis] - 1
     places = np.clip((np.arange(count) + 0.5) * (last + 1) / count - 0.5, 0, last)
     below = np.floor(places).astype(int)
-    share = np.expand_dims((places - below).astype(np.float32), [other for other in range(pixels.ndim) if other != axis])
+    share = np.expand_dims((places - below).astype(np.float32), tuple(other for other in range(pixels.ndim) if other != axis))
     return pixels.take(below, axis) * (1 - share) + pixels.take(np.minimum(below + 1, last), axis) * share
 
 

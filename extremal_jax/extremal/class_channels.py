@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -38,7 +38,7 @@ _ROUNDING = 1e-5  # of a response: two orders of one sum
 
 
 @pytree(static=("at",))
-class ClassChannels(Saved, mark="extremal_jax class channels 1"):
+class ClassChannels(Saved):
     """The channels that stand for some classes.
 
     Attributes:
@@ -61,6 +61,8 @@ class ClassChannels(Saved, mark="extremal_jax class channels 1"):
     counts: Int[np.ndarray, " N"]
     reached: Bool[np.ndarray, " N"]
     at: str
+
+    MARK: ClassVar[str] = "extremal_jax class channels 1"
 
     def top(self, count: int) -> Int[np.ndarray, "M count"]:
         """(M, count): the channels of the highest attribution of each class, in descending order, by precedence among

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.operators.area import binarize, select_top
 from extremal_jax.operators.nesting import rank_places
 from extremal_jax.optimise.results import OfImages
+from extremal_jax.optimise.settings import Settings
 from extremal_jax.optimise.status import Status
 from extremal_jax.optimise.storage import Saved
 
@@ -38,7 +40,7 @@ class History:
 
 
 @pytree(static=("config", "at"))
-class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Config, history=History, status=Status):
+class ExtremalResult(OfImages, Saved):
     """The extremal perturbations of one image, or of a batch of N, for K areas each. A pytree, of NumPy arrays if it
     was loaded.
 
@@ -69,6 +71,10 @@ class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Con
     status: Status
     config: Config
     at: str | None = None
+
+    MARK: ClassVar[str] = "extremal_jax result 1"
+    SETTINGS: ClassVar[type[Settings]] = Config
+    PARTS: ClassVar[Mapping[str, type]] = {"history": History, "status": Status}
 
     def binary_masks(self) -> Float[Array, "*N K H W"]:
         """The masks cut to exact areas: the round(a n) largest values of each are 1, the rest 0.
@@ -144,7 +150,7 @@ class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Con
 
 
 @pytree(static=("config", "at"))
-class ChannelResult(OfImages, Saved, mark="extremal_jax channels 1", settings=ChannelConfig, history=History, status=Status):
+class ChannelResult(OfImages, Saved):
     """The channels that matter for one image, or for a batch of N, for K counts each. A pytree, of NumPy arrays if it
     was loaded.
 
@@ -174,6 +180,10 @@ class ChannelResult(OfImages, Saved, mark="extremal_jax channels 1", settings=Ch
     status: Status
     config: ChannelConfig
     at: str
+
+    MARK: ClassVar[str] = "extremal_jax channels 1"
+    SETTINGS: ClassVar[type[Settings]] = ChannelConfig
+    PARTS: ClassVar[Mapping[str, type]] = {"history": History, "status": Status}
 
     _single = "masks", 2
 
@@ -219,7 +229,7 @@ class Curve:
 
 
 @pytree(static=("config", "at"))
-class SmallestArea(OfImages, Saved, mark="extremal_jax smallest area 1", settings=Config, curve=Curve, status=Status):
+class SmallestArea(OfImages, Saved):
     """The smallest sufficient areas of one image, or of a batch of N. A pytree.
 
     Attributes:
@@ -254,6 +264,10 @@ class SmallestArea(OfImages, Saved, mark="extremal_jax smallest area 1", setting
     config: Config
     at: str | None = None
     order: Int[AnyArray, "*N H W"] | None = None
+
+    MARK: ClassVar[str] = "extremal_jax smallest area 1"
+    SETTINGS: ClassVar[type[Settings]] = Config
+    PARTS: ClassVar[Mapping[str, type]] = {"curve": Curve, "status": Status}
 
     _single = "masks", 2
 

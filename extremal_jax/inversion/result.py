@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from jaxtyping import Float
 
 from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.inversion.config import InversionConfig
 from extremal_jax.optimise.results import OfImages
+from extremal_jax.optimise.settings import Settings
 from extremal_jax.optimise.status import Status
 from extremal_jax.optimise.storage import Saved
 
@@ -22,7 +26,7 @@ class InversionStatus(Status):
 
 
 @pytree(static=("config", "at"))
-class InversionResult(OfImages, Saved, mark="extremal_jax inversion 1", settings=InversionConfig, status=InversionStatus):
+class InversionResult(OfImages, Saved):
     """Pictures found by feature inversion: one, or a batch of N. A pytree.
 
     Attributes:
@@ -44,5 +48,9 @@ class InversionResult(OfImages, Saved, mark="extremal_jax inversion 1", settings
     status: InversionStatus
     config: InversionConfig | None = None
     at: str | None = None
+
+    MARK: ClassVar[str] = "extremal_jax inversion 1"
+    SETTINGS: ClassVar[type[Settings]] = InversionConfig
+    PARTS: ClassVar[Mapping[str, type]] = {"status": InversionStatus}
 
     _single = "images", 3

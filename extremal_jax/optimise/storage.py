@@ -13,28 +13,26 @@ import jax
 import numpy as np
 
 from extremal_jax.ground.files import whole_file
-from extremal_jax.optimise.settings import from_json, to_json
+from extremal_jax.optimise.settings import Settings, from_json, to_json
 
 Result = TypeVar("Result", bound="Saved")  # `Self`, for the type checker of the tests
 
 
 class Saved:
-    """A pytree that can be written to a file and read again: arrays, texts, parts that are pytrees of arrays, and
-    settings, `config`.
+    """A pytree that can be written to a file and read again: arrays, texts, parts that are pytrees of arrays, and settings, `config`.
 
-    A subclass names the mark of its files, with a version, and the classes of its settings and parts: `class
-    Result(Saved, mark="results 1", settings=Config, history=History)`. The rewards of the history are written as
-    "history.rewards" and settings as JSON; fields that are None are left out. A field with a default may be missing in
-    a file, so that older files stay readable.
+    The rewards of the history are written as "history.rewards" and settings as JSON; fields that are None are left out. A field with a
+    default may be missing in a file, so that older files stay readable.
+
+    Attributes:
+      MARK: the mark of the class's files, with a version.
+      SETTINGS: the class of `config`, if there is one.
+      PARTS: the classes of the parts, by field.
     """
 
-    _mark: ClassVar[str]
-    _settings: ClassVar[type | None]
-    _parts: ClassVar[Mapping[str, type]]
-
-    def __init_subclass__(cls, *, mark: str, settings: type | None = None, **parts: type) -> None:
-        super().__init_subclass__()
-        cls._mark, cls._settings, cls._parts = mark, settings, parts
+    MARK: ClassVar[str]
+    SETTINGS: ClassVar[type[Settings] | None] = None
+    PARTS: ClassVar[Mapping[str, type]] = {}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to an `.npz` file, whole or not at all. Functions among the settings are written by name.
@@ -47,7 +45,7 @@ class Saved:
         if vars(self).get("config") is not None:
             content["config"] = to_json(vars(self)["config"])
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, format=self._mark, **content)
+            np.savez_compressed(file, format=self.MARK, **content)
 
     @classmethod
     def load(cls: type[Result], path: str | os.PathLike[str]) -> Result:
@@ -58,23 +56,23 @@ class Saved:
           ValueError: if the file is truncated or something else.
         """
         content = _read(path)
-        if (mark := content.pop("format", None)) != cls._mark:
-            raise ValueError(f"{path} is not a result file of this version: expected the mark {cls._mark!r}, got {str(mark)!r}")
+        if (mark := content.pop("format", None)) != cls.MARK:
+            raise ValueError(f"{path} is not a result file of this version: expected the mark {cls.MARK!r}, got {str(mark)!r}")
         if missing := [name for name in cls._needed() if name not in content]:
             raise ValueError(f"{path} is not a whole result file: it lacks {', '.join(missing)}")
-        for name, part in cls._parts.items():
+        for name, part in cls.PARTS.items():
             found = {inner: content.pop(f"{name}.{inner}", None) for inner in _fields(part)}
             content[name] = part(**{inner: value for inner, value in found.items() if value is not None})
-        if cls._settings is not None and "config" in content:
-            content["config"] = from_json(cls._settings, content["config"])
+        if cls.SETTINGS is not None and "config" in content:
+            content["config"] = from_json(cls.SETTINGS, content["config"])
         return cls(**content)
 
     @classmethod
     def _needed(cls) -> Iterator[str]:
         """The names of what every file holds."""
         for name, field in _fields(cls).items():
-            if name in cls._parts:
-                yield from (f"{name}.{inner}" for inner in _required(cls._parts[name]))
+            if name in cls.PARTS:
+                yield from (f"{name}.{inner}" for inner in _required(cls.PARTS[name]))
             elif field.default is dataclasses.MISSING:
                 yield name
 

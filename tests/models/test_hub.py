@@ -304,7 +304,9 @@ def test_a_repository_that_does_not_say_it(hub, config, monkeypatch):
     assert ej.models.load("scenes", f"hub:{REPO}").preprocessing == usual
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     hub.restart()
-    unknown = pytest.warns(UserWarning, match="prepared as for the default weights") if config is None else contextlib.nullcontext()
+    unknown = (
+        pytest.warns(UserWarning, match="images are prepared as for the default weights") if config is None else contextlib.nullcontext()
+    )
     with unknown:  # whether there is one
         assert ej.models.load("scenes", f"hub:{REPO}").preprocessing == usual
 

@@ -1,4 +1,4 @@
-"""The preparation of images: resized, cropped and normalised as by the publishers of the weights."""
+"""Images are resized, cropped and normalised as by the publishers of the weights."""
 
 from __future__ import annotations
 
@@ -162,6 +162,40 @@ def test_floats_pillow_images_and_bytes_are_prepared_alike(classifier):
     expected = classifier.preprocess(image)
     for same in (image / 255, (image / 255).astype(np.float32), Image.fromarray(image), jnp.asarray(image)):
         np.testing.assert_array_equal(classifier.preprocess(same), expected)
+
+
+class ArrayTensor:
+    """An array of a library that has this protocol alone."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+class DlpackTensor:
+    def __init__(self, array):
+        self.__dlpack__, self.__dlpack_device__ = array.__dlpack__, array.__dlpack_device__
+
+
+def test_arrays_of_other_libraries(classifier):
+    image = picture()
+    for other in (ArrayTensor(image), DlpackTensor(image)):
+        np.testing.assert_array_equal(classifier.preprocess(other), classifier.preprocess(image))
+    with pytest.raises(ValueError, match=r"got the shape \(3, 40, 60\); move the channels last"):
+        classifier.preprocess(ArrayTensor(image.transpose(2, 0, 1)))
+
+
+def test_photographs_are_upright(classifier, tmp_path):
+    """A camera's mark of rotation means the same for a Pillow image as for `load_image`."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.fromarray(picture()).save(tmp_path / "photo.png", exif=exif)
+    with Image.open(tmp_path / "photo.png") as photo:
+        prepared = classifier.preprocess(photo)
+    np.testing.assert_array_equal(prepared, classifier.preprocess(ej.data.load_image(tmp_path / "photo.png")))
+    np.testing.assert_array_equal(prepared, classifier.preprocess(np.rot90(picture(), -1)))
 
 
 @pytest.mark.parametrize("form", [lambda grey: grey, lambda grey: grey[..., None], lambda grey: grey / 255, Image.fromarray])

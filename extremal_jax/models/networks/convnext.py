@@ -28,7 +28,7 @@ class Block(nnx.Module):
         self.gamma = nnx.Param(jnp.full(width, 1e-6))
 
     def __call__(self, x: Array) -> Array:
-        return x + self.gamma[...] * self.mlp(self.norm(self.conv_dw(x)))
+        return x + jnp.expand_dims(self.gamma[...], (0, 1, 2)) * self.mlp(self.norm(self.conv_dw(x)))
 
 
 class Stage(nnx.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -51,7 +52,7 @@ class Transition(nnx.Module):
         self.conv = conv(in_features, in_features // 2, 1, bias=False, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
-        return nnx.avg_pool(self.conv(nnx.relu(self.norm(x))), (2, 2), (2, 2))
+        return nnx.pool(self.conv(nnx.relu(self.norm(x))), 0.0, jax.lax.add, (2, 2), (2, 2), "VALID") / 4
 
 
 class DenseNet(nnx.Module):

@@ -20,8 +20,8 @@ def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: s
     Args:
       images: (..., H, W, C).
       sigma: standard deviation in pixels; 0 returns the images unchanged.
-      padding: the values beyond the border: "edge" repeats the border's pixels, so that a constant image stays constant; "zeros", as in
-        TorchRay, darkens the border.
+      padding: the values beyond the border: "edge" repeats the border's pixels, so that a constant image stays
+        constant; "zeros", as in TorchRay, darkens the border.
 
     Returns:
       (..., H, W, C), in the images' dtype. The sums are in single precision at least.
@@ -41,7 +41,7 @@ def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: s
 
 @functools.lru_cache(maxsize=64)
 def _blur_matrix(size: int, sigma: float, padding: str) -> np.ndarray:
-    """(size, size): a one-dimensional blur as a matrix. Its border is exact, and a matrix product is fast on every backend."""
+    """(size, size): a one-dimensional blur as a matrix, exact at the border and fast on every backend."""
     radius = math.ceil(4 * sigma)
     taps = np.arange(-radius, radius + 1)
     weights = np.exp(-(taps**2) / (2 * sigma**2))
@@ -56,7 +56,7 @@ def _blur_matrix(size: int, sigma: float, padding: str) -> np.ndarray:
 
 
 def resize(images: Float[Array, "*batch H W C"], shape: tuple[int, int]) -> Float[Array, "*batch H2 W2 C"]:
-    """Resize images by bilinear interpolation between pixel centres, without antialiasing, as TorchRay resizes its maps.
+    """Resize images by bilinear interpolation between pixel centres, without antialiasing, as TorchRay does.
 
     Args:
       images: (..., H, W, C).

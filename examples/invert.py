@@ -1,4 +1,5 @@
-"""Feature inversion of scenes of two objects: from all channels of a layer, from those that favour one object, and from the others.
+"""Feature inversion of scenes of two objects: from all channels of a layer, from those that favour one object, and
+from the others.
 
 python examples/invert.py --out out
 """
@@ -38,7 +39,7 @@ def main() -> None:
         rows = jnp.arange(len(images))
         return (scores[rows, target] - scores[rows, neighbour]).sum()
 
-    # The first-order contribution of each channel to the difference of the two scores. An eighth of the channels is kept.
+    # The first-order contribution of each channel to the difference of the two scores. An eighth is kept.
     gains = (jax.grad(difference)(activation) * activation).sum(axis=(1, 2))
     kept = gains >= jnp.sort(gains, axis=1)[:, -gains.shape[1] // 8, None]
 

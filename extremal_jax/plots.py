@@ -1,4 +1,4 @@
-"""Figures of results: matplotlib figures without global state. `figure.savefig(path)` writes one; notebooks show them."""
+"""Figures of results, as matplotlib figures without global state: `figure.savefig(path)` writes one."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ def overview(image: Any, result: ExtremalResult, classes: Names = None) -> Figur
     """Draw the image, the part of it that each mask keeps, and the masks.
 
     Args:
-      image: (H, W, C), or (N, H, W, C) for a batch: integers up to 255, floats in [0, 1], or a model's input, which is scaled to
-        its own range. Masked and non-finite pixels are white.
+      image: (H, W, C), or (N, H, W, C) for a batch: integers up to 255, floats in [0, 1], or a model's input, which is
+        scaled to its own range. Masked and non-finite pixels are white.
       result: of the same image or batch.
       classes: the names of the classes: a sequence, or a mapping from indices to names.
 
     Returns:
-      A figure with two rows per image. The upper row shows the image and, in colour, the selection of each mask; the lower
-      row the mean of the masks over the image, and the masks. Titles state the area that was reached, the response, and its
-      share of the response to the whole image.
+      A figure with two rows per image. The upper row shows the image and, in colour, the selection of each mask; the
+      lower row the mean of the masks over the image, and the masks. Titles state the area that was reached, the
+      response, and its share of the response to the whole image.
 
     Raises:
       TypeError: if the image is not an array of numbers.
-      ValueError: if image and result differ in size, or `classes` lacks a target. Masks of a layer are resized to the image.
+      ValueError: if image and result differ in size, or `classes` lacks a target. Masks of a layer are resized to the
+        image.
     """
     rows = list(_rows(image, result, 3))
     columns, height, width = 1 + rows[0][1].shape[0], *rows[0][1].shape[1:]
@@ -69,8 +70,8 @@ def comparison(image: Any, maps: Mapping[str, Any], mask: Any = None, columns: i
 
     Args:
       image: (H, W, C), as in `overview`.
-      maps: by title, (h, w) of any size and range, resized to the image. Negative values, evidence against the target, are not
-        shown.
+      maps: by title, (h, w) of any size and range, resized to the image. Negative values, evidence against the target,
+        are not shown.
       mask: (H, W), the known place of the target, to outline it.
       columns: the number of pictures in a row.
 
@@ -141,8 +142,8 @@ def smallest_area(image: Any, result: SmallestArea, classes: Names = None) -> Fi
       result: of the same image or batch.
 
     Returns:
-      A figure with a row per image. The curve has a mark at each area that was tried, and dotted lines at the response that
-      suffices and at the smallest area that reaches it.
+      A figure with a row per image. The curve has a mark at each area that was tried, and dotted lines at the response
+      that suffices and at the smallest area that reaches it.
 
     Raises:
       TypeError, ValueError: as in `overview`.
@@ -187,8 +188,8 @@ def inversion(image: Any, inversions: Mapping[str, Any]) -> Figure:
 
     Args:
       image: (H, W, C), or (N, H, W, C) for a batch, as in `overview`.
-      inversions: by title, pictures in [0, 1], one per image, of any size: for example the `images` of the inversions of all
-        channels, of those that a mask keeps, and of those that it drops.
+      inversions: by title, pictures in [0, 1], one per image, of any size: for example the `images` of the inversions
+        of all channels, of those that a mask keeps, and of those that it drops.
 
     Returns:
       A figure with a row per image.
@@ -224,8 +225,8 @@ def channels(result: ChannelResult) -> Figure:
       result: of a single image; index the result of a batch.
 
     Returns:
-      A figure with the response to the set of each count, beside the response to all channels; and a row for each set, with the
-      channels in the order in which the sets include them, without those in no set.
+      A figure with the response to the set of each count, beside the response to all channels; and a row for each set,
+      with the channels in the order in which the sets include them, without those in no set.
 
     Raises:
       ValueError: for the result of a batch.
@@ -253,13 +254,14 @@ def class_channels(result: ClassChannels, pictures: Mapping[int, Any], count: in
 
     Args:
       result: of some classes.
-      pictures: by the index of a channel, (H, W, C) in [0, 1], from `maximize_channel`. Channels without a picture are blank.
+      pictures: by the index of a channel, (H, W, C) in [0, 1], from `maximize_channel`. Channels without a picture are
+        blank.
       count: the number of top channels to show and to compare.
       classes: the names of the classes, as in `overview`.
 
     Returns:
-      A figure with a row of pictures per class, each titled by the channel's index and the share of the class's images whose
-      smallest sufficient set includes it; and a table of overlaps.
+      A figure with a row of pictures per class, each titled by the channel's index and the share of the class's images
+      whose smallest sufficient set includes it; and a table of overlaps.
 
     Raises:
       ValueError: if `classes` lacks a class.
@@ -325,7 +327,7 @@ def _percent(area: float) -> str:
 
 
 def _label(axes: Axes, horizontal: str, vertical: str, logarithmic: Callable[[float], str] | None = None) -> None:
-    """Label the axes; `logarithmic` writes the numbers 1, 2, 5, 10, 20 and so on along a logarithmic horizontal axis."""
+    """Label the axes; `logarithmic` formats 1, 2, 5, 10, 20 and so on along a logarithmic horizontal axis."""
     if logarithmic is not None:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

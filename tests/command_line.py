@@ -18,8 +18,8 @@ from extremal_jax.models.preprocessing import Preprocessing
 
 
 class Tiny(nnx.Module):
-    """Scores of the mean colours of 4x4 cells, with names of the packaged classifier's layers: `blocks.2` and `blocks.3` have
-    64 channels at 4x4 places, `pool` has no places."""
+    """Scores of the mean colours of 4x4 cells, with names of the packaged classifier's layers: `blocks.2` and
+    `blocks.3` have 64 channels at 4x4 places, `pool` has no places."""
 
     def __init__(self):
         rng = np.random.default_rng(0)

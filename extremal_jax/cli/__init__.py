@@ -1,4 +1,4 @@
-"""The command line: it parses options, calls the library and reports. Help of the group loads no command's libraries."""
+"""The command line: options in, calls of the library, reports out. Help of the group loads no command's libraries."""
 
 from __future__ import annotations
 

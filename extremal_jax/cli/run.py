@@ -112,7 +112,7 @@ def is_terminal() -> bool:
 
 
 def output_paths(images: tuple[Path, ...], out: Path) -> list[Path]:
-    """The path of each image's output files without a suffix, after a check that they can be written and overwrite no image."""
+    """The output path of each image without a suffix, once it is known to be writable and to overwrite no image."""
     outputs = [out / stem for stem in _stems(images)]
     for output in outputs:
         figure = Path(f"{output}.png")
@@ -125,7 +125,8 @@ def output_paths(images: tuple[Path, ...], out: Path) -> list[Path]:
 def _stems(paths: tuple[Path, ...]) -> list[str]:
     """A unique name for the files of each image: the image's own, numbered where several images share it.
 
-    Names that differ only in case or in the Unicode form of their letters count as equal: some file systems ignore such differences.
+    Names that differ only in case or in the Unicode form of their letters count as equal, since some file systems
+    ignore such differences.
     """
     stems: list[str] = []
     taken = {_folded(path.stem) for path in paths}

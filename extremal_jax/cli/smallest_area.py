@@ -39,7 +39,9 @@ def smallest_area(
     chunk_size: int | None,
     out: Path,
 ) -> None:
-    """Find the smallest part of an image that excites a class as much as all of it; write a figure and a result for each image.
+    """Find the smallest part of an image that excites a class as much as all of it.
+
+    Write a figure and a result for each image.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Options whose values are names in one of the library's tables. A table is imported when a value or a command's help needs it."""
+"""Options whose values are names in the library's tables, which are imported when a value or help needs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRESETS = {
 
 
 class Name(click.ParamType):
-    """A name in a table: a mapping from names to descriptions, or to records with a `description`; or a sequence of names.
+    """A name in a table: a mapping from names to descriptions or to records with one, or a sequence of names.
 
     Args:
       table: where the table is, such as "package.module:TABLE".

@@ -30,10 +30,10 @@ def load_image(path: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX
     """Read an image file.
 
     Args:
-      path: a path, or an open binary file, of any format that Pillow reads. Of an animation, the first frame is read. The EXIF orientation
-        is applied, unless the metadata are malformed; transparency is laid on white.
-      max_pixels: the largest number of pixels to decode; a larger image is refused before it takes any memory. Pillow's own limit, 179
-        million, applies as well.
+      path: a path, or an open binary file, of any format that Pillow reads. Of an animation, the first frame is read.
+        The EXIF orientation is applied, unless the metadata are malformed; transparency is laid on white.
+      max_pixels: the largest number of pixels to decode; a larger image is refused before it takes any memory. Pillow's
+        own limit, 179 million, applies as well.
 
     Returns:
       (H, W, 3) uint8, RGB.
@@ -70,7 +70,7 @@ def load_image(path: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Convert a Pillow image to upright 8-bit RGB: the EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8.
+    """Convert a Pillow image to upright 8-bit RGB: EXIF orientation applied, white below transparency.
 
     Returns:
       A new image without metadata, so that a second conversion changes nothing.

@@ -80,8 +80,8 @@ def generate(
       seed: any non-negative integer.
       count: the number of scenes, at least 1.
       size: height and width in pixels, or one number for both; at least 32.
-      objects: the number of objects in each scene, 1 to 6, all of different classes; or (least, most), to draw it uniformly.
-      first: the index of the first scene. `generate(s, 9)` equals `generate(s, 5)` followed by `generate(s, 4, first=5)`.
+      objects: the number of objects in each scene, 1 to 6, all of different classes; or (least, most).
+      first: the index of the first scene: `generate(s, 9)` is `generate(s, 5)` and `generate(s, 4, first=5)`.
 
     Returns:
       `Scenes`, with images, segmentation, labels and masks.
@@ -146,7 +146,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _object(rng: np.random.Generator, sprite: Image.Image, side: int) -> np.ndarray:
-    """(h, w, 4) int32, premultiplied by alpha: a sprite, randomly scaled, rotated, mirrored and recoloured, then cropped."""
+    """(h, w, 4) int32, premultiplied by alpha: a sprite, randomly scaled, rotated, mirrored and coloured; cropped."""
     extent = rng.uniform(*_EXTENT) * side
     angle = math.radians(rng.uniform(-_ROTATION, _ROTATION))
     mirror = 1 - 2 * int(rng.integers(2))

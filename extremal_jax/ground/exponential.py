@@ -2,8 +2,8 @@
 
     2^y = 2^n 2^r,   n = round(y),   r = y − n in [−½, ½]
 
-The bits of n make 2^n; a polynomial approximates 2^r. XLA's exponential spends the other instructions on results beyond the range of single
-precision, which the exponents of a smooth maximum cannot reach.
+The bits of n make 2^n; a polynomial approximates 2^r. XLA's exponential spends the other instructions on results beyond
+the range of single precision, which the exponents of a smooth maximum cannot reach.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-# Coefficients of r⁵ to 1: on [−½, ½] the relative error is ≤ 1.2e-7, the least of all such polynomials that are exact at 0.
+# Coefficients of r⁵ to 1. On [−½, ½] the relative error is ≤ 1.2e-7, the least of all that are exact at 0.
 _POLYNOMIAL = tuple(map(np.float32, (0.0013276555, 0.0096756015, 0.055507444, 0.24022177, 0.69314694, 1.0)))
 _TO_BITS = np.float32(1.5 * 2**23)  # adding it to an integer leaves that integer in the low bits
 _BIAS, _FRACTION_BITS = 127, 23  # of single precision
@@ -27,7 +27,8 @@ def exp2(exponents: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Compute 2^y.
 
     Args:
-      exponents: y, of any shape. In single precision they must lie between −126 and 127; other dtypes go to `jax.numpy.exp2`.
+      exponents: y, of any shape. In single precision they must lie between −126 and 127; other dtypes go to
+        `jax.numpy.exp2`.
 
     Returns:
       2^y, with a relative error ≤ 3e-7.

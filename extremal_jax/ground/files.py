@@ -16,7 +16,8 @@ _UNSYNCABLE = {errno.EACCES, errno.EPERM, errno.EBADF, errno.EINVAL, errno.EISDI
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends, or delete it when the block raises.
 
-    The temporary name keeps the suffix, from which many writers infer the format. The file is synced before the move, its folder after it.
+    The temporary name keeps the suffix, from which many writers infer the format. The file is synced before the move,
+    its folder after it.
 
     Raises:
       TypeError: if `path` is not a path.

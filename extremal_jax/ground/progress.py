@@ -29,7 +29,8 @@ def watching(progress: bool | Watcher | None) -> Iterator[Watcher | None]:
     """Yield the function that a run should call, or None.
 
     Args:
-      progress: None or False for no progress; True for a bar on standard error while the block runs; or a function of a `Progress`.
+      progress: None or False for no progress; True for a bar on standard error while the block runs; or a function of a
+        `Progress`.
 
     Raises:
       TypeError: for anything else.

@@ -32,7 +32,7 @@ def tiny(monkeypatch):
 
 @pytest.fixture
 def asked(tiny, monkeypatch):
-    """The arguments of each extremal perturbation, which computes nothing and returns invented numbers; figures are blank."""
+    """The arguments of each extremal perturbation, which returns invented numbers; figures are blank."""
     calls = []
 
     def answer(model, images, targets, areas, **options):

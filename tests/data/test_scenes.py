@@ -86,14 +86,14 @@ def test_masks_labels_and_segmentation_agree():
 def test_objects_are_large_enough_to_be_seen():
     generated = generate(10, 30, 128, objects=3)
     areas = generated.masks.mean(axis=(2, 3))[generated.labels]
-    # The longest side is at least 0.22 of the image's; the thinnest sprite fills 0.23 of its cell; edges and overlap remove at
-    # most a tenth.
+    # The longest side is at least 0.22 of the image's; the thinnest sprite fills 0.23 of its cell; edges and overlap
+    # remove at most a tenth.
     assert areas.min() > 0.23 * 0.22**2 * 0.9
     assert areas.max() < 0.5**2
 
 
 def test_masks_are_where_the_objects_are(monkeypatch):
-    """The pixels that differ from the same scenes with invisible objects are those of the mask, except for a soft edge."""
+    """The pixels that differ from scenes with invisible objects are those of the mask, except for a soft edge."""
     drawn = generate(11, 12, 128, objects=1)
     sprite = scenes._object
     monkeypatch.setattr(scenes, "_object", lambda *arguments: 0 * sprite(*arguments))

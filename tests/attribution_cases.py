@@ -1,4 +1,4 @@
-"""The small classifier, two images of it, and quick calls of every method of attribution: what the laws share."""
+"""The small classifier, two images, and quick calls of every method of attribution, shared by the tests of the methods."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ IMAGES, TARGETS = jnp.asarray(small.images()), np.array([1, 3])
 WEIGHTS = small.weights()
 LAYERS = {"at": "first", "contrast_at": "second"}
 KEY = jax.random.key(0, impl="unsafe_rbg")  # which compiles sooner than the usual kind
+RNG = np.random.default_rng(0)
 QUICK = {  # options with which a method is quick
     "extremal_perturbation": dict(areas=(0.1,), config=Config(num_steps=2, step=4, sigma=4.0, num_levels=3, max_blur=4.0)),
     "integrated_gradients": dict(num_steps=3),
@@ -39,6 +40,11 @@ def explain(name, images=IMAGES, targets=TARGETS, model=None, **options):
 
 
 usual = functools.cache(explain)  # of a name alone
+
+
+def draw(*shape):
+    """Normal numbers, others in each call."""
+    return RNG.standard_normal(shape).astype(np.float32)
 
 
 def close(actual, expected, tolerance=1e-4):

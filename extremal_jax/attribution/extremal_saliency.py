@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 from jax import Array
+from jax.core import Tracer
 from jaxtyping import Float
 
 from extremal_jax.attribution.common import Model, check_images, postprocess
@@ -42,11 +44,16 @@ def extremal_saliency(
 
     Raises:
       TypeError, ValueError: as `extremal_perturbation` does, and for another `resize` or `smooth`.
+
+    Warns:
+      UserWarning: if the status of the result is not "finished", with its message.
     """
     height, width = check_images("images", images).shape[-3:-1]
     finish = postprocess(resize, smooth, (height, width))
     options: dict[str, Any] = {"at": at, "config": config, "key": key, "progress": progress, "chunk_size": chunk_size}
     result = extremal_perturbation(model, images, targets, areas, **options)
+    if not isinstance(result.masks, Tracer) and not result.status.ok:
+        warnings.warn(f"extremal_perturbation: {result.status.message}", stacklevel=2)
     saliency = result.saliency() if smooth is None else result.saliency(finish.smooth)
     return dataclasses.replace(finish, smooth=0.0)(saliency)
 

@@ -92,26 +92,27 @@ class Occlusion:
     ) -> Maps:
         def hidden(elements: Array) -> Array:
             """(m, H, W): the windows, and nothing after the last of them."""
+            firsts = starts[elements]
             down, across = (
-                (starts[elements, axis, None] <= jnp.arange(n)) & (jnp.arange(n) < starts[elements, axis, None] + self.window[axis])
+                (firsts[:, axis, None] <= np.arange(n)[None]) & (np.arange(n)[None] < firsts[:, axis, None] + self.window[axis])
                 for axis, n in enumerate(images.shape[1:3])
             )
             return down[:, :, None] & across[:, None, :] & (elements < self.count)[:, None, None]
 
         def chunk(elements: Array, counts: Array) -> tuple[Array, Array, Array]:
             windows = hidden(elements)
-            covered = jnp.where(counts[:, None, None], windows, 0).astype(jnp.float32)
+            covered = (windows & counts[:, None, None]).astype(jnp.float32)
 
             def weighted(triple: tuple[Array, Array, Array]) -> tuple[Array, Array]:
                 image, target, fill = triple
-                scores = responses(model, self.score, jnp.where(windows[..., None], fill, image), target)
+                scores = responses(model, self.score, jnp.where(windows[..., None], fill[None], image[None]), target)
                 whole = jnp.where(counts & (elements == self.count), scores, 0).sum()
                 return whole, jnp.einsum("m,mhw->hw", scores, covered, precision=lax.Precision.HIGHEST)
 
             return *lax.map(weighted, (images, targets, fills)), covered.sum(axis=0)
 
         whole, sums, cover = sum_in_chunks(chunk, self.count + 1, self.length, images)
-        return Maps(whole[:, None, None] - sums / cover)
+        return Maps(whole[:, None, None] - sums / cover[None])
 
 
 def window_places(size: tuple[int, int], window: Any, stride: Any) -> tuple[Int[np.ndarray, "P 2"], tuple[int, int]]:

@@ -84,11 +84,11 @@ class IntegratedGradients:
         self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], baselines: Float[Array, "N H W C"]
     ) -> Maps:
         def chunk(elements: Array, counts: Array) -> Array:
-            shares = ((elements + 0.5) / self.num_steps).astype(images.dtype)[:, None, None, None]
+            shares = ((elements.astype(jnp.float32) + 0.5) / self.num_steps).astype(images.dtype)[:, None, None, None]
 
             def gradients(triple: tuple[Array, Array, Array]) -> Array:
                 image, target, baseline = triple
-                _, sent = pull_back(model, baseline + shares * (image - baseline), jnp.broadcast_to(target, elements.shape))
+                _, sent = pull_back(model, baseline[None] + shares * (image - baseline)[None], jnp.broadcast_to(target, elements.shape))
                 return jnp.where(counts[:, None, None, None], wide(sent), 0).sum(axis=0)
 
             return lax.map(gradients, (images, targets, baselines))
@@ -189,12 +189,12 @@ class SmoothGrad:
 
         def chunk(elements: Array, counts: Array) -> Array:
             # One by one: some kinds of keys give other numbers under vmap.
-            normal = lax.map(lambda element: jax.random.normal(jax.random.fold_in(key, element), images.shape[1:]), elements)
+            normal = lax.map(lambda element: jax.random.normal(jax.random.fold_in(key, element), images.shape[1:], jnp.float32), elements)
 
             def maps(parts: tuple[Array, Array, dict[str, Array]]) -> Array:
                 image, target, own = parts
-                sigma = noise * (image.max() - image.min())
-                noisy = image + (sigma * normal).astype(image.dtype)
+                sigma = noise * wide(image.max() - image.min())
+                noisy = image[None] + (sigma * normal).astype(image.dtype)
                 found = self.method(model, noisy, jnp.broadcast_to(target, elements.shape), **{**options, **own})
                 return jnp.where(counts[:, None, None], found, 0).sum(axis=0)
 

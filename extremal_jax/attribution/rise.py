@@ -137,7 +137,7 @@ class Rise:
 
             def weighted(pair: tuple[Array, Array | None]) -> Array:
                 image, target = pair
-                scores = responses(model, self.score, image * shown[..., None].astype(image.dtype), target)
+                scores = responses(model, self.score, image[None] * shown[..., None].astype(image.dtype), target)
                 scores = jnp.where(jnp.expand_dims(counts, range(1, scores.ndim)), scores, 0)
                 return jnp.einsum("m...,mhw->...hw", scores, shown, precision=lax.Precision.HIGHEST)
 
@@ -169,7 +169,7 @@ def draw(key: Array, count: int, grid: tuple[int, int], probability: float | Flo
       probability: that a cell is one.
     """
     nodes = grid[0] + 2, grid[1] + 2
-    drawn = jax.random.uniform(key, (count, 2 + nodes[0] * nodes[1]))
+    drawn = jax.random.uniform(key, (count, 2 + nodes[0] * nodes[1]), jnp.float32)
     return Coarse((drawn[:, 2:] < probability).astype(jnp.float32).reshape(count, *nodes), drawn[:, :2])
 
 
@@ -189,8 +189,8 @@ def enlarge(coarse: Coarse, size: tuple[int, int]) -> Float[Array, "M H W"]:
 
 def _tents(length: int, nodes: int, shifts: Float[Array, " M"]) -> Float[Array, "M length nodes"]:
     """Bilinear interpolation as a matrix: the weights at each pixel of nodes one cell apart, for shifts in cells."""
-    positions = jnp.asarray((np.arange(length) + 0.5) * (nodes - 2) / length, jnp.float32) + shifts[:, None]
-    return jax.nn.relu(1 - jnp.abs(positions[:, :, None] - jnp.arange(nodes)))
+    positions = jnp.asarray((np.arange(length) + 0.5) * (nodes - 2) / length, jnp.float32)[None] + shifts[:, None]
+    return jax.nn.relu(1 - jnp.abs(positions[:, :, None] - np.arange(nodes, dtype=np.float32)[None, None]))
 
 
 METHODS = (Method("rise", "the mean of random masks, weighted by the model's responses", rise, needs_gradient=False),)

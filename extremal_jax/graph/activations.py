@@ -17,6 +17,11 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn
 from extremal_jax.graph.interpreter import evaluate, flat_inputs, inside, opened, trace
 from extremal_jax.ground.checks import nearest
 
+_NAMELESS = (
+    "the function names no values: jax.ad_checkpoint.checkpoint_name(value, name) names one in the code, and"
+    " ej.models.name_submodules(model) names the outputs of all submodules of a Flax or Equinox model by their paths"
+)
+
 
 class Activation(NamedTuple):
     """A named value.
@@ -163,7 +168,7 @@ def check_names(closed: ClosedJaxpr, names: Iterable[str]) -> None:
         found = [activation for activation in listed if activation.name == name]
         if not found:
             known = [activation.name for activation in listed]
-            hint = nearest(name, known) if known else "the function names no values; jax.ad_checkpoint.checkpoint_name does"
+            hint = nearest(name, known) if known else _NAMELESS
             raise ValueError(f"unknown activation {name!r}; {hint}")
         if len(found) > 1:
             raise ValueError(f"the activation {name!r} is computed {len(found)} times, so that its name does not say which is meant")

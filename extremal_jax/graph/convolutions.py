@@ -66,7 +66,8 @@ def _depthwise(x: Any, w: Any, parameters: dict[str, Any]) -> Array:
     total = jnp.zeros((), jnp.promote_types(x.dtype, jnp.float32))
     for tap in np.ndindex(*w.shape[:-2]):
         window = [slice(d * t, d * t + s * (n - 1) + 1, s) for d, t, s, n in zip(dilation, tap, strides, sizes, strict=True)]
-        total = total + padded[(slice(None), *window)].astype(total.dtype) * w[(*tap, 0)].astype(total.dtype)
+        weights = jnp.expand_dims(w[(*tap, 0)].astype(total.dtype), range(x.ndim - 1))
+        total = total + padded[(slice(None), *window)].astype(total.dtype) * weights
     return total.astype(parameters["preferred_element_type"] or x.dtype)
 
 

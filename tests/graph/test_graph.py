@@ -157,7 +157,9 @@ def test_canonical_convolutions(layout, images, kernels, options):
         y, vjp = jax.vjp(convolve, x, w)
         return y, vjp(cotangent)
 
-    expected, actual = jax.jit(value_and_gradients)(x, w), jax.jit(canonical(value_and_gradients))(x, w)
+    expected = jax.jit(value_and_gradients)(x, w)
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        actual = jax.jit(canonical(value_and_gradients))(x, w)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), actual, expected)  # sums of up to 180 products
 
 
@@ -180,7 +182,8 @@ def test_canonical_max_pools(shape, window, strides, padding, ties):
         y, vjp = jax.vjp(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding), x)
         return vjp(jnp.asarray(np.random.default_rng(1).standard_normal(y.shape), jnp.float32))[0]
 
-    np.testing.assert_allclose(jax.jit(canonical(gradient))(x), jax.jit(gradient)(x), atol=1e-6)
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        np.testing.assert_allclose(jax.jit(canonical(gradient))(x), jax.jit(gradient)(x), atol=1e-6)
     text = jax.jit(canonical(jax.vmap(gradient))).lower(x[None]).as_text()
     assert ("select_and_scatter" in text) == (np.prod(window) > 49)
 

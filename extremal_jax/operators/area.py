@@ -17,6 +17,7 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
@@ -54,6 +55,7 @@ def num_kept(areas: Float[Array, " K"], n: int) -> Int[Array, " K"]:
     return n - jnp.floor((1 - areas) * n + _ROUNDING).astype(jnp.int32)
 
 
+@functools.partial(jax.jit, static_argnames="ties")  # outside a program too, where each operation would be compiled by itself
 def select_top(values: Float[Array, "K n"], counts: Int[Array, " K"], ties: str = "share") -> Float[Array, "K n"]:
     """Mark the largest values of each row.
 

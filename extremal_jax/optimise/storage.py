@@ -6,13 +6,12 @@ import dataclasses
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import jax
 import numpy as np
 
-from extremal_jax.ground.files import whole_file
+from extremal_jax.ground.files import as_path, whole_file
 from extremal_jax.optimise.settings import Settings, from_json, to_json
 
 Result = TypeVar("Result", bound="Saved")  # `Self`, for the type checker of the tests
@@ -87,10 +86,11 @@ def _required(kind: Any) -> list[str]:
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The arrays and texts of a file, by name."""
-    if not Path(path).is_file():
+    path = as_path(path)
+    if not path.is_file():
         raise FileNotFoundError(f"no result file {path}")
     try:
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a whole result file ({error})") from error

@@ -1,8 +1,8 @@
 """Which maxima with zero, max(x, 0), are ReLUs, and which are parts of something else.
 
-A maximum is a ReLU where its value is the activation. It is not where another activation is computed with it: hard-swish,
-x min(max(x + 3, 0), 6) / 6, or a PReLU, max(x, 0) - a max(-x, 0). Neither is the maximum that keeps a variance from
-falling below zero before its root is taken.
+A maximum is a ReLU where its value is the activation. It is not where another activation is computed with it:
+hard-swish, x min(max(x + 3, 0), 6) / 6, or a PReLU, max(x, 0) - a max(-x, 0). Neither is the maximum that keeps a
+variance from falling below zero before its root is taken.
 """
 
 from __future__ import annotations

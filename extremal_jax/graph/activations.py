@@ -1,7 +1,8 @@
 """Named values inside a function: list them, read them, replace them.
 
-A model names an inner value with `jax.ad_checkpoint.checkpoint_name(value, "layer3")`, which computes nothing. The name is
-an equation of the traced function, so that it is found there, in models of any framework and without changing them.
+A model names an inner value with `jax.ad_checkpoint.checkpoint_name(value, "layer3")`, which computes nothing. The
+name is an equation of the traced function, so that it is found there, in models of any framework and without changing
+them.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Activation(NamedTuple):
       name: given by `checkpoint_name`.
       shape: of the value.
       dtype: of the value.
-      within: the control flow in whose body it is computed ("scan", "while", "cond", ...), where it can be neither read nor
-        replaced; "" for none.
+      within: the control flow in whose body it is computed ("scan", "while", "cond", ...), where it can be neither
+        read nor replaced; "" for none.
     """
 
     name: str
@@ -71,7 +72,8 @@ def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callabl
       A function of the same arguments that returns (outputs, {name: value}).
 
     Raises:
-      ValueError: when called, if a name is not there (near ones are listed), is given twice, or lies within control flow.
+      ValueError: when called, if a name is not there (near ones are listed), is given twice, or lies within control
+        flow.
 
     Example:
       >>> import jax.numpy as jnp
@@ -103,15 +105,16 @@ def intervene(function: Callable[..., Any], replacements: Mapping[str, Callable[
 
     Args:
       function: of pytrees of arrays.
-      replacements: for each name, a function from its value to one of the same shape and dtype. The new value has the name.
+      replacements: for each name, a function from its value to one of the same shape and dtype. The new value has the
+        name.
 
     Returns:
       A function of the same arguments and outputs. A call with a custom derivative (`custom_jvp`, `custom_vjp`) or
       rematerialisation (`remat`) that contains a name loses it, and is differentiated like its body.
 
     Raises:
-      ValueError: when called, if a name is not there (near ones are listed), is given twice, or lies within control flow; or
-        if a new value has another shape or dtype.
+      ValueError: when called, if a name is not there (near ones are listed), is given twice, or lies within control
+        flow; or if a new value has another shape or dtype.
 
     Example:
       >>> import jax.numpy as jnp

@@ -20,8 +20,8 @@ _FORMS = {"conv_general_dilated": canonical_convolution, "select_and_scatter_add
 def canonical(function: Function) -> Function:
     """Rewrite the convolutions and max-pools of a function in canonical form where it is compiled for a CPU.
 
-    The results are the same up to rounding; on other devices the function is unchanged. Apply it outermost, to the function
-    that is compiled, gradients included: `canonical(jax.value_and_grad(objective))`.
+    The results are the same up to rounding; on other devices the function is unchanged. Apply it outermost, to the
+    function that is compiled, gradients included: `canonical(jax.value_and_grad(objective))`.
 
     Example:
       >>> import jax, jax.numpy as jnp

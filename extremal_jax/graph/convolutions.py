@@ -1,10 +1,11 @@
 """Convolutions in a form that XLA's CPU backend runs well, inside loops too.
 
-Outside loops XLA's CPU backend transposes kernels into its fast layout. Inside `while` bodies, and so in every `lax.scan`,
-it does not, and the gradient of a convolution with respect to its input falls back to a naive loop, 9 to 14 times slower.
-In canonical form all convolutions are in the fast layout (NHWC images, HWIO kernels); 1x1 convolutions are matrix products;
-depthwise convolutions are sums of shifted products; and gradients of images that were convolved with a stride do not
-multiply the zeros between the values. XLA moves the transpositions of kernels out of a loop, as its invariants.
+Outside loops XLA's CPU backend transposes kernels into its fast layout. Inside `while` bodies, and so in every
+`lax.scan`, it does not, and the gradient of a convolution with respect to its input falls back to a naive loop, 9 to
+14 times slower. In canonical form all convolutions are in the fast layout (NHWC images, HWIO kernels); 1x1
+convolutions are matrix products; depthwise convolutions are sums of shifted products; and gradients of images that
+were convolved with a stride do not multiply the zeros between the values. XLA moves the transpositions of kernels out
+of a loop, as its invariants.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def _interleaved(x: Any, w: Any, parameters: dict[str, Any]) -> Array:
 
         y_i = Σ_{k, o: s o = i + k − p} x_o w_k,    with i = s q + r:    y_{s q + r} = Σ_t x_{q + t} w_{s t + p − r}
 
-    For each phase r, the taps that meet a value form a kernel. All phases are features of one convolution, whose outputs
-    are interleaved.
+    For each phase r, the taps that meet a value form a kernel. All phases are features of one convolution, whose
+    outputs are interleaved.
     """
     rank = x.ndim - 2
     pads, kernel, outputs = [], [], []

@@ -1,10 +1,10 @@
 """Rewrite any JAX function, equation by equation.
 
-A traced function is data: a jaxpr, a list of equations, each a primitive applied to values. `rewrite` walks the list, lets
-rules replace equations, and follows calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`) and control flow (`scan`,
-`while_loop`, `cond`) into their bodies, whose structure it keeps. `opened` replaces calls by their bodies, so that the
-equations can be read from top to bottom. The caller's function is not changed, and the result can be jitted, mapped and
-differentiated like any other.
+A traced function is data: a jaxpr, a list of equations, each a primitive applied to values. `rewrite` walks the list,
+lets rules replace equations, and follows calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`) and control flow (`scan`,
+`while_loop`, `cond`) into their bodies, whose structure it keeps. `opened` replaces calls by their bodies, so that
+the equations can be read from top to bottom. The caller's function is not changed, and the result can be jitted,
+mapped and differentiated like any other.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def rewrite(function: Function, rule: Rule) -> Function:
 
     Args:
       function: of pytrees of arrays.
-      rule: from an equation and the values of its inputs to the values of its outputs, or None to leave the equation as it
-        is.
+      rule: from an equation and the values of its inputs to the values of its outputs, or None to leave the equation
+        as it is.
 
     Returns:
       A function of the same signature. It traces `function` at each call; under `jit`, once.
@@ -123,8 +123,8 @@ def opened(closed: ClosedJaxpr, wanted: Callable[[JaxprEqn], bool] = lambda equa
     Args:
       closed: any jaxpr.
       wanted: the equations that should come to the surface. Calls with custom derivatives or rematerialisation
-        (`custom_jvp`, `custom_vjp`, `remat`) are opened only if they contain such an equation, and are then differentiated
-        like their bodies. Control flow is never opened.
+        (`custom_jvp`, `custom_vjp`, `remat`) are opened only if they contain such an equation, and are then
+        differentiated like their bodies. Control flow is never opened.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,9 +1,10 @@
 """The same function forward, with another backward pass.
 
-Guided backpropagation, deconvnets and excitation backpropagation replace the derivative of some operations by another rule.
-A `Rule` is a record of the equations of a traced function to which it applies, and of the cotangents that it sends back
-through them; a `RuleTable` is an ordered list of rules. `with_backward_rules` interprets a function and gives each equation
-the first rule that applies. Equations are recognised by their operation, not by the name of a layer.
+Guided backpropagation, deconvnets and excitation backpropagation replace the derivative of some operations by another
+rule. A `Rule` is a record of the equations of a traced function to which it applies, and of the cotangents that it
+sends back through them; a `RuleTable` is an ordered list of rules. `with_backward_rules` interprets a function and
+gives each equation the first rule that applies. Equations are recognised by their operation, not by the name of a
+layer.
 """
 
 from __future__ import annotations
@@ -164,14 +165,14 @@ def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Calla
       table: the rules.
 
     Returns:
-      A function of the same arguments and outputs. Its reverse-mode derivative (`jax.grad`, `jax.vjp`) follows the rules; it
-      has no forward mode. Calls with custom derivatives (`custom_jvp`, `custom_vjp`) and `remat` are opened if they contain a
-      primitive that a rule may apply to; others keep their derivatives.
+      A function of the same arguments and outputs. Its reverse-mode derivative (`jax.grad`, `jax.vjp`) follows the
+      rules; it has no forward mode. Calls with custom derivatives (`custom_jvp`, `custom_vjp`) and `remat` are opened
+      if they contain a primitive that a rule may apply to; others keep their derivatives.
 
     Raises:
       TypeError: if the table is no `RuleTable`.
-      ValueError: when called: if no rule applies to any equation; if a rule applies to an equation within control flow, which
-        it cannot reach, or of several outputs; or if the table refuses an operation.
+      ValueError: when called: if no rule applies to any equation; if a rule applies to an equation within control
+        flow, which it cannot reach, or of several outputs; or if the table refuses an operation.
 
     Example:
       >>> import jax, jax.numpy as jnp

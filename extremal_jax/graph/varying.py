@@ -1,7 +1,7 @@
 """Arrays under `shard_map`: the axes of the device mesh over which an array varies are part of its type.
 
-The carry of a loop must keep its type, and the operands of a primitive must agree. `jax.numpy` makes operands agree; a jaxpr
-that was traced elsewhere does not.
+The carry of a loop must keep its type, and the operands of a primitive must agree. `jax.numpy` makes operands agree;
+a jaxpr that was traced elsewhere does not.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from extremal_jax.graph.interpreter import evaluate, flat_inputs, inside, opened, trace
+from extremal_jax.graph.surface import Surface
 
 _SAME_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "pvary", "reshape"})  # keep a number as it is
 
@@ -33,14 +34,14 @@ class Site(NamedTuple):
       active: for each input, whether it depends on the function's arguments; others, such as weights, are constants.
       literals: for each input, the number that it equals everywhere, if the trace shows it; else None.
       downstream: the names of the primitives through which the output reaches the function's outputs.
-      surface: the opened jaxpr that the equation is part of; None within control flow.
+      surface: the function that the equation is part of, with its calls opened; None within control flow.
     """
 
     equation: JaxprEqn
     active: tuple[bool, ...]
     literals: tuple[float | None, ...]
     downstream: frozenset[str] = frozenset()
-    surface: Jaxpr | None = None
+    surface: Surface | None = None
 
     @property
     def primitive(self) -> str:
@@ -220,18 +221,18 @@ def _ruled(rule: Rule, site: Site) -> Callable[..., Array]:
 def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Site]]:
     """The rules of the equations of an opened jaxpr, by the equation's id."""
     assigned: dict[int, tuple[Rule, Site]] = {}
-    active = set(surface.jaxpr.invars)
+    graph = Surface(surface.jaxpr)
     literals: dict[Any, float] = {}
     downstream = _downstream(surface.jaxpr)
     for equation in surface.jaxpr.eqns:
         numbers = tuple(_number(atom, literals) for atom in equation.invars)
         if equation.primitive.name in _SAME_NUMBER and numbers[0] is not None:
             literals[equation.outvars[0]] = numbers[0]
-        reached = tuple(not isinstance(atom, Literal) and atom in active for atom in equation.invars)
-        if not any(reached):
+        active = graph.active(equation)
+        if not active:
             continue
-        active.update(equation.outvars)
-        site = Site(equation, reached, numbers, downstream[id(equation)], surface.jaxpr)
+        reached = tuple(not isinstance(atom, Literal) and atom in active for atom in equation.invars)
+        site = Site(equation, reached, numbers, downstream[id(equation)], graph)
         rule = _first(table, site)
         if rule is not None:
             _check_outputs(table, rule, equation)

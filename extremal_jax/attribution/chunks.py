@@ -40,8 +40,8 @@ def sum_in_chunks(function: Callable[[Array, Array], Any], count: int, length: i
     """Sum a function over the elements 0, 1, ..., count - 1.
 
     Args:
-      function: of elements (length,) and of whether each counts (length,), bool; returns the sum over those that count, a
-        pytree.
+      function: of elements (length,) and of whether each counts (length,), bool; returns the sum over those that
+        count, a pytree.
       count: the number of elements.
       length: the number of elements at a time.
       alike: arrays; the sums vary over the axes of a device mesh as these do.

@@ -1,7 +1,7 @@
 """The shared path of all methods: check the arguments, split the model, compute and post-process the maps.
 
-A method describes its computation by a hashable record, a `Computation`, and hands it to a `Task`. `compute` compiles it
-once for each record, model and shape.
+A method describes its computation by a hashable record, a `Computation`, and hands it to a `Task`. `compute` compiles
+it once for each record, model and shape.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def contrastive_excitation_backprop(
     Returns, Warns: as `gradient`.
 
     Raises:
-      TypeError, ValueError: as `excitation_backprop` does; and if `contrast_at` is not there, comes before `at`, or comes
-        after the last linear layer.
+      TypeError, ValueError: as `excitation_backprop` does; and if `contrast_at` is not there, comes before `at`, or
+        comes after the last linear layer.
 
     Example:
       >>> import jax.numpy as jnp

@@ -35,7 +35,8 @@ def extremal_saliency(
 
     Args:
       model, images, targets, at, areas, config, key, progress, chunk_size: as in `extremal_perturbation`.
-      resize: True for maps of the images' size, (height, width) for another; by bilinear interpolation, after smoothing.
+      resize: True for maps of the images' size, (height, width) for another; by bilinear interpolation, after
+        smoothing.
       smooth: standard deviation of a Gaussian blur, as a share of the shorter side; None: 0.09, as in
         `ExtremalResult.saliency`.
 

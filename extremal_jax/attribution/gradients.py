@@ -33,7 +33,8 @@ def gradient(
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image, (N,): indices, or names where the model has `classes`.
       at: the name of the activation that the map shows, a map or the tokens of one; None: the image.
-      channel_axis: the axis of the activation's channels if it is not the last: 1 in a model that is (N, C, H, W) inside.
+      channel_axis: the axis of the activation's channels if it is not the last: 1 in a model that is (N, C, H, W)
+        inside.
       resize: True for maps of the images' size, (height, width) for another; by bilinear interpolation.
       smooth: standard deviation of a Gaussian blur after that, as a share of the shorter side; None for no blur.
 
@@ -41,8 +42,8 @@ def gradient(
       (N, h, w), of the layer's size, or (h, w) for a single image; float32.
 
     Raises:
-      TypeError, ValueError: for arguments that do not fit: an activation that is not there (near ones are listed) or not
-        spatial, a target out of range, a model that fails or that cannot be differentiated.
+      TypeError, ValueError: for arguments that do not fit: an activation that is not there (near ones are listed) or
+        not spatial, a target out of range, a model that fails or that cannot be differentiated.
 
     Warns:
       UserWarning: if no gradient reaches an image, so that its map is zero.
@@ -81,9 +82,9 @@ def linear_approx(
       >>> linear_approx(lambda x: -x.sum(axis=(1, 2)), jnp.array([[[1.0], [-2.0]]]), 0).tolist()
       [[-1.0, 2.0]]
 
-    Source: Shrikumar, Greenside, Shcherbina and Kundaje, "Not Just a Black Box", 2016 (gradient times input); Kindermans,
-      Schütt, Müller and Dähne, "Investigating the Influence of Noise and Distractors on the Interpretation of Neural
-      Networks", 2016.
+    Source: Shrikumar, Greenside, Shcherbina and Kundaje, "Not Just a Black Box", 2016 (gradient times input);
+      Kindermans, Schütt, Müller and Dähne, "Investigating the Influence of Noise and Distractors on the
+      Interpretation of Neural Networks", 2016.
     """
     return backpropagate("linear_approx", model, images, targets, Layer(at, channel_axis), _first_order, resize, smooth)
 
@@ -178,7 +179,8 @@ def grad_cam(
       >>> grad_cam(model, jnp.array([[[4.0], [-2.0], [2.0]]]), 0, at="layer").tolist()
       [[4.0, 0.0, 2.0]]
 
-    Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
+    Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
+      2017.
     """
     return backpropagate("grad_cam", model, images, targets, _layer("grad_cam", at, channel_axis), _cam, resize, smooth)
 

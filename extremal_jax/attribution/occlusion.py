@@ -40,8 +40,8 @@ def occlusion(
       window: the side of the window in pixels, or (height, width); None: an eighth of the image's sides.
       stride: the step of the window in pixels, or (down, across), at most the window; None: half the window. The last
         windows end at the border.
-      fill: the content of the hidden window: a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for the image
-        blurred by a Gaussian whose standard deviation is 9 % of its shorter side.
+      fill: the content of the hidden window: a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for the
+        image blurred by a Gaussian whose standard deviation is 9 % of its shorter side.
       score: the function of the model's scores: "logit" for the scores themselves, "softmax" or "sigmoid".
       chunk_size: the most images that the model gets at a time, to bound memory; None for 32.
 

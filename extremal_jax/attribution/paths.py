@@ -41,13 +41,13 @@ def integrated_gradients(
 
         (x − x') ∫₀¹ ∂score / ∂x (x' + t (x − x')) dt
 
-    The sum of a map is the score of the image minus the score of the baseline, up to the error of the sum over steps, which
-    are taken at their midpoints.
+    The sum of a map is the score of the image minus the score of the baseline, up to the error of the sum over steps,
+    which are taken at their midpoints.
 
     Args:
       model, images, targets, resize, smooth: as in `gradient`.
-      baseline: x': a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for the image blurred by a Gaussian whose
-        standard deviation is 9 % of its shorter side.
+      baseline: x': a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for the image blurred by a Gaussian
+        whose standard deviation is 9 % of its shorter side.
       num_steps: of the sum that approximates the integral.
       chunk_size: the most images that the model gets at a time, to bound memory; None for 16.
 

@@ -1,4 +1,4 @@
-"""All methods by name, collected from the modules of this folder: the command line, the tests and the benchmark read it.
+"""All methods by name, collected from the modules of this folder, for the command line, the tests and the benchmark.
 
 To add a method, write its module, which declares a `Method` in a tuple `METHODS`, and its page in docs/methods.
 """

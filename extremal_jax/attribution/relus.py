@@ -1,8 +1,8 @@
 """Which maxima with zero, max(x, 0), are ReLUs, and which are parts of something else.
 
-A maximum is a ReLU where its value is the activation. It is not where another activation is computed with it: hard-swish,
-x min(max(x + 3, 0), 6) / 6, or a PReLU, max(x, 0) - a max(-x, 0). Neither is the maximum that keeps a variance from
-falling below zero before its root is taken.
+A maximum is a ReLU where its value is the activation. It is not where another activation is computed with it:
+hard-swish, x min(max(x + 3, 0), 6) / 6, or a PReLU, max(x, 0) - a max(-x, 0). Neither is the maximum that keeps a
+variance from falling below zero before its root is taken.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
+from jax.extend.core import JaxprEqn
 
 from extremal_jax.graph.interpreter import bodies, scope_of
 from extremal_jax.graph.rules import Site
+from extremal_jax.graph.surface import Surface
 
 _LAYOUT = {"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose"}
 _PLACE_BY_PLACE = _LAYOUT.union(
@@ -71,20 +72,8 @@ def _named(equation: JaxprEqn) -> str | None:
 class _Flow:
     """Where the value of a maximum goes, place by place, up to the next layer."""
 
-    def __init__(self, jaxpr: Jaxpr, maximum: JaxprEqn):
-        self.maximum = maximum
-        self.makers = {variable: equation for equation in jaxpr.eqns for variable in equation.outvars}
-        self.users: dict[Any, list[JaxprEqn]] = {}
-        self._active = set(jaxpr.invars)
-        for equation in jaxpr.eqns:
-            inputs = self.active(equation)
-            self._active.update(equation.outvars if inputs else ())
-            for variable in inputs:
-                self.users.setdefault(variable, []).append(equation)
-
-    def active(self, equation: JaxprEqn) -> list[Any]:
-        """The inputs of an equation that depend on the function's arguments."""
-        return [atom for atom in equation.invars if not isinstance(atom, Literal) and atom in self._active]
+    def __init__(self, surface: Surface, maximum: JaxprEqn):
+        self.surface, self.maximum = surface, maximum
 
     def is_guard(self) -> bool:
         """Whether the value, perhaps scaled and shifted, goes into a root, a logarithm or a denominator."""
@@ -95,14 +84,14 @@ class _Flow:
 
     def combination(self) -> str | None:
         """How the value is combined with another function of the same x, or gates another value; None if it does neither."""
-        [x] = self.active(self.maximum)
+        [x] = self.surface.active(self.maximum)
         sources = self._back(x, one_input=True)
         clipped = set()
         for variable, equation in self._onward():
             name = equation.primitive.name
             if variable in clipped or name in ("min", "clamp"):
                 clipped.update(equation.outvars)
-            for other in (atom for atom in self.active(equation) if atom is not variable):
+            for other in (atom for atom in self.surface.active(equation) if atom is not variable):
                 if not sources.isdisjoint(self._back(other)):
                     return f"{self._title(equation)}, in which {name!r} combines it with another function of x"
                 if name == "mul" and variable in clipped and not self._is_spread(other, equation.outvars[0]):
@@ -114,10 +103,10 @@ class _Flow:
         if so asked: pairs of a variable and an equation that reads it."""
         found = list(self.maximum.outvars)
         for variable in found:
-            for equation in self.users.get(variable, []):
+            for equation in self.surface.readers[variable]:
                 if _is_place_by_place(equation):
                     yield variable, equation
-                    if not one_input or len(self.active(equation)) == 1:
+                    if not one_input or len(self.surface.active(equation)) == 1:
                         found += [output for output in equation.outvars if output not in found]
 
     def _back(self, variable: Any, one_input: bool = False) -> set[Any]:
@@ -125,17 +114,17 @@ class _Flow:
         found, open_ends = set(), [variable]
         while open_ends:
             variable = open_ends.pop()
-            maker = self.makers.get(variable)
+            maker = self.surface.makers.get(variable)
             if variable in found or maker is self.maximum:
                 continue
             found.add(variable)
-            inputs = [] if maker is None or not _is_place_by_place(maker) else self.active(maker)
+            inputs = [] if maker is None or not _is_place_by_place(maker) else self.surface.active(maker)
             open_ends += inputs if not one_input or len(inputs) == 1 else []
         return found
 
     def _is_spread(self, variable: Any, product: Any) -> bool:
         """Whether a factor has fewer elements than its product, or had before it was broadcast."""
-        maker = self.makers.get(variable)
+        maker = self.surface.makers.get(variable)
         source: Any = maker.invars[0] if maker is not None and maker.primitive.name == "broadcast_in_dim" else variable
         return source.aval.size < product.aval.size
 

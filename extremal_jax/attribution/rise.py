@@ -41,8 +41,9 @@ def rise(
 
         S = (1 / M) Σ_i p(m_i x) m_i
 
-    A mask is a coarse grid of zeros and ones, enlarged by bilinear interpolation and shifted by a part of a cell. Masks are
-    made a chunk at a time, so that memory hardly grows with their number. The model need not be differentiable.
+    A mask is a coarse grid of zeros and ones, enlarged by bilinear interpolation and shifted by a part of a cell.
+    Masks are made a chunk at a time, so that memory hardly grows with their number. The model need not be
+    differentiable.
 
     Args:
       model, images, resize, smooth: as in `gradient`, except that scores at several places are averaged.
@@ -60,7 +61,8 @@ def rise(
       (N, H, W); with all classes, (N, classes, H, W). For a single image, without the first axis.
 
     Raises:
-      TypeError, ValueError: for arguments that do not fit, among them a probability outside (0, 1) and masks of another shape.
+      TypeError, ValueError: for arguments that do not fit, among them a probability outside (0, 1) and masks of
+        another shape.
 
     Example:
       >>> import jax.numpy as jnp
@@ -72,8 +74,8 @@ def rise(
 
     Source: Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018.
 
-    Differences from TorchRay: masks are shifted by any part of a cell, and drawn beyond the border rather than mirrored;
-      the default score is the paper's.
+    Differences from TorchRay: masks are shifted by any part of a cell, and drawn beyond the border rather than
+      mirrored; the default score is the paper's.
     """
     check_score(score)
     if masks is not None and (key is not None or (num_masks, probability, grid) != (4000, 0.5, 7)):
@@ -150,7 +152,8 @@ class Coarse(NamedTuple):
     """Masks before they are enlarged.
 
     Attributes:
-      cells: (M, rows + 2, columns + 2), zeros and ones; two more than the grid, so that they cover the image at any shift.
+      cells: (M, rows + 2, columns + 2), zeros and ones; two more than the grid, so that they cover the image at any
+        shift.
       shifts: (M, 2), down and across, in [0, 1) of a cell.
     """
 

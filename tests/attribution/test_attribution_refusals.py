@@ -64,10 +64,10 @@ REFUSALS = {
     ),
     "no relu but another": (
         lambda: attribution.guided_backprop(lambda x: jnp.where(x > 0, x, 0).sum((1, 2)), IMAGE, 0),
-        "the model has no ReLU, .* as jax.nn.relu and jnp.maximum write it",
+        "the model has no ReLU, .* as in jax.nn.relu and jnp.maximum",
     ),
     "no relu, deconvnet": (lambda: attribution.deconvnet(quadratic, IMAGE, 0), r"no rule of deconvnet applies.*max"),
-    "attention": (lambda: attribution.excitation_backprop(attention, IMAGE, 0), "no rule for dot_general of values that all depend"),
+    "attention": (lambda: attribution.excitation_backprop(attention, IMAGE, 0), "no rule for dot_general of several values that depend"),
     "gate": (lambda: attribution.excitation_backprop(gated, IMAGE, 0), "no rule for logistic"),
     "softmax": (lambda: attribution.excitation_backprop(lambda x: jax.nn.softmax(MODEL(x)), IMAGE, 0), "excitation backprop has no rule"),
     "loop": (lambda: attribution.excitation_backprop(looped, IMAGE, 0), "within a scan|no rule for scan"),

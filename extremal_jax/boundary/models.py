@@ -27,6 +27,7 @@ from extremal_jax.graph.cut import Parts, split
 from extremal_jax.graph.functional import Arrays, Program, partition
 from extremal_jax.graph.interpreter import bodies
 from extremal_jax.graph.varying import like
+from extremal_jax.ground.pytrees import AnyArray
 
 Model = Callable[..., Any]
 Example = jax.ShapeDtypeStruct | Array  # of images; an array under `shard_map`, where its type says over which devices it varies
@@ -61,7 +62,7 @@ class PartedModel(NamedTuple):
     classes: Classes | None
     black_box: bool
 
-    def activation(self, images: Float[Array, "N H W C"]) -> Float[Array, "N ..."]:
+    def activation(self, images: Float[AnyArray, "N H W C"]) -> Float[AnyArray, "N ..."]:
         """The activation of images at the layer: one run of the head, compiled. The images themselves where there is no
         head."""
         return images if self.head is None else _run(self.head, self.head_arrays, jnp.asarray(images))

@@ -76,12 +76,11 @@ def invert(
     result = ej.invert_features(
         model,
         np.concatenate([activation] * len(masks)),
-        at,
         np.repeat(np.stack(list(masks.values())), count, axis=0),
-        key=jax.random.key(seed),
-        objective=objective,
+        at=at,
         shape=prepared.shape[1:3],
-        steps=steps,
+        config=ej.InversionConfig(objective=objective, num_steps=steps),
+        key=jax.random.key(seed),
         progress=inputs.is_terminal(),
         chunk_size=chunk_size,
     )

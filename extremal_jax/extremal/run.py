@@ -62,7 +62,9 @@ class Task:
         """The same call with another game of no more terms."""
         return dataclasses.replace(self, game=game)
 
-    def pose(self, masks: Masks, perturbation: Perturbation, values: Array, areas: AnyArray, reference: AnyArray | None = None) -> Problem:
+    def pose(
+        self, masks: Masks, perturbation: Perturbation, values: AnyArray, areas: AnyArray, reference: AnyArray | None = None
+    ) -> Problem:
         """The problem of masking images or activations.
 
         Args:

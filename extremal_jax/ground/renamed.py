@@ -30,7 +30,7 @@ def renamed(**names: str) -> Callable[[Callee], Callee]:
     """
 
     def decorate(callee: Callee) -> Callee:
-        target: Any = callee.__init__ if isinstance(callee, type) else callee
+        target: Any = vars(callee)["__init__"] if isinstance(callee, type) else callee
 
         @functools.wraps(target)
         def call(*arguments: Any, **keywords: Any) -> Any:

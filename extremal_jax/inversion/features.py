@@ -270,7 +270,7 @@ def _solve(
     problem = InversionProblem(call.arrays, targets, call.mean, call.std, weights_of(settings), plan)
     noise, movements = jax.random.split(key)
     moves = draw_movements(movements, settings.num_steps, prior.jitter * min(height, width), prior.rotation, prior.scale)
-    start = prior.contrast * jax.random.normal(noise, spectrum_shape(height, width, channels))
+    start = prior.contrast * jax.random.normal(noise, spectrum_shape(height, width, channels), jnp.float32)
     state = solver.init(plan.optimizer, jnp.broadcast_to(start, (len(targets), *start.shape)))
     state, record = drive(jax.tree_util.Partial(_advance, problem), state, {**settings.schedules(), **moves}, progress)
     result = InversionResult(**_conclude(problem, state, record), config=settings, at=call.at)

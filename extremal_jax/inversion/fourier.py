@@ -54,8 +54,8 @@ def pictures(
       (8, 6, 3)
     """
     height, channels = spectra.shape[-3], spectra.shape[-1]
-    scale = _scale(height, width, decay).astype(spectra.dtype)[..., None]
-    waves = scale * jax.lax.complex(spectra[..., 0, :, :, :], spectra[..., 1, :, :, :])
+    scale = _scale(height, width, decay).astype(spectra.dtype).reshape(*(1,) * (spectra.ndim - 3), height, -1, 1)
+    waves = jax.lax.complex(*jnp.moveaxis(scale * spectra, -4, 0))
     pixels = jnp.fft.irfft2(waves, s=(height, width), axes=(-3, -2), norm="ortho")
     return jax.nn.sigmoid(_coloured(pixels, correlation, channels))
 
@@ -73,5 +73,5 @@ def _scale(height: int, width: int, decay: float | Array) -> Array:
     # A wave of the half spectrum stands for its mirror image as well. In the columns that hold both, only the symmetric
     # half counts.
     own = np.isin(np.arange(width // 2 + 1), [0, width / 2])
-    power = (np.where(own, 1, 4) * scale**2).sum() / (height * width)
+    power = (jnp.asarray(np.where(own, 1, 4), scale.dtype)[None] * scale**2).sum() / (height * width)
     return scale / jnp.sqrt(power)

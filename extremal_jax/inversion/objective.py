@@ -106,7 +106,7 @@ class InversionProblem:
 
     def compare(self, images: Array, elements: Array | None) -> tuple[Array, Array]:
         """The objective and the cosine of pictures, (R,) each."""
-        activation = self.plan.head(self.arrays, (images - self.mean) / self.std).astype(jnp.float32)
+        activation = self.plan.head(self.arrays, (images - self.mean[None, None, None]) / self.std[None, None, None]).astype(jnp.float32)
         targets = self.targets if elements is None else self.targets[elements]
         a, t = activation.reshape(len(images), -1), targets.reshape(len(images), -1)
         product, squared = (a * t).sum(axis=1), (t * t).sum(axis=1)

@@ -164,9 +164,9 @@ class SmoothMasks:
         return stride, before * (stride + 1)
 
     def _exponents(self, dtype: DTypeLike) -> Array:
-        """(taps, taps, pitch², 1): what a parameter is multiplied by to be an exponent of two, log2(e) k / T."""
+        """(taps, taps, 1, pitch², 1): the factors log2(e) k / T that turn a parameter into an exponent of two."""
         table = self._kernel / (self.temperature * _LOG_2)
-        return jnp.asarray(table.reshape(self._taps, self._taps, -1, 1), dtype)
+        return jnp.asarray(table.reshape(self._taps, self._taps, 1, -1, 1), dtype)
 
     @functools.partial(jax.jit, static_argnums=(0, 2))  # outside a program too, where each tap would be compiled by itself
     def _pixels(self, params: Array, region: _Region) -> Array:
@@ -235,7 +235,7 @@ def _smooth_max_forward(smooth: SmoothMasks, region: _Region, params: Array) -> 
         return sums
 
     # Σ f 2^f + i Σ 2^f: one complex number, so that both sums share one loop and their exponentials.
-    sums = jnp.zeros((len(params), smooth.pitch**2, length), jnp.result_type(params, jnp.complex64))
+    sums = jnp.zeros((len(params), smooth.pitch**2, length), jnp.complex64 if params.dtype == jnp.float32 else jnp.complex128)
     sums = _over_rows(add_row, sums, [flat], stride * np.arange(taps), length + taps - 1, smooth._exponents(params.dtype))
     denominator = sums.imag
     smax = jnp.clip(sums.real / denominator * (smooth.temperature * _LOG_2), 0, 1)

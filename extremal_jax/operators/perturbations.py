@@ -37,7 +37,7 @@ class Perturbation(Protocol):
     description: ClassVar[str]
     needs_reference: ClassVar[bool]
 
-    def levels(self, images: Float[Array, "*batch C"], reference: Float[Array, "*batch C"] | None) -> Float[Array, "..."]:
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
         """The levels of a batch of images or activations, (N, ..., C) -> (N, L, ..., C); the last level is the image."""
 
 
@@ -52,7 +52,7 @@ class Blur:
     description: ClassVar[str] = "blur the pixels that the mask removes"
     needs_reference: ClassVar[bool] = False
 
-    def levels(self, images: Float[Array, "*batch H W C"], reference: None = None) -> Float[Array, "*batch L H W C"]:
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
         return blur_pyramid(images, self.num_levels, self.max_blur, self.padding)
 
 
@@ -64,7 +64,7 @@ class Fade:
     description: ClassVar[str] = "fade to zero, the mean colour of most classifiers' inputs"
     needs_reference: ClassVar[bool] = False
 
-    def levels(self, images: Float[Array, "N ..."], reference: None = None) -> Float[Array, "N 2 ..."]:
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
         return jnp.stack([jnp.zeros_like(images), images], axis=1)
 
 
@@ -76,7 +76,8 @@ class Reference:
     description: ClassVar[str] = "replace by the pixels of a reference image"
     needs_reference: ClassVar[bool] = True
 
-    def levels(self, images: Float[Array, "N H W C"], reference: Float[Array, "*M H W C"]) -> Float[Array, "N 2 H W C"]:
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
+        assert reference is not None, "the boundary asks for it"
         return reference_pyramid(images, reference)
 
 

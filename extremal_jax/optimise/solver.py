@@ -122,7 +122,8 @@ def step(
     """
     gradient, received, record = in_chunks(functools.partial(_ascent, objective, now), chunk_size)(state.params)
     update = optax.with_extra_args_support(optimizer).update
-    updates, moments = jax.vmap(update)(jax.tree.map(jnp.negative, gradient), state.moments, state.params)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # optax relies on both
+        updates, moments = jax.vmap(update)(jax.tree.map(jnp.negative, gradient), state.moments, state.params)
     params = project(state.params + now["learning_rate"].astype(updates.dtype) * updates)
 
     inner = tuple(range(1, params.ndim))

@@ -60,7 +60,7 @@ def find(argument: str, value: object, table: Mapping[str, Record], kind: type[R
     Raises:
       ValueError: if the value is neither.
     """
-    if isinstance(value, kind | Forgotten):
+    if isinstance(value, Forgotten) or isinstance(value, kind):  # noqa: SIM101 (a protocol would read attributes of the first)
         return value  # type: ignore[return-value]
     check_choice(argument, value, table)
     return table[value]  # type: ignore[index]

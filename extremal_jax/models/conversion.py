@@ -159,7 +159,8 @@ def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping
         several = f"several networks fit, under {' and '.join(map(repr, prefixes))}; keep one of them"
         return Match(network, layout, "", (several if prefixes else "no exponential moving average of the weights, as ema=True asks for",))
     prefix = prefixes[0]
-    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    tensors = {name: tensor for name, tensor in inside.items() if not is_ema(name)}
     found = {key: (path, axis) for key, (path, axis) in architecture.sizes.items() if key not in given and layout.name(path) in tensors}
     for key, (path, axis) in found.items():
         shape = tensors[layout.name(path)].shape

@@ -1,4 +1,4 @@
-"""Weights from files: what fits is taken, each tensor once; all that does not is said."""
+"""Networks are filled from files: each tensor is used once, and every difference is listed."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def tensors(shapes, dtype=np.float32):
 @given(
     dropped=st.sets(st.sampled_from(sorted(FITTING))),
     extra=st.sets(st.sampled_from(["x", "conv.weight2", "training.step", "other_head.bias"])),
-    wrong=st.sets(st.sampled_from(sorted(FITTING.keys() - {"head.bias"}))),  # the head's bias says how many classes there are
+    wrong=st.sets(st.sampled_from(sorted(FITTING.keys() - {"head.bias"}))),  # the head's bias gives the number of classes
 )
 @settings(max_examples=40, deadline=None)
 def test_every_difference_is_a_problem(dropped, extra, wrong):
-    """Each missing tensor, each unexpected one and each of another shape is named on a line of its own, and nothing else is."""
+    """Each missing tensor, each unexpected tensor and each wrong shape has its own line, and there are no other lines."""
     file = {name: (*shape, 9) if name in wrong else shape for name, shape in FITTING.items() if name not in dropped}
     file |= dict.fromkeys(extra, (17,))
     expected = {f"missing: {name} {FITTING[name]}" for name in dropped}
@@ -83,7 +83,7 @@ def test_sizes_are_read_from_the_file(classes):
     assert found.network.head.bias.shape == (classes,)
 
 
-def test_sizes_that_are_given_must_be_those_of_the_file():
+def test_given_sizes_must_match_the_file():
     problems = match(tensors(FITTING), SMALL, {"classes": 6}).problems
     assert set(problems) == {
         f"head.{n}: expected the shape {e}, the file has {f}" for n, e, f in [("weight", (6, 4), (5, 4)), ("bias", (6,), (5,))]
@@ -121,7 +121,7 @@ def test_types_of_number(stored, wanted):
 @pytest.mark.parametrize("form", [SAME, KERNEL, BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, CHANNELS_OF_MAPS])
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (4, 5), (5,)], ids=str)
 def test_forms_keep_every_number(form, shape):
-    """What a form makes of a tensor of the shape that it names has the array's shape and all the tensor's numbers."""
+    """The array has the shape that was asked for, and all of the tensor's numbers."""
     if len(shape) == 1 and form not in (SAME, CHANNELS_OF_MAPS):
         return
     if form is POINTWISE_KERNEL and len(shape) != 2:
@@ -132,16 +132,13 @@ def test_forms_keep_every_number(form, shape):
     assert sorted(array.ravel()) == sorted(tensor.ravel())
 
 
-def test_layouts_name_every_array_differently():
+def test_layouts_give_every_array_its_own_name():
     for entry in {entry.architecture.layouts: entry for entry in reversed(ENTRIES.values())}.values():
         paths = tensor_names(zoo_weights.abstract(entry.name))
         for layout in entry.architecture.layouts:
             names = [layout.name(path) for path in paths]
             assert len(set(names)) == len(names)
             assert not any(layout.ignores(name) for name in names)
-
-
-# Through the public function, with files.
 
 
 DENSE_LAYERS = [f"denselayer{layer}." + kind for layer in range(1, 25) for kind in ("norm", "conv")]

@@ -1,4 +1,4 @@
-"""Every classifier against the one that it is converted from: torchvision's, timm's and TorchRay's, with weights drawn by name.
+"""Every classifier against its original in torchvision, timm or TorchRay, with weights drawn by name.
 
 Tolerances: 1e-4 of the largest score, and 1e-4 of a layer's standard deviation, for float32 in another order of operations
 through up to a hundred layers.
@@ -26,7 +26,7 @@ TOLERANCE = 1e-4
 SMALL = ("alexnet", "vgg11_bn", "resnet18", "googlenet", "densenet121", "convnext_tiny", "vit_s_16")  # one of each family
 
 
-NAMES = {  # of the goldens that do not go by our names
+NAMES = {  # our names of the goldens, where they differ
     "torchvision/resnet50@192x256": "resnet50",
     "timm/resnet50.tv_in1k": "resnet50",
     "timm/vgg16.tv_in1k": "vgg16",
@@ -38,7 +38,7 @@ NAMES = {  # of the goldens that do not go by our names
 }
 
 
-ACTIVATIONS = {  # where the golden's publisher calls a layer something else
+ACTIVATIONS = {  # our names of the layers, where the publisher's differ
     "timm/vgg16.tv_in1k": ((r"^features$", "features.30"),),
     "torchvision/convnext_tiny": ((r"features\.(\d)", lambda found: f"stages.{int(found[1]) // 2}"),),
     "torchvision/vit_b_16": ((r"encoder\.layers\.encoder_layer_", "blocks."),),
@@ -57,7 +57,7 @@ QUICK = {
 
 
 def members(names, quick):
-    """Parameters of a test, of which all but a few are slow."""
+    """Parameters of a test; all but the quick ones are marked slow."""
     return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
 
 
@@ -101,7 +101,7 @@ FOLDED = ("torchvision/resnet18", "torchvision/googlenet", "torchvision/densenet
 
 @pytest.mark.parametrize("golden", members(FOLDED, {"torchvision/resnet18"}))
 def test_goldens_of_folded_networks(golden, tmp_path):
-    """None of the names in them is that of a convolution before a norm."""
+    """None of their activations is a convolution before a norm, whose value folding changes."""
     check_golden(golden, tmp_path, fold=True)
 
 
@@ -128,7 +128,7 @@ def test_other_sizes(recorded, tmp_path):
 
 @pytest.mark.parametrize("name", members((name for name in ENTRIES if name != "scenes"), SMALL))
 def test_entries(name):
-    """Of the abstract network: the number of parameters, and with no batch norm in training mode."""
+    """The number of parameters and the input size."""
     entry = ENTRIES[name]
     network = zoo_weights.abstract(name)
     assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param))) == entry.parameters
@@ -143,7 +143,7 @@ def test_activations(name):
 
 @pytest.mark.parametrize("name", members(SMALL, {"resnet18", "vit_s_16"}))
 def test_bfloat16(name, tmp_path):
-    """Weights and activations are bfloat16, the scores come in the images' type, and are the float32 ones to a few of its 1/256 steps."""
+    """Weights and activations are bfloat16; scores have the images' type and agree with float32 to a few steps of 1/256."""
     exact, short = load(name, tmp_path), load(name, tmp_path, dtype="bfloat16")
     images = zoo_weights.images(1, 64, 64)
     call = jax.jit(lambda model, x: model(x))
@@ -162,18 +162,18 @@ def test_folding(name, tmp_path):
     classifier = load(name, tmp_path, fold=False)
     before = jax.tree.map(np.asarray, jax.tree.leaves(classifier))
     folded = ej.models.fold_batch_norm(classifier)
-    jax.tree.map(np.testing.assert_array_equal, folded, load(name, tmp_path))  # what is loaded unless asked otherwise
+    jax.tree.map(np.testing.assert_array_equal, folded, load(name, tmp_path))  # `load` folds by default
     call = jax.jit(lambda model, x: model(x))
     images = zoo_weights.images(1, 96, 64)
     close(call(folded, images), call(classifier, images))
-    for ours, theirs in zip(jax.tree.leaves(classifier), before, strict=True):  # the original is as it was
+    for ours, theirs in zip(jax.tree.leaves(classifier), before, strict=True):  # the original is unchanged
         np.testing.assert_array_equal(ours, theirs)
     left = [path for path, module in nnx.iter_modules(folded) if isinstance(module, nnx.BatchNorm)]
     assert all(path[-1] in ("norm1", "norm5", "norm") for path in left) if name == "densenet121" else not left
 
 
 def test_folding_a_chain():
-    """Only a norm right behind a convolution is folded, with and without a bias of the convolution's own; also under a trace."""
+    """Only a norm directly after a convolution is folded, with or without a bias; also under a trace."""
     rngs = nnx.Rngs(0)
     layers = [nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.BatchNorm(4, rngs=rngs), Relu(), nnx.BatchNorm(4, rngs=rngs)]
     layers += [nnx.Conv(4, 2, (1, 1), use_bias=False, rngs=rngs), nnx.BatchNorm(2, rngs=rngs)]
@@ -186,7 +186,7 @@ def test_folding_a_chain():
     folded = ej.models.fold_batch_norm(chain)
     assert [type(layer).__name__ for layer in folded] == ["Conv", "Identity", "Relu", "BatchNorm", "Conv", "Identity"]
     for result in (folded(images), jax.jit(lambda chain, x: ej.models.fold_batch_norm(chain)(x))(chain, images)):
-        np.testing.assert_allclose(result, chain(images), rtol=1e-5)  # a few roundings
+        np.testing.assert_allclose(result, chain(images), rtol=1e-5)  # a few rounding errors
 
 
 SWITCHES = {
@@ -217,7 +217,7 @@ def test_the_packaged_classifier_under_all_switches(classifier, images):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_images_that_are_too_small(name):
-    """Either there are scores, or a sentence that says why not; never an average over nothing."""
+    """They give scores or a clear message, never the mean of an empty map."""
     network = zoo_weights.abstract(name)
 
     def scores(height, width):

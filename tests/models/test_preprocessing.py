@@ -12,6 +12,7 @@ from PIL import Image
 import extremal_jax as ej
 import zoo_weights
 from extremal_jax.data.scenes import generate
+from extremal_jax.models import registry
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.preprocessing import Preprocessing, described
 from golden_data import GOLDEN
@@ -24,7 +25,7 @@ def recorded_preprocessing():
 
 @pytest.mark.parametrize("recorded", recorded_preprocessing())
 def test_preprocessing(recorded):
-    """Of noise, on which a filter shows most. Both are Pillow's, so that less than one of its 255 levels may be between them."""
+    """Of noise, on which filters differ most. Both use Pillow, so they differ by less than one of its 255 levels."""
     orientation, scaled, interpolation = recorded.split()
     prepare = Preprocessing((224, 224), (0.0,) * 3, (1.0,) * 3, crop=224 / int(scaled), interpolation=interpolation)
     picture = np.random.default_rng([0, 7]).integers(0, 256, (300, 401, 3), dtype=np.uint8)
@@ -48,7 +49,7 @@ def test_preprocessing(recorded):
     ],
 )
 def test_published_preprocessing(name, publisher, scaled, interpolation):
-    """The sides of the scaled picture and the filters are as torchvision's and timm's pages on their weights say."""
+    """The scaled sizes and the filters are those on torchvision's and timm's pages about their weights."""
     entry = ENTRIES[name]
     prepare = entry.preprocessing_by_publisher.get(publisher, entry.preprocessing)
     corner = np.zeros((scaled, scaled, 3), np.uint8)
@@ -58,14 +59,14 @@ def test_published_preprocessing(name, publisher, scaled, interpolation):
 
 
 def test_caffe_preprocessing():
-    """[0, 255] less the mean, red first: the weights are turned to that."""
+    """[0, 255] less the mean, red first; the weights are converted to this order."""
     prepared = ENTRIES["vgg16_voc"].preprocessing(np.full((224, 224, 3), (10, 20, 30), np.uint8))
     np.testing.assert_allclose(prepared[5, 5], [10 - 123.68, 20 - 116.779, 30 - 103.939], rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(11, 17), (5, 3), (3, 9)], ids=str)
 def test_scaling_without_antialiasing(shape):
-    """Against the definition, a loop: each sample lies on the line between two pixels in each direction, however much a picture shrinks."""
+    """Against a loop: each sample interpolates linearly between two pixels in each direction, however much an image shrinks."""
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     prepared = Preprocessing((4, 4), (0.0,) * 3, (1.0,) * 3, crop=None, antialias=False)(picture)
     height, width = (int(4 * n / min(shape)) for n in shape)
@@ -134,12 +135,14 @@ def test_described_preprocessing(config, expected):
     assert described({}, HALVES) == HALVES
 
 
-def test_layouts_decide_the_preprocessing(tmp_path):
+def test_layouts_decide_the_preprocessing(monkeypatch):
     shapes = {"torchvision": "torchvision/convnext_tiny", "timm": "timm/convnext_tiny.fb_in1k"}
+    monkeypatch.setattr(registry, "fill", lambda found, tensors, dtype: found.network)  # the numbers do not matter here
     loaded = {}
     for publisher, golden in shapes.items():
-        path = zoo_weights.write(tmp_path / "weights.safetensors", zoo_weights.tensors(golden))
-        loaded[publisher] = ej.models.load("convnext_tiny", path).preprocessing.interpolation
+        tensors = {name: np.broadcast_to(np.float32(0), shape) for name, shape in zoo_weights.tensors(golden).items()}
+        monkeypatch.setattr(registry, "read_weights", lambda entry, weights, ema, tensors=tensors: (tensors, "a file"))
+        loaded[publisher] = ej.models.load("convnext_tiny", "a file", fold=False).preprocessing.interpolation
     assert loaded == {"torchvision": "bilinear", "timm": "bicubic"}
 
 
@@ -165,7 +168,7 @@ def test_floats_pillow_images_and_bytes_are_prepared_alike(classifier):
 
 
 class ArrayTensor:
-    """An array of a library that has this protocol alone."""
+    """An array of a library that has only this protocol."""
 
     def __init__(self, array):
         self.array = array
@@ -188,9 +191,9 @@ def test_arrays_of_other_libraries(classifier):
 
 
 def test_photographs_are_upright(classifier, tmp_path):
-    """A camera's mark of rotation means the same for a Pillow image as for `load_image`."""
+    """The rotation in a photograph's EXIF data applies to a Pillow image as in `load_image`."""
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     Image.fromarray(picture()).save(tmp_path / "photo.png", exif=exif)
     with Image.open(tmp_path / "photo.png") as photo:
         prepared = classifier.preprocess(photo)
@@ -230,7 +233,7 @@ def test_crop_is_a_share_of_the_shorter_side():
 
 
 def test_a_long_strip_takes_little_memory():
-    strip = Image.new("RGB", (1_000_000, 2), "red")  # scaled to 128 rows as a whole, it would take 192 GB
+    strip = Image.new("RGB", (1_000_000, 2), "red")  # scaling all of it to 128 rows would take 192 GB
     assert (Preprocessing((128, 128), (0.0,) * 3, (1.0,) * 3)(strip)[..., 0] == 1).all()
 
 

@@ -20,8 +20,8 @@ from extremal_jax.models.entries import ENTRIES
 PUBLISHED = {name: entry.hub for name, entry in ENTRIES.items() if entry.hub}
 
 
-def test_listing_starts_nothing():
-    """No device is asked for, so nothing can have been traced, compiled or loaded."""
+def test_listing_initialises_nothing():
+    """No device is initialised, so nothing is traced, compiled or loaded."""
     program = (
         "import extremal_jax as ej; ej.models.available(); from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
     )
@@ -29,13 +29,12 @@ def test_listing_starts_nothing():
 
 
 def test_random_weights():
-    def kernel(**options):
-        return ej.models.load("resnet18", weights=None, **options).network.conv1.conv.kernel[...]
-
-    first = kernel(key=jax.random.key(1))
-    np.testing.assert_array_equal(first, kernel(key=jax.random.key(1), num_classes=3))
-    np.testing.assert_array_equal(kernel(), kernel(key=jax.random.key(0)))
-    assert not np.allclose(first, kernel(key=jax.random.key(2)))
+    """He initialisation, from the key alone; test_scenes_classifier.py has other keys."""
+    first, second = (
+        ej.models.load("resnet18", weights=None, key=jax.random.key(1), num_classes=classes).network.conv1.conv.kernel[...]
+        for classes in (None, 3)
+    )
+    np.testing.assert_array_equal(first, second)
     assert abs(first.std() / np.sqrt(2 / (7 * 7 * 3)) - 1) < 0.05  # of 9408 numbers: 7 standard errors
 
 
@@ -51,7 +50,7 @@ def test_number_of_classes():
     ("name", "count", "first"), [("alexnet", 1000, "tench"), ("vgg16_voc", 20, "aeroplane"), ("resnet50_coco", 80, "person")]
 )
 def test_class_names(name, count, first, monkeypatch):
-    monkeypatch.setattr(registry, "fill_randomly", lambda network, key, dtype: network)  # the numbers do not matter
+    monkeypatch.setattr(registry, "fill_randomly", lambda network, key, dtype: network)  # the numbers do not matter here
     classes = ej.models.load(name, weights=None, fold=False).classes
     assert (len(classes), classes[0]) == (count, first)
 
@@ -79,7 +78,7 @@ def test_weights_from_the_hub(weights, expected, tmp_path, monkeypatch):
 
 
 def test_published_weights_are_pinned():
-    """To a commit, by its whole hash, but for three whose commits are not known; each is another one's."""
+    """To the full hash of a commit, all different, except for three whose commits are unknown."""
     assert len(PUBLISHED) == 23
     pins = {name: file.revision for name, file in PUBLISHED.items() if file.revision}
     unpinned = PUBLISHED.keys() - pins.keys()
@@ -125,12 +124,12 @@ def test_dtypes():
     ids=str,
 )
 def test_bad_arguments(arguments, error, message):
-    load = inspect.unwrap(ej.models.load)  # without the type checker of the tests
+    load = inspect.unwrap(ej.models.load)  # without the tests' type checker
     with pytest.raises(error, match=message):
         load(**{"name": "scenes", "weights": None, **arguments})
 
 
-def test_arguments_of_other_types_that_are_fine():
+def test_arguments_of_other_types_that_are_accepted():
     model = inspect.unwrap(ej.models.load)("scenes", None, num_classes=np.int64(3), key=jax.random.PRNGKey(0))
     assert model.classes == ("0", "1", "2")
 
@@ -149,7 +148,7 @@ def test_only_modules_are_folded():
 
 @pytest.mark.slow
 def test_loading_is_quick_and_small(tmp_path):
-    """In a process of its own: the most memory while loading, above what the process had, and the time of a second loading."""
+    """In its own process: the peak memory of a first loading, and the time of a second."""
     path = zoo_weights.write(tmp_path / "resnet50.safetensors", zoo_weights.tensors("torchvision/resnet50"))
     program = f"""
 import resource, time

@@ -1,4 +1,4 @@
-"""The packaged classifier: its answers, its weights, and what it does to a picture first."""
+"""The packaged classifier: its scores, its weights, and its entry."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def prepared(classifier, scenes):
     return np.stack([classifier.preprocess(image) for image in scenes.images])
 
 
-# The answers
+# Scores.
 
 
 def test_output_is_pinned(classifier):
-    """`logits` is the classifier's answer to generate(30, 4), recorded with JAX 0.10.2 and Flax 0.12.8 on a CPU. Another order of the sums
-    in a convolution changes logits of about 10 by 1e-5."""
+    """`logits` are the scores of generate(30, 4), recorded with JAX 0.10.2 and Flax 0.12.8 on a CPU. Another order of the sums in a
+    convolution changes logits of about 10 by 1e-5."""
     with np.load(GOLDEN) as file:
         np.testing.assert_allclose(classifier(prepared(classifier, generate(30, 4))), file["logits"], rtol=0, atol=1e-4)
 
@@ -66,7 +66,7 @@ def test_labels_of_fresh_scenes(classifier, forward):
     assert right.all(axis=1).mean() >= 0.95
 
 
-def test_figures_beside_the_weights(classifier):
+def test_the_record_beside_the_weights(classifier):
     record = json.loads((PRETRAINED / "scenes.json").read_text())
     assert tuple(record["classes"]) == classifier.classes
     assert record["labels_right"] >= 0.995
@@ -76,7 +76,7 @@ def test_figures_beside_the_weights(classifier):
     assert "--seed" in record["command"]
 
 
-def test_what_is_known_of_it(classifier):
+def test_its_attributes(classifier):
     assert classifier.name == "scenes"
     assert classifier.classes == CLASSES
     assert classifier.input_size == (128, 128)
@@ -88,10 +88,10 @@ def test_other_sizes_and_no_images(classifier):
     assert classifier(jnp.zeros((0, 128, 128, 3))).shape == (0, len(CLASSES))
 
 
-# The registry
+# The registry.
 
 
-def test_entry_says_what_the_network_is(classifier):
+def test_the_entry_describes_the_network(classifier):
     entry = ENTRIES["scenes"]
     assert entry in ej.models.available()
     assert entry.parameters == sum(leaf.size for leaf in jax.tree.leaves(nnx.state(abstract(), nnx.Param)))
@@ -111,14 +111,14 @@ def test_random_weights_by_key():
     assert all((a != b).any() for a, b in kernels)
 
 
-# The weights
+# The weights.
 
 
 def test_size_of_the_file():
     assert (PRETRAINED / "scenes.safetensors").stat().st_size <= 4e6
 
 
-# Batch norm folded
+# Folded batch norms.
 
 
 def test_folding_changes_nothing_but_the_operations(classifier, images):
@@ -134,6 +134,3 @@ def test_folding_changes_nothing_but_the_operations(classifier, images):
 
 def test_folding_twice_is_folding_once(classifier, images):
     np.testing.assert_array_equal(ej.models.fold_batch_norm(classifier)(images), classifier(images))
-
-
-# Preprocessing

@@ -1,4 +1,4 @@
-"""Weights from files: checkpoints as trainers write them, files of every kind, and sentences about those that do not fit."""
+"""Weights from files: checkpoints as trainers write them, files of every kind, and the messages about those that do not fit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_number_of_classes(tmp_path, resnet18):
         ej.models.load("resnet18", path, num_classes=3)
 
 
-def test_all_that_does_not_fit_is_said(tmp_path, resnet18):
+def test_everything_that_does_not_fit_is_listed(tmp_path, resnet18):
     shapes = dict(resnet18, **{"layer1.0.conv1.weight": (64, 64, 1, 1), "extra.bias": (3,)})
     shapes["layer4.1.conv3.weight"] = shapes.pop("layer4.1.conv2.weight")
     with pytest.raises(ValueError, match=r"do not fit resnet18 \(in the layout of torchvision and timm\)") as error:
@@ -67,7 +67,7 @@ def test_another_architecture_is_recognised(tmp_path, resnet18):
         ej.models.load("vgg16", path)
 
 
-def test_what_is_ignored_does_not_hide_an_architecture(tmp_path):
+def test_ignored_tensors_do_not_hide_an_architecture(tmp_path):
     """The auxiliary heads of GoogLeNet have as many numbers as the rest."""
     shapes = zoo_weights.tensors("torchvision/googlenet")
     heads = {f"aux{i}.{name}": shape for i in (1, 2) for name, shape in {"fc1.weight": (1024, 2048), "fc2.weight": (1000, 1024)}.items()}
@@ -160,7 +160,7 @@ AVERAGES = {
 }
 
 
-@pytest.mark.parametrize("kind", ["a prefix", "of three"])
+@pytest.mark.parametrize("kind", AVERAGES)
 def test_the_moving_average_under_a_prefix(kind, scenes, tmp_path):
     save_file(AVERAGES[kind](scenes, shifted(scenes, 1)), tmp_path / "a.safetensors")
     np.testing.assert_array_equal(head_bias(tmp_path / "a.safetensors"), scenes["head.bias"])

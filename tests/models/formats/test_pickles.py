@@ -26,7 +26,7 @@ from pytorch_programs import FORMATS, dictionary, name, nothing_executed, progra
 
 
 class Calls:
-    """Pickles to a call of a function."""
+    """An object whose pickle calls a function."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -59,7 +59,7 @@ def test_a_call_of_anything_else_is_refused_by_name(asked, protocol, fmt, tmp_pa
     marker = tmp_path / "marker"
     payload = pickle.dumps(PAYLOADS[asked](marker), protocol)[2:-1]
     hidden = dictionary(a=tensor() if fmt != "plain" else value(1), state_dict=dictionary(epoch=b"](" + payload + b"e"))
-    shown = "getattr" if protocol < 4 and asked == "pathlib.Path.touch" else asked.split(".")[-1]  # by which they reach into a class
+    shown = "getattr" if protocol < 4 and asked == "pathlib.Path.touch" else asked.split(".")[-1]  # which older protocols use for methods
     for body in (payload, hidden):
         with (
             nothing_executed(),
@@ -161,7 +161,7 @@ INERT = {
 
 @pytest.mark.parametrize("kind", INERT)
 def test_inert_values_are_ignored(kind, tmp_path):
-    """At every level, and recalled, in all protocols."""
+    """At every level, once and repeatedly, in all protocols."""
     x = INERT[kind]
     with nothing_executed():
         for protocol in (2, 4, 5):
@@ -207,7 +207,7 @@ def test_an_inert_value_is_no_dictionary_of_weights(tmp_path):
         read_tensors(zip_file(tmp_path / "a.pth", name("trainer.Net") + b")\x81" + dictionary(a=tensor()) + b"b"))
 
 
-# Programs that want to fill the memory, or never to end.
+# Programs that try to fill the memory or to run for ever.
 
 
 def memo(count: int) -> bytes:
@@ -241,7 +241,7 @@ SLOW = {
 
 @pytest.mark.parametrize("trick", SLOW)
 def test_memory_and_time_are_bounded(trick):
-    """At most 400 bytes and 50 microseconds for each byte of the pickle, on a machine that is traced and busy, and a constant."""
+    """At most a constant plus 400 bytes and 50 microseconds for each byte of the pickle, traced and on a busy machine."""
     body, sentence = SLOW[trick]
     data = program(body)
     tracemalloc.start()
@@ -255,7 +255,7 @@ def test_memory_and_time_are_bounded(trick):
 
 
 def test_repeated_keys_take_linear_time():
-    """The worst keys that are admitted: as many distinct numbers as fit."""
+    """The worst keys that are admitted: distinct numbers with equal low bits."""
     numbers = b"".join(value((n << 24) % 2**60) + b"N" for n in range(20_000))
     start = time.process_time()
     assert len(pickles.load(program(b"}(" + numbers + b"u"))[0]) == 20_000

@@ -27,7 +27,7 @@ def expected() -> dict[str, dict[str, np.ndarray]]:
     return by_file
 
 
-# What torch.save writes.
+# Files of torch.save.
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -100,7 +100,7 @@ def test_a_dictionary_within_is_opened(key, tmp_path):
 
 @pytest.mark.parametrize("key", ["ema", "model_ema", "ema_state_dict", "state_dict_ema"])
 def test_the_moving_average_beside_the_weights(key, tmp_path):
-    """Under names that begin with the key, so that nobody takes other weights for it."""
+    """Its names begin with the key, so that other weights are not taken for it."""
     average = {
         "plain": dictionary(a=tensor(), n=tensor()),
         "wrapped": dictionary(decay=value(0.9), state_dict=dictionary(a=tensor(), n=tensor())),
@@ -210,7 +210,7 @@ def test_other_files(data, sentence, tmp_path):
 )
 def test_archives_that_lack_something(records, sentence, tmp_path):
     path = zip_file(tmp_path / "a.pth", dictionary(a=tensor()), records)
-    if not sentence:  # names elsewhere are not looked at
+    if not sentence:  # other names are ignored
         assert list(read_tensors(path)) == ["a"]
     else:
         with pytest.raises(ValueError, match=sentence):
@@ -233,7 +233,7 @@ def test_sequences_that_lack_something(keys, tail, sentence, tmp_path):
         read_tensors(legacy_file(tmp_path / "a.pth", dictionary(a=tensor()), keys, tail))
 
 
-# The safe copy.
+# Conversion.
 
 
 def test_convert_writes_what_is_read(tmp_path):

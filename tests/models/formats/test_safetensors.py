@@ -1,4 +1,4 @@
-"""Safetensors files: every type of number, and nothing but whole files."""
+"""Safetensors files: every type of number, saved and restored."""
 
 from __future__ import annotations
 

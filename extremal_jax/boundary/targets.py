@@ -3,18 +3,18 @@ values are not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from extremal_jax.ground.checks import nearest, quoted, values_of
+from extremal_jax.ground.checks import as_array, nearest, quoted, values_of
 from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.operators.rewards import REWARDS, Reward, RewardFunction
 
-Classes = Sequence[str] | Mapping[int, str]
+Classes = Collection[str] | Mapping[int, str]  # a NumPy array of names too
 
 
 def check_targets(
@@ -79,6 +79,8 @@ def _one_for_each(targets: AnyArray, count: int | None, arity: int | None, named
 
 def _indices(targets: Any, names: Classes | None) -> np.ndarray:
     """Class indices from indices or names."""
+    if hasattr(targets, "shape"):
+        targets = as_array("targets", targets)
     try:
         array = np.asarray(targets)
         if array.dtype.kind not in "UO":

@@ -93,7 +93,7 @@ def channel_perturbation(
       >>> result.channels(2).tolist(), result.rewards.tolist()
       ([0, 2], [2.0])
     """
-    settings = check_settings(config, ChannelConfig)
+    settings, key = check_settings(config, ChannelConfig), check_key(key)
     images, targets, areas = varying_alike(images, targets, areas)
     task, counts = check_channels(model, images, targets, areas, settings, chunk_size, at)
     masks = ChannelMasks(task.parted.masked.shape[-1])
@@ -102,9 +102,8 @@ def channel_perturbation(
     return solve(task, pose_channels(task, masks, counts), settings, at, initial_params, progress)
 
 
-def random_start(settings: ChannelConfig, key: Any, shape: tuple[int, ...]) -> Array | None:
+def random_start(settings: ChannelConfig, key: Array, shape: tuple[int, ...]) -> Array | None:
     """Initial parameters a little below one, or None where the settings have no spread."""
-    key = check_key(key)
     return 1 - settings.spread * jax.random.uniform(key, shape, jnp.float32) if settings.spread else None
 
 

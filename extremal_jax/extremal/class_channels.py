@@ -25,7 +25,7 @@ from extremal_jax.extremal.channels import check_channels, pose_channels, random
 from extremal_jax.extremal.config import ChannelConfig
 from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.result import ChannelResult
-from extremal_jax.ground.checks import find, is_positive
+from extremal_jax.ground.checks import check_key, find, is_positive
 from extremal_jax.ground.progress import Watcher
 from extremal_jax.ground.pytrees import pytree
 from extremal_jax.operators.games import GAMES, PRESERVE, Game
@@ -135,7 +135,7 @@ def class_channels(
         raise ValueError(f"images must be a batch (N, H, W, C), got the shape {images.shape}")
     if not is_positive(threshold):
         raise ValueError(f"threshold must be a positive, finite share of the response, got {threshold!r}")
-    settings = check_settings(config, ChannelConfig)
+    settings, key = check_settings(config, ChannelConfig), check_key(key)
     if find("game", settings.game, GAMES, Game) != PRESERVE:
         raise ValueError(f"class_channels searches for sufficient sets, which is the game 'preserve', got {settings.game!r}")
     if isinstance(settings.reward, str) and REWARDS[settings.reward].arity != 1:

@@ -176,7 +176,7 @@ def as_array(name: str, value: Any) -> Array | np.ndarray:
         value = [as_array(name, part) if hasattr(part, "shape") else part for part in value]
     value = value.detach() if hasattr(value, "detach") else value
     try:
-        return np.asarray(value.cpu() if hasattr(value, "cpu") else value)
+        array = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
     except ValueError as error:
         raise ValueError(f"{name} must have one shape, got a ragged sequence ({error})") from error
     except Exception as error:
@@ -184,6 +184,9 @@ def as_array(name: str, value: Any) -> Array | np.ndarray:
             return jnp.from_dlpack(value)
         except Exception:
             raise TypeError(f"{name} must be an array, got {type(value).__name__} ({error})") from error
+    if array.dtype.kind in "OSU":
+        raise TypeError(f"{name} must be an array of numbers, got {value!r}")
+    return array
 
 
 def values_of(array: Any, dtype: Any = None) -> np.ndarray | None:

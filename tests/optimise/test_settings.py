@@ -73,7 +73,7 @@ def test_functions_and_records_are_written_by_name():
     with pytest.raises(ValueError, match=r"the game of the saved run \(both\) is not in its file"):
         loaded.game.show(jnp.zeros((1, 2, 2)))
     with pytest.raises(ValueError, match=r"the perturbation of the saved run \(blur\) is not in its file"):
-        loaded.perturbation_record().levels(jnp.zeros((1, 2, 2, 3)))
+        loaded.perturbation.levels(jnp.zeros((1, 2, 2, 3)))
     with pytest.raises(ValueError, match=r"the optimizer of the saved run .* is not in its file"):
         loaded.optimizer.init(jnp.zeros(2))
 

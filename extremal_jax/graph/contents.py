@@ -12,7 +12,7 @@ import functools
 import sys
 import sysconfig
 import types
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import jax
@@ -53,12 +53,25 @@ def contents(value: Any) -> Contents:
       >>> contents(scaled_by(2)).fixed, contents(scaled_by(np.ones(3))).fixed
       (True, False)
     """
+    return _contents(lambda recorder: recorder.record(value))
+
+
+def trace_contents(jaxpr: Jaxpr, structure: Any) -> Contents:
+    """Record a traced function without the values of its constants.
+
+    Args:
+      jaxpr: its equations.
+      structure: of its outputs.
+    """
+    return _contents(lambda recorder: (recorder.equations(jaxpr), structure))
+
+
+def _contents(walk: Callable[[_Recorder], Hashable]) -> Contents:
     recorder = _Recorder()
     try:
-        record = recorder.record(value)
+        return Contents(walk(recorder), recorder.fixed, recorder.traced)
     except RecursionError:
-        return Contents(_Identity(value), False, True)
-    return Contents(record, recorder.fixed, recorder.traced)
+        return Contents(_Identity(walk), False, True)
 
 
 class _Identity:
@@ -124,9 +137,9 @@ class _Recorder:
             self.fixed = self.fixed and isinstance(value, np.generic)
             return type(value), _Values(value)
         if isinstance(value, ClosedJaxpr):
-            return "jaxpr", self._jaxpr(value.jaxpr), self._all(value.consts)
+            return "jaxpr", self.equations(value.jaxpr), self._all(value.consts)
         if isinstance(value, Jaxpr):
-            return "jaxpr", self._jaxpr(value)
+            return "jaxpr", self.equations(value)
         if isinstance(value, tuple | list):
             return type(value), self._all(value)
         if isinstance(value, dict):
@@ -202,7 +215,7 @@ class _Recorder:
             return self._identity(value)
         return self.record(kind), tuple((name, self.record(attributes[name])) for name in sorted(attributes))
 
-    def _jaxpr(self, jaxpr: Jaxpr) -> Hashable:
+    def equations(self, jaxpr: Jaxpr) -> Hashable:
         """The equations, with numbers for the variables in the order in which they appear."""
         if id(jaxpr) not in self._jaxprs:
             numbers: dict[Any, int] = {}

@@ -23,9 +23,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import Jaxpr, JaxprEqn
+from jax.extend.core import ClosedJaxpr, JaxprEqn
 
-from extremal_jax.graph.contents import contents
+from extremal_jax.graph.contents import contents, trace_contents
 from extremal_jax.graph.interpreter import bodies, opened
 
 Arrays = Sequence[Any]
@@ -109,10 +109,15 @@ def _applied(function: Any) -> tuple[Callable[..., Any], tuple[Any, ...], dict[s
 
 
 class _Trace:
-    """A traced function, without the arrays that it closed over. Two are equal only if they are one."""
+    """A traced function of the arrays that it closed over and of its arguments. Two are equal only if they are one."""
 
-    def __init__(self, jaxpr: Jaxpr, structure: Any):
-        self.jaxpr, self.structure = jaxpr, structure
+    def __init__(self, closed: ClosedJaxpr, structure: Any):
+        def lifted(*values: Any) -> Any:
+            constants, arguments = values[: len(closed.consts)], values[len(closed.consts) :]
+            return jax.core.eval_jaxpr(closed.jaxpr, constants, *arguments)
+
+        self.jaxpr = jax.make_jaxpr(lifted)(*map(jax.typeof, closed.consts), *closed.in_avals).jaxpr
+        self.structure = structure
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -121,7 +126,7 @@ class _Trace:
         return id(self)
 
     def __call__(self, arrays: Arrays, *arguments: Any) -> Any:
-        outputs = jax.core.eval_jaxpr(self.jaxpr, arrays, *jax.tree.leaves(arguments))
+        outputs = jax.core.eval_jaxpr(self.jaxpr, (), *arrays, *jax.tree.leaves(arguments))
         return jax.tree.unflatten(self.structure, outputs)
 
 
@@ -132,14 +137,12 @@ def _from_trace(function: Callable[..., Any], *example: Any) -> tuple[_Trace, Ar
     closed, shape = jax.make_jaxpr(call, return_shape=True)(*example)
     if any(_has_constants(equation) for equation in closed.jaxpr.eqns):
         closed = opened(closed)
-    new = _Trace(closed.jaxpr, jax.tree.structure(shape))
-    found = contents((new.jaxpr, new.structure))
-    if found.traced:
-        return new, closed.consts
-    known = _known(found.record)
+    structure = jax.tree.structure(shape)
+    found = trace_contents(closed.jaxpr, structure)
+    known: list[_Trace] = [] if found.traced else _known(found.record)
     if not known:
-        known.append(new)
-        _count_program(_code(function), (*closed.in_avals, *(equation.primitive.name for equation in new.jaxpr.eqns)))
+        known.append(_Trace(closed, structure))
+        _count_program(_code(function), (*closed.in_avals, *(equation.primitive.name for equation in closed.jaxpr.eqns)))
     return known[0], closed.consts
 
 

@@ -133,7 +133,7 @@ def check_channels(
 
 def pose_channels(task: Task, masks: ChannelMasks, counts: AnyArray) -> Problem:
     """The problem of masking the channels of a layer: the head of the model runs here."""
-    return task.pose(masks, Fade(), task.parted.activation(task.images), counts.astype(np.float32) / masks.channels)
+    return task.pose(masks, Fade(), counts.astype(np.float32) / masks.channels)
 
 
 def solve(

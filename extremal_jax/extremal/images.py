@@ -31,6 +31,7 @@ from extremal_jax.ground.checks import check_key
 from extremal_jax.ground.progress import Watcher
 from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.operators.masks import SmoothMasks
+from extremal_jax.operators.perturbations import Perturbation
 from extremal_jax.optimise import solver
 from extremal_jax.optimise.elements import Elements
 from extremal_jax.optimise.settings import check_settings
@@ -122,14 +123,14 @@ class Masking:
       task: the call.
       settings: resolved.
       masks: the family of masks.
-      reference: a reference image, or its activation; None where the perturbation needs none.
-      values: (N, h, w, C), images or activations.
+      perturbation: of the images or activations.
+      reference: the reference image or images; None where the perturbation needs none.
     """
 
     task: Task
     settings: Config
     masks: SmoothMasks
-    values: AnyArray
+    perturbation: Perturbation
     reference: AnyArray | None
 
     @property
@@ -138,12 +139,12 @@ class Masking:
         return self.masks.shape[0] * self.masks.shape[1]
 
     def pose(self, areas: AnyArray) -> Problem:
-        """The problem for areas, (K,) or (N, K)."""
-        return self.task.pose(self.masks, self.settings.perturbation_record(), self.values, areas, self.reference)
+        """The problem for areas, (K,) or (N, K). The head of the model runs here, if there is one."""
+        return self.task.pose(self.masks, self.perturbation, areas, self.reference)
 
 
 def check_masking(task: Task, config: Config, at: str | None, reference: Any) -> Masking:
-    """Check what is masked, resolve the settings for it, and run the head of the model where there is one.
+    """Check what is masked, and resolve the settings for it.
 
     Raises:
       TypeError, ValueError: as `extremal_perturbation` does.
@@ -168,10 +169,7 @@ def check_masking(task: Task, config: Config, at: str | None, reference: Any) ->
             f"{name} of {shape[0]}x{shape[1]} pixels are too small for a lattice of masks with pitch {settings.pitch};"
             f" give larger images, or a smaller pitch"
         )
-    if reference is not None and at is not None:
-        batch = jnp.broadcast_to(jnp.asarray(reference if reference.ndim == 4 else reference[None]), task.images.shape)
-        reference = task.parted.activation(batch)
-    return Masking(task, settings, masks, task.parted.activation(task.images), reference)
+    return Masking(task, settings, masks, perturbation, reference)
 
 
 def flips(config: Config, key: Array) -> dict[str, Any]:

@@ -3,7 +3,6 @@ areas share."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -58,26 +57,25 @@ class Task:
         """The leading axes of results: (N,) for a batch, () for a single image."""
         return () if self.count is None else (self.count,)
 
-    def with_game(self, game: Game) -> Task:
-        """The same call with another game of no more terms."""
-        return dataclasses.replace(self, game=game)
+    def plan(self, masks: Masks, num_areas: int) -> Plan:
+        """The static part of the problem of so many areas."""
+        settings: Any = self.settings
+        chunk_size = self.chunk_size if self.chunk_size is not None and self.chunk_size < len(self.images) * num_areas else None
+        return Plan(self.parted.tail, masks, self.game, settings.reward, settings.area_rule, settings.optimizer, num_areas, chunk_size)
 
-    def pose(
-        self, masks: Masks, perturbation: Perturbation, values: AnyArray, areas: AnyArray, reference: AnyArray | None = None
-    ) -> Problem:
-        """The problem of masking images or activations.
+    def pose(self, masks: Masks, perturbation: Perturbation, areas: AnyArray, reference: AnyArray | None = None) -> Problem:
+        """The problem of masking the images, or their activations: the head of the model runs here.
 
         Args:
           masks: the family of masks.
-          perturbation: of the values.
-          values: (N, ...), what is masked.
+          perturbation: of the images or activations.
           areas: (K,) or (N, K), shares.
-          reference: what the perturbation replaces values by, if it needs that.
+          reference: the reference image or images, if the perturbation needs them.
         """
-        settings: Any = self.settings
-        num_areas = areas.shape[-1]
-        chunk_size = self.chunk_size if self.chunk_size is not None and self.chunk_size < len(self.images) * num_areas else None
-        plan = Plan(self.parted.tail, masks, self.game, settings.reward, settings.area_rule, settings.optimizer, num_areas, chunk_size)
+        if reference is not None:
+            batch = jnp.asarray(reference if reference.ndim == 4 else reference[None])
+            reference = self.parted.activation(jnp.broadcast_to(batch, self.images.shape))
+        plan, values = self.plan(masks, areas.shape[-1]), self.parted.activation(self.images)
         return _posed(plan, perturbation, self.parted.arrays, values, self.targets, areas, reference)
 
 

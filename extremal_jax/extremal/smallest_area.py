@@ -115,15 +115,15 @@ def smallest_area(
     masking = check_masking(task, settings, at, reference)
     check_pixels(sweep, masking.num_pixels)
 
-    first = masking.pose(sweep)
-    one = first
-    if len(sweep) > 1:  # the bisection tries one area at a time
-        single = check_call(model, images, targets, 1, settings, chunk_size, at)
-        one = dataclasses.replace(masking, task=single).pose(sweep[:1])
+    response = None if response is None else _check_response(response, count, len(task.images))
+    single = task if len(sweep) == 1 else check_call(model, images, targets, 1, settings, chunk_size, at)
+
+    first = masking.pose(sweep)  # all areas of the sweep at once; the bisection tries one area at a time
+    one = dataclasses.replace(first, arrays=single.parted.arrays, areas=first.areas[:: len(sweep)], plan=single.plan(masking.masks, 1))
     judge = dataclasses.replace(one, plan=dataclasses.replace(one.plan, game=_judging(task.game)))
     image = jnp.ones_like(one.levels[:, -1, ..., 0], jnp.float32)
     whole = evaluate(judge, image, image).image_responses
-    wanted = _wanted(whole, threshold, response, count)
+    wanted = _wanted(whole, threshold, count) if response is None else response.astype(whole.dtype)
 
     near = _from_neighbours(masking.settings)
     rounds = _halvings(sweep, resolution)
@@ -204,17 +204,21 @@ def _check_sweep(areas: Any) -> np.ndarray:
     return np.unique(np.asarray(check_areas(areas, None)))
 
 
-def _wanted(whole: Array, threshold: float, response: Any, count: int | None) -> Array:
-    """(N,): Φ₀."""
-    if response is not None:
-        if not isinstance(response, Array) and np.asarray(response).dtype.kind not in "fiu":
-            raise TypeError(f"response must be a number, or one for each image, got {response!r}")
-        given = jnp.asarray(response, whole.dtype)
-        if given.shape not in ((), whole.shape if count is not None else ()):
-            raise ValueError(f"response must be one number, or one for each of the images, {whole.shape}, got the shape {given.shape}")
-        if not isinstance(given, Tracer) and not np.isfinite(np.asarray(given)).all():
-            raise ValueError(f"response must be finite, got {response!r}")
-        return jnp.broadcast_to(given, whole.shape)
+def _check_response(response: Any, count: int | None, num_images: int) -> Array:
+    """(N,): the response that suffices, where the caller gives it."""
+    if not isinstance(response, Array) and np.asarray(response).dtype.kind not in "fiu":
+        raise TypeError(f"response must be a number, or one for each image, got {response!r}")
+    given = jnp.asarray(response, jnp.float32)
+    if given.shape not in ((), (num_images,) if count is not None else ()):
+        shape = (num_images,)
+        raise ValueError(f"response must be one number, or one for each of the images, {shape}, got the shape {given.shape}")
+    if not isinstance(given, Tracer) and not np.isfinite(np.asarray(given)).all():
+        raise ValueError(f"response must be finite, got {response!r}")
+    return jnp.broadcast_to(given, (num_images,))
+
+
+def _wanted(whole: Array, threshold: float, count: int | None) -> Array:
+    """(N,): Φ₀, the share `threshold` of the response to the image."""
     if not isinstance(whole, Tracer):
         values = np.asarray(whole)
         [bad] = np.nonzero(~(values > 0))

@@ -111,16 +111,18 @@ def test_import_is_light_and_quick():
     """In seconds of a fresh process's own time, which other processes hardly disturb."""
     code = """
 import sys, time
-import jax, flax
-theirs = time.process_time()
+import jax
+before = time.process_time()
 import extremal_jax
-print((time.process_time() - theirs) / theirs, *sys.modules)
+after, loaded = time.process_time(), list(sys.modules)
+import flax
+print(after / (time.process_time() - (after - before)), *loaded)
 """
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    share, *loaded = output.split()
+    ratio, *loaded = output.split()
     heavy = {"matplotlib", "PIL", "click", "rich", "safetensors", "extremal_jax.models", "extremal_jax.data", "extremal_jax.plots"}
     assert heavy & set(loaded) == set()
-    assert float(share) < 0.5  # of the time that JAX and Flax take
+    assert float(ratio) < 1.5  # to the time that JAX and Flax take without it
 
 
 def test_version():

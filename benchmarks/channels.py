@@ -1,4 +1,5 @@
-"""Channel attribution: is the best set found, what does a step cost, and do alike classes share channels? Writes results/channels.md.
+"""Channel attribution: the sets found against the best sets, the cost of a step, and the channels that alike classes share. Writes
+results/channels.md.
 
 python benchmarks/channels.py                                             # five minutes on two cores
 python benchmarks/channels.py --networks 20 --images 2 --rounds 1         # a quick look
@@ -18,7 +19,7 @@ import numpy as np
 
 import extremal_jax as ej
 import machine
-from extremal_jax.boundary.layers import activation_at, part_after
+from extremal_jax.boundary.models import part
 from extremal_jax.graph import canonical
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +54,7 @@ def exhaustive_table(options: argparse.Namespace) -> machine.Table:
     @jax.vmap
     def solve(weights: tuple[jax.Array, ...], image: jax.Array) -> jax.Array:
         model = jax.tree_util.Partial(networks.network, weights)
-        return ej.channel_perturbation(model, image, 0, "x", COUNTS).binary_masks()
+        return ej.channel_perturbation(model, image, 0, COUNTS, at="x").binary_masks()
 
     best = networks.best_responses(weights, images, COUNTS)
     ours = networks.responses(weights, images, solve(weights, images))
@@ -72,12 +73,12 @@ def step_table(options: argparse.Namespace) -> machine.Table:
     """A step of the ascent against the forward pass and the gradient of the tail alone."""
     model = ej.models.load("googlenet", weights=None)
     image = np.random.default_rng(options.seed).standard_normal((224, 224, 3), np.float32)
-    activation = jnp.repeat(activation_at(model, LAYER, jnp.asarray(image[None])), len(AREAS), axis=0)
-    program, arrays, _ = part_after(model, LAYER, jax.ShapeDtypeStruct((len(AREAS), *image.shape), jnp.float32))
+    parted = part(model, image[None], len(AREAS), LAYER)
+    activation = jnp.repeat(parted.activation(image[None]), len(AREAS), axis=0)
 
     def loop(arrays: list[jax.Array], x: jax.Array) -> jax.Array:
         def turn(x: jax.Array, _: None) -> tuple[jax.Array, None]:  # each turn needs the one before
-            return x + 1e-6 * jax.grad(lambda x: program(arrays, x)[:, 0].sum())(x), None
+            return x + 1e-6 * jax.grad(lambda x: parted.tail(arrays, x)[:, 0].sum())(x), None
 
         return jax.lax.scan(turn, x, None, STEPS)[0]
 
@@ -85,14 +86,14 @@ def step_table(options: argparse.Namespace) -> machine.Table:
 
     def tail() -> float:
         start = time.perf_counter()
-        looped(arrays, activation).block_until_ready()
+        looped(parted.arrays, activation).block_until_ready()
         return (time.perf_counter() - start) / STEPS
 
     def step() -> float:
         stamps: list[tuple[int, float]] = []
         config = ej.ChannelConfig(num_steps=4 * STEPS, swap_rounds=0)
         watch = lambda now: stamps.append((now.step, time.perf_counter()))  # noqa: E731
-        ej.channel_perturbation(model, image, 0, LAYER, AREAS, config=config, progress=watch)
+        ej.channel_perturbation(model, image, 0, AREAS, at=LAYER, config=config, progress=watch)
         (first, start), (last, end) = stamps[0], stamps[-1]
         return (end - start) / (last - first)
 
@@ -114,7 +115,7 @@ def overlap_tables(options: argparse.Namespace) -> list[machine.Table]:
     group = {model.classes.index(name): index for index, members in enumerate(ALIKE) for name in members}
     rows, tables = [], []
     for at in options.at:
-        found = ej.class_channels(model, images, targets, at, threshold=0.9)
+        found = ej.class_channels(model, images, targets, at=at, threshold=0.9)
         groups = np.array([group[index] for index in found.classes])
         first, second = np.triu_indices(len(groups), 1)
         alike = groups[first] == groups[second]
@@ -127,8 +128,8 @@ def overlap_tables(options: argparse.Namespace) -> list[machine.Table]:
     note = (
         f"The packaged classifier, {options.images} scenes of one object for each class, seed {options.seed}: the share of their"
         f" {options.top} top channels that two classes have in common, in the mean over {alike.sum()} pairs that are alike"
-        f" ({'; '.join('/'.join(members) for members in ALIKE)}) and {(~alike).sum()} others. Reached: how many images find sets that"
-        f" answer 90 % of the response; a*: the least of them, the median."
+        f" ({'; '.join('/'.join(members) for members in ALIKE)}) and {(~alike).sum()} others. Reached: the share of images that find a"
+        f" set with 90 % of the response; a*: the median size of the smallest of them."
     )
     return [machine.Table("Classes that are alike", ("layer", "reached", "a*", "alike", "others"), rows, note), *tables]
 

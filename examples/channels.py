@@ -1,4 +1,4 @@
-"""Which channels of a layer stand for what: the few channels that suffice for an image, and those that classes have in common.
+"""Channels of a layer: the few that suffice for an image, and those that classes have in common.
 
 python examples/channels.py --out out
 """
@@ -18,11 +18,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to")
     parser.add_argument("--at", default="blocks.2", help="the layer")
-    parser.add_argument("--images", type=int, default=8, help="of each class")
+    parser.add_argument("--images", type=int, default=8, help="number of images of each class")
     parser.add_argument("--classes", nargs="+", default=["dog", "wolf", "car", "bus", "apple", "tomato"])
-    parser.add_argument("--top", type=int, default=5, help="channels that are drawn, and in which the overlap is counted")
-    parser.add_argument("--steps", type=int, default=200, help="of the pictures that excite a channel")
-    parser.add_argument("--seed", type=int, default=11, help="of the scenes")
+    parser.add_argument("--top", type=int, default=5, help="number of top channels to draw and to compare")
+    parser.add_argument("--steps", type=int, default=200, help="optimisation steps of the pictures that excite a channel")
+    parser.add_argument("--seed", type=int, default=11, help="seed of the scenes and of the pictures")
     options = parser.parse_args()
     model = ej.models.load("scenes")
 
@@ -41,11 +41,11 @@ def main() -> None:
     for index, row in zip(found.classes, found.overlap(options.top), strict=True):
         print(f"{model.classes[index]:8} {' '.join(f'{share:4.0%}' for share in row)}")
 
-    # What these channels look for: a picture that excites each.
+    # A picture that excites each of these channels.
     channels = np.unique(found.top(options.top))
     channels = channels[channels >= 0]  # a class may have fewer
-    sought = ej.maximize_channel(model, channels, options.at, key=jax.random.key(options.seed), steps=options.steps)
-    pictures = dict(zip(channels.tolist(), np.asarray(sought.images), strict=True))
+    excited = ej.maximize_channel(model, channels, options.at, key=jax.random.key(options.seed), steps=options.steps)
+    pictures = dict(zip(channels.tolist(), np.asarray(excited.images), strict=True))
 
     options.out.mkdir(parents=True, exist_ok=True)
     figures = {
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def images_of(classes: list[str], count: int, seed: int, model: ej.models.Classifier) -> tuple[np.ndarray, np.ndarray]:
-    """So many scenes of one object for each class, and their classes."""
+    """`count` scenes of a single object for each class, and their classes."""
     images: list[np.ndarray] = []
     targets: list[int] = []
     wanted = {model.classes.index(name): count for name in classes}

@@ -1,9 +1,9 @@
-"""All methods on one scene: extremal perturbation beside those that it is compared with.
+"""All methods of attribution on one scene, side by side.
 
     python examples/comparison.py --out out
-    python examples/comparison.py --pictures docs/pictures/methods    # besides, a picture for each method
+    python examples/comparison.py --pictures docs/pictures/methods    # also a picture of each method
 
-All maps are for one of the two objects that the scene shows; its outline is drawn on them.
+The maps explain one of the two objects of the scene, whose outline is drawn on them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from jax import Array
 
 import extremal_jax as ej
 
-LAYER, CONTRAST = "blocks.3", "pool"  # the last map of the classifier, and the vector that its head sees
+LAYER, CONTRAST = "blocks.3", "pool"  # the last layer with places, and the input of the head
 AT_THE_LAYER = {"grad_cam", "grad_cam_plus_plus", "excitation_backprop", "contrastive_excitation_backprop"}
 
 
 def options_of(name: str, method: ej.attribution.Method, options: argparse.Namespace) -> dict[str, Any]:
-    """What a method is given, of the options that it takes."""
+    """The options of a method."""
     given: dict[str, Any] = {"key": jax.random.key(options.seed), "contrast_at": CONTRAST, "num_masks": options.masks, "resize": True}
     if name == "extremal_perturbation":
         given["config"] = ej.Config(num_steps=options.steps)
     elif name in AT_THE_LAYER:
         given["at"] = LAYER
     else:
-        given["smooth"] = 0.02  # single pixels are hard to see
+        given["smooth"] = 0.02  # maps of single pixels are hard to read
     return {name: value for name, value in given.items() if name in method.options}
 
 
@@ -47,9 +47,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each method")
-    parser.add_argument("--steps", type=int, default=50, help="of extremal perturbation")
-    parser.add_argument("--masks", type=int, default=2000, help="of RISE")
-    parser.add_argument("--seed", type=int, default=3, help="of the scene, and of random masks and noise")
+    parser.add_argument("--steps", type=int, default=50, help="optimisation steps of extremal perturbation")
+    parser.add_argument("--masks", type=int, default=2000, help="number of masks of RISE")
+    parser.add_argument("--seed", type=int, default=3, help="seed of the scene, the masks and the noise")
     options = parser.parse_args()
 
     model = ej.models.load("scenes")

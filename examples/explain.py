@@ -1,4 +1,4 @@
-"""Explain a classifier's answers on two scenes, from Python: both objects of each scene, three areas, one compiled program.
+"""Explain the scores of a classifier: both objects of two scenes, at three areas, in one compiled program.
 
 python examples/explain.py --out out
 """
@@ -18,13 +18,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to")
     parser.add_argument("--steps", type=int, default=50, help="optimisation steps")
-    parser.add_argument("--seed", type=int, default=2024, help="of the scenes, and of the run")
+    parser.add_argument("--seed", type=int, default=2024, help="seed of the scenes and of the run")
     options = parser.parse_args()
 
     # A model is any function from images (B, H, W, C) to scores (B, classes).
     model = ej.models.load("scenes")
 
-    # Each scene twice: once for each of the two objects that it shows.
+    # Each scene twice, once for each of its two objects.
     scenes = ej.data.scenes.generate(options.seed, 2, objects=2)
     images = np.stack([model.preprocess(scene) for scene in scenes.images for _ in range(2)])
     targets = np.concatenate([np.flatnonzero(labels) for labels in scenes.labels])

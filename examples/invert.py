@@ -1,5 +1,5 @@
-"""What a layer's channels see: scenes of two objects, and the pictures that all channels of their activations stand for, those that speak
-for one object, and the others.
+"""Feature inversion of scenes of two objects: from all channels of a layer, from those that favour one object, and
+from the others.
 
 python examples/invert.py --out out
 """
@@ -19,9 +19,9 @@ import extremal_jax as ej
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to")
-    parser.add_argument("--scenes", type=int, default=3, help="how many")
+    parser.add_argument("--scenes", type=int, default=3, help="number of scenes")
     parser.add_argument("--steps", type=int, default=150, help="optimisation steps")
-    parser.add_argument("--seed", type=int, default=5, help="of the scenes, and of the run")
+    parser.add_argument("--seed", type=int, default=5, help="seed of the scenes and of the run")
     parser.add_argument("--at", default="blocks.2", help="the layer")
     options = parser.parse_args()
 
@@ -30,7 +30,7 @@ def main() -> None:
     images = jnp.asarray(np.stack([model.preprocess(scene) for scene in scenes.images]))
     target, neighbour = np.array([np.flatnonzero(labels) for labels in scenes.labels]).T
 
-    # The model in two parts: the activation, and what becomes of it.
+    # The model in two parts, up to the layer and from there on.
     parts = ej.graph.split(model, options.at, images)
     activation = parts.before(images)
 
@@ -39,7 +39,7 @@ def main() -> None:
         rows = jnp.arange(len(images))
         return (scores[rows, target] - scores[rows, neighbour]).sum()
 
-    # What each channel adds to the target's score less its neighbour's, to first order. An eighth of the channels is kept.
+    # The first-order contribution of each channel to the difference of the two scores. An eighth is kept.
     gains = (jax.grad(difference)(activation) * activation).sum(axis=(1, 2))
     kept = gains >= jnp.sort(gains, axis=1)[:, -gains.shape[1] // 8, None]
 

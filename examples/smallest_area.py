@@ -1,4 +1,4 @@
-"""How little of a picture suffices: for both objects of two scenes, the smallest area that excites the class as much as the whole picture.
+"""The smallest area of an image that excites a class as much as the whole image, for both objects of two scenes.
 
 python examples/smallest_area.py --out out
 """
@@ -17,9 +17,9 @@ import extremal_jax as ej
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to")
-    parser.add_argument("--scenes", type=int, default=2, help="how many")
+    parser.add_argument("--scenes", type=int, default=2, help="number of scenes")
     parser.add_argument("--steps", type=int, default=50, help="optimisation steps of the first areas")
-    parser.add_argument("--seed", type=int, default=5, help="of the scenes, and of the run")
+    parser.add_argument("--seed", type=int, default=5, help="seed of the scenes and of the run")
     options = parser.parse_args()
 
     model = ej.models.load("scenes")
@@ -37,8 +37,8 @@ def main() -> None:
     )
     print(result.status)
     for i, target in enumerate(targets):
-        enough = f"{float(result.areas[i]):.1%} of the picture" if result.reached[i] else "no area that was tried"
-        print(f"{model.classes[target]:10} response {float(result.image_responses[i]):.1f}; as much is excited by {enough}")
+        least = f"{float(result.areas[i]):.1%} of the image suffices" if result.reached[i] else "no area that was tried suffices"
+        print(f"{model.classes[target]:10} response {float(result.image_responses[i]):.1f}; {least}")
 
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "smallest-area.png"

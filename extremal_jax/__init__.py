@@ -1,6 +1,7 @@
 """Extremal perturbations in JAX.
 
-For a classifier, an image, a target and a list of areas: the smooth mask of each area whose preserved (or deleted) pixels excite the target
+For a classifier, an image, a target and a list of areas: the smooth mask of each area whose preserved (or deleted)
+  pixels excite the target
 most.
 
 >>> import extremal_jax as ej
@@ -11,8 +12,8 @@ most.
 >>> result.masks.shape, result.status.message
 ((3, 128, 128), 'finished')
 
-Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `attribution`, `perturbation` and
-`graph` are loaded when they are first used.
+Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `attribution`,
+`perturbation` and `graph` are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -21,18 +22,15 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from extremal_jax.extremal.channel_config import ChannelConfig
-from extremal_jax.extremal.channel_result import ChannelResult
 from extremal_jax.extremal.channels import channel_perturbation
 from extremal_jax.extremal.class_channels import ClassChannels, class_channels
-from extremal_jax.extremal.config import Config
+from extremal_jax.extremal.config import ChannelConfig, Config
 from extremal_jax.extremal.images import extremal_perturbation
-from extremal_jax.extremal.result import ExtremalResult, History
+from extremal_jax.extremal.result import ChannelResult, ExtremalResult, History, SmallestArea
 from extremal_jax.extremal.smallest_area import smallest_area
-from extremal_jax.extremal.smallest_result import SmallestArea
 from extremal_jax.ground.progress import Progress
+from extremal_jax.inversion.config import InversionConfig, NaturalImages
 from extremal_jax.inversion.features import invert_features, maximize_channel
-from extremal_jax.inversion.prior import NaturalImages
 from extremal_jax.inversion.result import InversionResult
 from extremal_jax.optimise.status import Status
 
@@ -48,6 +46,7 @@ __all__ = [
     "Config",
     "ExtremalResult",
     "History",
+    "InversionConfig",
     "InversionResult",
     "NaturalImages",
     "Progress",

@@ -1,8 +1,8 @@
-"""Extremal perturbations and the pieces that they are made of. All pieces are pure functions that compose with `jit`, `vmap` and `grad`.
+"""Extremal perturbations and their pieces. All pieces are pure functions that compose with `jit`, `vmap` and `grad`.
 
 >>> import jax, jax.numpy as jnp
 >>> from extremal_jax.perturbation import SmoothMasks, area_loss, blur_pyramid, perturb
->>> image, smooth = jnp.ones((32, 32, 3)), SmoothMasks((32, 32), step=2, sigma=6)
+>>> image, smooth = jnp.ones((32, 32, 3)), SmoothMasks((32, 32), pitch=2, sigma=6)
 >>> masks = smooth(jnp.full((2, *smooth.lattice), 0.5))
 >>> perturb(blur_pyramid(image, max_blur=4.0), masks).shape
 (2, 32, 32, 3)
@@ -10,29 +10,40 @@
 (2, 32, 32)
 """
 
-from extremal_jax.extremal.channel_config import ChannelConfig
-from extremal_jax.extremal.channel_result import ChannelResult
 from extremal_jax.extremal.channels import channel_perturbation
 from extremal_jax.extremal.class_channels import ClassChannels, class_channels
-from extremal_jax.extremal.config import Config
+from extremal_jax.extremal.config import ChannelConfig, Config
 from extremal_jax.extremal.images import extremal_perturbation
-from extremal_jax.extremal.result import ExtremalResult, History
+from extremal_jax.extremal.result import ChannelResult, Curve, ExtremalResult, History, SmallestArea, monotone_fraction
 from extremal_jax.extremal.smallest_area import smallest_area
-from extremal_jax.extremal.smallest_result import Curve, SmallestArea, monotone_fraction
-from extremal_jax.operators.area import area_loss, area_threshold, binarize, ramp, select_top
+from extremal_jax.operators.area import AreaRule, area_loss, area_threshold, binarize, ramp, select_top
 from extremal_jax.operators.games import GAMES, Game
-from extremal_jax.operators.masks import SmoothMasks
+from extremal_jax.operators.masks import ChannelMasks, SmoothMasks
 from extremal_jax.operators.nesting import rank_pixels
-from extremal_jax.operators.perturbations import blur_pyramid, perturb, reference_pyramid
-from extremal_jax.operators.rewards import REWARDS, reward
+from extremal_jax.operators.perturbations import (
+    PERTURBATIONS,
+    Blur,
+    Fade,
+    Perturbation,
+    Reference,
+    blur_pyramid,
+    interpolate,
+    perturb,
+    reference_pyramid,
+)
+from extremal_jax.operators.rewards import REWARDS, Reward, reward
 from extremal_jax.optimise.schedules import Cosine, Doubling, Exponential, Geometric, Linear
-from extremal_jax.optimise.solver import Record, State, init, scan, step
+from extremal_jax.optimise.solver import Record, State, init, listen, scan, step
 from extremal_jax.optimise.status import Status
 
 __all__ = [
     "GAMES",
+    "PERTURBATIONS",
     "REWARDS",
+    "AreaRule",
+    "Blur",
     "ChannelConfig",
+    "ChannelMasks",
     "ChannelResult",
     "ClassChannels",
     "Config",
@@ -41,11 +52,15 @@ __all__ = [
     "Doubling",
     "Exponential",
     "ExtremalResult",
+    "Fade",
     "Game",
     "Geometric",
     "History",
     "Linear",
+    "Perturbation",
     "Record",
+    "Reference",
+    "Reward",
     "SmallestArea",
     "SmoothMasks",
     "State",
@@ -58,6 +73,8 @@ __all__ = [
     "class_channels",
     "extremal_perturbation",
     "init",
+    "interpolate",
+    "listen",
     "monotone_fraction",
     "perturb",
     "ramp",

@@ -1,15 +1,26 @@
-"""A small classifier with every layer random, for tests that need a model rather than a classifier."""
+"""A small classifier with random layers, images for it, and the calls that most tests share.
+
+Calls with the default model, shapes and settings share their compiled programs, across all files of tests.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
+import extremal_jax as ej
+
 CLASSES = 5
+LAYER, CHANNELS = "second", 8  # a layer of the classifier, and its number of channels
+TARGETS, AREAS, COUNTS = (1, 3), (0.1, 0.3), (1, 3)
+CONFIG = ej.Config(num_steps=4, pitch=4, sigma=4.0, num_levels=3, max_blur=4.0)
+CHANNEL_CONFIG = ej.ChannelConfig(num_steps=4, swap_rounds=1, swaps=4)
+INVERSION_CONFIG = ej.InversionConfig(num_steps=4)
 
 
 def weights(seed: int = 0, channels: int = 3) -> dict[str, jax.Array]:
@@ -18,7 +29,7 @@ def weights(seed: int = 0, channels: int = 3) -> dict[str, jax.Array]:
     def draw(*shape: int) -> jax.Array:
         return jnp.asarray(rng.standard_normal(shape) / np.sqrt(np.prod(shape[:-1]) / 2), jnp.float32)
 
-    return {"first": draw(3, 3, channels, 6), "second": draw(3, 3, 6, 8), "head": 20 * draw(8, CLASSES)}
+    return {"first": draw(3, 3, channels, 6), "second": draw(3, 3, 6, CHANNELS), "head": 20 * draw(CHANNELS, CLASSES)}
 
 
 def features(weights: dict[str, jax.Array], images: jax.Array) -> jax.Array:
@@ -35,10 +46,10 @@ def classify(weights: dict[str, jax.Array], images: jax.Array) -> jax.Array:
     return features(weights, images).mean(axis=(1, 2))
 
 
-def model(seed: int = 0, channels: int = 3) -> Callable[[jax.Array], jax.Array]:
-    """A closure over its arrays."""
-    arrays = weights(seed, channels)
-    return lambda images: classify(arrays, images)
+@functools.cache
+def model(seed: int = 0, channels: int = 3) -> jax.tree_util.Partial:
+    """The classifier with its arrays: the same object at each call."""
+    return jax.tree_util.Partial(classify, weights(seed, channels))
 
 
 def images(count: int = 2, height: int = 20, width: int = 24, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -50,3 +61,68 @@ def images(count: int = 2, height: int = 20, width: int = 24, channels: int = 3,
     return (3 * np.stack(blobs) * rng.standard_normal(channels) + 0.3 * rng.standard_normal((count, height, width, channels))).astype(
         np.float32
     )
+
+
+MODEL, IMAGES = model(), images()
+
+
+def explain(
+    images: Any = IMAGES, targets: Any = TARGETS, areas: Any = AREAS, *, model: Any = MODEL, config: Any = CONFIG, **options: Any
+) -> ej.ExtremalResult:
+    return ej.extremal_perturbation(model, images, targets, areas, config=config, **options)
+
+
+def channels(
+    images: Any = IMAGES,
+    targets: Any = TARGETS,
+    areas: Any = COUNTS,
+    *,
+    model: Any = MODEL,
+    at: Any = LAYER,
+    config: Any = CHANNEL_CONFIG,
+    **options: Any,
+) -> ej.ChannelResult:
+    return ej.channel_perturbation(model, images, targets, areas, at=at, config=config, **options)
+
+
+def class_channels(
+    images: Any = IMAGES,
+    targets: Any = TARGETS,
+    counts: Any = COUNTS,
+    *,
+    model: Any = MODEL,
+    at: Any = LAYER,
+    config: Any = CHANNEL_CONFIG,
+    **options: Any,
+) -> ej.ClassChannels:
+    return ej.class_channels(model, images, targets, counts, at=at, config=config, **options)
+
+
+def smallest(
+    images: Any = IMAGES, targets: Any = TARGETS, areas: Any = AREAS, *, model: Any = MODEL, config: Any = CONFIG, **options: Any
+) -> ej.SmallestArea:
+    options = dict(response=0.0, resolution=0.6) | options
+    return ej.smallest_area(model, images, targets, areas, config=config, **options)
+
+
+@functools.cache
+def seen() -> np.ndarray:
+    """(N, h, w, C): the activations of the images at the layer."""
+    return np.asarray(ej.graph.capture(MODEL, [LAYER])(jnp.asarray(IMAGES))[1][LAYER])
+
+
+def invert(
+    activation: Any = None, mask: Any = None, *, model: Any = MODEL, at: Any = LAYER, config: Any = INVERSION_CONFIG, **options: Any
+) -> ej.InversionResult:
+    options = dict(shape=IMAGES.shape[1:3]) | options
+    return ej.invert_features(model, seen() if activation is None else activation, mask, at=at, config=config, **options)
+
+
+# Every call that optimises, with its shared arguments.
+CALLS = {
+    "extremal": explain,
+    "channels": channels,
+    "class channels": class_channels,
+    "smallest area": smallest,
+    "inversion": invert,
+}

@@ -17,7 +17,7 @@ import pytest
 
 import extremal_jax as ej
 
-ROOT = Path(ej.__file__).parent
+ROOT, TESTS = Path(ej.__file__).parent, Path(__file__).parent
 MODULES = ["extremal_jax", *(module.name for module in pkgutil.walk_packages([str(ROOT)], "extremal_jax."))]
 
 # What lies above may import what lies below, and a folder's modules one another.
@@ -27,7 +27,8 @@ LAYERS = [
     {"operators"},
     {"optimise"},
     {"boundary"},
-    {"models", "extremal", "inversion"},
+    {"models", "extremal"},
+    {"inversion"},
     {"attribution"},
     {"plots", "perturbation"},
     {""},  # extremal_jax itself
@@ -89,6 +90,38 @@ def test_everything_in_the_public_contract_is_exported():
 def test_unknown_names_are_errors():
     with pytest.raises(AttributeError, match="module 'extremal_jax' has no attribute 'model'"):
         ej.model  # noqa: B018
+
+
+def test_the_house_is_in_order():
+    """Folders of about a dozen files, none with a third of the package; each file knows one thing; tests mirror the package."""
+    files = [path for path in ROOT.rglob("*.py") if path.name != "__init__.py"]
+    lines = {path: len(path.read_text().splitlines()) for path in ROOT.rglob("*.py")}
+    for folder in {path.parent for path in files}:
+        assert len([path for path in files if path.parent == folder]) <= 14, folder
+    for part in {path.relative_to(ROOT).parts[0] for path in files}:
+        assert sum(count for path, count in lines.items() if path.relative_to(ROOT).parts[0] == part) < sum(lines.values()) / 3, part
+    tests = [path for path in TESTS.rglob("*.py") if "golden" not in path.parts]
+    assert [path for path in [*files, *tests] if len(path.read_text().splitlines()) > 400] == []
+    folders = {path.parent.relative_to(TESTS) for path in tests} - {Path()}
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
+
+
+@pytest.mark.parametrize("level", range(len(LAYERS)))
+def test_names_of_files_are_unique_in_a_layer(level):
+    names = [name.split(".") for name in MODULES if layer(name)[0] == level]
+    stems = [parts[-1] for parts in names if len(parts) > 2]
+    assert sorted(set(stems)) == sorted(stems)
+
+
+def test_only_the_adapter_of_extremal_perturbation_imports_it_among_the_methods():
+    importers = {
+        name
+        for name in MODULES
+        if name.startswith("extremal_jax.attribution.")
+        for other in imports(name)
+        if "extremal_jax.extremal" in other
+    }
+    assert importers == {"extremal_jax.attribution.extremal_saliency"}
 
 
 @pytest.mark.parametrize("name", MODULES)

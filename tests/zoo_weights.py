@@ -1,7 +1,8 @@
-"""Weights drawn by name and the reading of named activations, for the tests of the classifiers; golden/README.md has the recipe."""
+"""Weights drawn by name, and named activations, for the tests of the classifiers; golden/README.md has the recipe."""
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from safetensors.numpy import save_file
 
 from extremal_jax.graph.interpreter import rewrite
 from extremal_jax.models.conversion import Architecture, Layout
+from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.formats.safetensors import tensor_names
 from golden_data import GOLDEN
 
@@ -51,19 +53,27 @@ def write(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
 
 
 def images(batch: int, height: int, width: int) -> np.ndarray:
-    """(batch, height, width, 3): what the goldens were shown."""
+    """(batch, height, width, 3): the images of the goldens."""
     return np.random.default_rng([0, 7]).standard_normal((batch, 3, height, width), dtype=np.float32).transpose(0, 2, 3, 1)
+
+
+@functools.cache
+def abstract(name: str) -> Any:
+    """The network of a classifier in inference mode, with shapes in place of arrays. Made once, because that takes seconds."""
+    network = ENTRIES[name].architecture.abstract({})
+    network.eval()
+    return network
 
 
 def wanted(architecture: Architecture, layout: Layout) -> dict[str, tuple[int, ...]]:
     """Names and shapes in a file of this layout."""
-    network = architecture.abstract({})
+    network = abstract(next(name for name, entry in ENTRIES.items() if entry.architecture is architecture))
     leaves = zip(tensor_names(network), jax.tree.leaves(network), strict=True)
     return {layout.name(path): layout.form(path).shape(leaf.shape) for path, leaf in leaves}
 
 
 def tap(classifier: Any, x: Any) -> tuple[Any, dict[str, Any]]:
-    """The scores, and the named activations, in the order in which they are computed where nothing is compiled."""
+    """The scores, and the named activations in the order of their computation, unless this is compiled."""
     activations = {}
 
     def record(equation: Any, values: Any) -> None:

@@ -1,4 +1,4 @@
-"""The methods that extremal perturbation is compared with, for any JAX model. One signature for all: model, images, targets, options.
+"""Extremal perturbation and the methods that it is compared with, as functions of model, images, targets and options.
 
 >>> import jax, jax.numpy as jnp
 >>> from jax.ad_checkpoint import checkpoint_name
@@ -11,16 +11,18 @@
 (2, 8, 8)
 >>> attribution.grad_cam(model, images, [0, 2], at="layer", resize=(16, 16)).shape
 (2, 16, 16)
->>> sorted(name for name, method in attribution.METHODS.items() if "at" in method.needs)
-['grad_cam', 'grad_cam_plus_plus']
+>>> [name for name, method in attribution.METHODS.items() if not method.needs_gradient]
+['occlusion', 'rise']
 """
 
 from extremal_jax.attribution.excitation import contrastive_excitation_backprop, excitation_backprop
+from extremal_jax.attribution.extremal_saliency import extremal_saliency
 from extremal_jax.attribution.gradients import deconvnet, grad_cam, grad_cam_plus_plus, gradient, guided_backprop, linear_approx
 from extremal_jax.attribution.masked import SCORES
+from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.occlusion import occlusion
 from extremal_jax.attribution.paths import integrated_gradients, smooth_grad
-from extremal_jax.attribution.registry import METHODS, Method, extremal_saliency
+from extremal_jax.attribution.registry import METHODS
 from extremal_jax.attribution.rise import rise
 from extremal_jax.attribution.rules import CONTRAST, DECONVNET, EXCITATION, GUIDED
 
@@ -46,3 +48,5 @@ __all__ = [
     "rise",
     "smooth_grad",
 ]
+
+globals().update({name: method.function for name, method in METHODS.items()})  # also those of modules that are not named here

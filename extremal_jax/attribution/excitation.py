@@ -1,9 +1,10 @@
-"""Excitation backpropagation: a probability that is handed down from the target, each unit sharing among those that excite it.
+"""Excitation backpropagation: each unit passes its probability to the units that excited it, in proportion.
 
     p_j = x_j Σ_i W⁺_ij p_i / (Σ_k W⁺_ik x_k)
 
-The rules, one for each kind of operation, are the table `EXCITATION`. Normalisations and other products with constants pass the
-probability on whole; where x is not negative and something excites each unit, each layer's map has the sum of the one above.
+The rules, one for each kind of operation, are the table `EXCITATION`. Normalisations and other products with constants
+pass the whole probability on. Where x is not negative and each unit is excited by another, the maps of all layers have
+the same sum.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.common import Finish, Layer, finishing, prepare, pull_back
-from extremal_jax.attribution.gradients import backpropagate
+from extremal_jax.attribution.backward import Layer, backpropagate, pull_back
+from extremal_jax.attribution.common import Maps, Model, prepare
+from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.rules import CONTRAST, EXCITATION
-from extremal_jax.boundary.models import Model
 from extremal_jax.graph.activations import activations, capture, check_name, intervene
 from extremal_jax.graph.rules import with_backward_rules
 from extremal_jax.graph.varying import like
@@ -33,15 +34,18 @@ def excitation_backprop(
     at: str | None = None,
     channel_axis: int = -1,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
 ) -> Float[Array, "*N h w"]:
-    """Where the probability of one, set at the target, ends up when each unit hands it down to what excites it; summed over channels.
+    """The probability of one at the target, passed down by each unit to the units that excite it; summed over channels.
 
-    Arguments and returns are those of `gradient`.
+    Args:
+      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
+
+    Returns, Warns: as `gradient`.
 
     Raises:
-      TypeError, ValueError: as `gradient` does; besides, for a model with an operation that has no rule (attention, a layer norm, a gate, a
-        softmax), by its name.
+      TypeError, ValueError: as `gradient` does; and for a model with an operation that has no rule (attention, a layer
+        norm, a gate, a softmax), by its name.
 
     Example:
       >>> import jax.numpy as jnp
@@ -49,12 +53,11 @@ def excitation_backprop(
       ...     return x.sum(axis=(1, 2)) @ jnp.array([[1.0, -1.0]])
       >>> excitation_backprop(model, jnp.array([[[3.0], [0.0], [1.0]]]), 0).tolist()
       [[0.75, 0.0, 0.25]]
-      >>> excitation_backprop(model, jnp.array([[[3.0], [0.0], [1.0]]]), 1).tolist()
-      [[0.0, 0.0, 0.0]]
 
     Source: Zhang, Lin, Brandt, Shen and Sclaroff, "Top-down Neural Attention by Excitation Backprop", ECCV 2016.
     """
-    return backpropagate(model, images, targets, Layer(at, channel_axis), _summed, resize, smooth, EXCITATION)
+    layer = Layer(at, channel_axis)
+    return backpropagate("excitation_backprop", model, images, targets, layer, _summed, resize, smooth, EXCITATION)
 
 
 def contrastive_excitation_backprop(
@@ -62,26 +65,27 @@ def contrastive_excitation_backprop(
     images: Any,
     targets: Any,
     *,
-    contrast_at: str,
     at: str | None = None,
+    contrast_at: str,
     channel_axis: int = -1,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
 ) -> Float[Array, "*N h w"]:
-    """Excitation backprop of the target less that of its opposite, subtracted at a layer near the scores; positive parts.
+    """The positive part of excitation backprop of the target minus excitation backprop of its opposite.
 
-    The opposite is the class whose weights are the negated ones of the target, in the last linear layer: what speaks against it.
+    The opposite is a class whose weights in the last linear layer are the negated weights of the target. The difference
+    is taken at a layer near the scores, and passed down from there.
 
     Args:
-      contrast_at: the name of the activation where the two are subtracted, between `at` and the last linear layer; of any shape.
       model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
+      contrast_at: the name of the activation where the difference is taken, between `at` and the last linear layer; of
+        any shape.
 
-    Returns:
-      (N, h, w), or (h, w) for a single image.
+    Returns, Warns: as `gradient`.
 
     Raises:
-      TypeError, ValueError: as `excitation_backprop` does; besides, if `contrast_at` is not there, comes before `at`, or
-        after the last linear layer.
+      TypeError, ValueError: as `excitation_backprop` does; and if `contrast_at` is not there, comes before `at`, or
+        comes after the last linear layer.
 
     Example:
       >>> import jax.numpy as jnp
@@ -96,8 +100,8 @@ def contrastive_excitation_backprop(
     Source: as `excitation_backprop`.
     """
     check_name("contrast_at", contrast_at)
-    task = prepare(model, images, targets)
-    return task.compute(Contrastive(Layer(at, channel_axis), contrast_at, finishing(resize, smooth, task.size)))
+    task = prepare("contrastive_excitation_backprop", model, images, targets, resize, smooth)
+    return task.differentiate(Contrastive(Layer(at, channel_axis), contrast_at))
 
 
 @dataclass(frozen=True)
@@ -105,25 +109,23 @@ class Contrastive:
     """Contrastive excitation backprop.
 
     Attributes:
-      layer: where it ends.
+      layer: where the pass ends.
       contrast_at: where the opposite is subtracted.
-      finish: what is done to the map.
     """
 
     layer: Layer
     contrast_at: str
-    finish: Finish
 
-    def __call__(self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"]) -> Float[Array, "N h w"]:
+    def __call__(self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"]) -> Maps:
         self._check(model, images)
         _, opposite = pull_back(with_backward_rules(model, CONTRAST), images, targets, self.contrast_at)
-        taps = {self.contrast_at: lambda value: _less(value, opposite)}
+        taps = {self.contrast_at: lambda value: _minus(value, opposite)}
         _, sent = pull_back(with_backward_rules(model, EXCITATION), images, targets, self.layer.at, taps)
-        return self.finish(jax.nn.relu(self.layer.spread(sent, model, images).sum(axis=-1)))
+        return Maps(jax.nn.relu(self.layer.spread(sent, model, images).sum(axis=-1)), sent)
 
     def _check(self, model: Model, images: Array) -> None:
         if CONTRAST.matches(model, images).count("negated head") == 0:
-            raise ValueError("contrastive excitation backprop needs a linear last layer, whose weights it negates; the model has none")
+            raise ValueError("contrastive excitation backprop negates the weights of the last linear layer; the model has none")
         names = [activation.name for activation in activations(model, images)]
         at = self.layer.at
         if at in names and self.contrast_at in names and names.index(self.contrast_at) < names.index(at):
@@ -146,13 +148,23 @@ class Contrastive:
 
 
 @jax.custom_vjp
-def _less(value: Array, contrast: Array) -> Array:
-    """The value; from what is sent back to it, the contrast is subtracted."""
+def _minus(value: Array, contrast: Array) -> Array:
+    """The value, whose cotangent the contrast is subtracted from."""
     return value
 
 
-_less.defvjp(lambda value, contrast: (value, contrast), lambda contrast, g: (g - contrast, jnp.zeros_like(contrast)))
+_minus.defvjp(lambda value, contrast: (value, contrast), lambda contrast, g: (g - contrast, jnp.zeros_like(contrast)))
 
 
 def _summed(values: Float[Array, "N h w C"], sent: Float[Array, "N h w C"]) -> Float[Array, "N h w"]:
     return sent.sum(axis=-1)
+
+
+METHODS = (
+    Method("excitation_backprop", "a probability passed down from the target to the units that excite it", excitation_backprop),
+    Method(
+        "contrastive_excitation_backprop",
+        "excitation backprop of the target minus excitation backprop of its opposite",
+        contrastive_excitation_backprop,
+    ),
+)

@@ -1,59 +1,18 @@
-"""Methods that send the target's score back to the image, or to a layer: the gradient, and what is made of it."""
+"""The gradient of the target's score, and maps that are made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from extremal_jax.attribution.common import Finish, Layer, finishing, prepare, pull_back
+from extremal_jax.attribution.backward import Layer, backpropagate
+from extremal_jax.attribution.common import Model
+from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.rules import DECONVNET, GUIDED
-from extremal_jax.boundary.models import Model
-from extremal_jax.graph.rules import RuleTable, with_backward_rules
-
-ToMap = Callable[[Float[Array, "N h w C"], Float[Array, "N h w C"]], Float[Array, "N h w"]]  # of values and gradients
-
-
-@dataclass(frozen=True)
-class Backpropagation:
-    """A pass back to a layer, and the map of it.
-
-    Attributes:
-      layer: where it ends.
-      to_map: the map of the layer's values and what was sent back to them.
-      finish: what is done to the map.
-      table: the rules of the backward pass; None: the derivative.
-    """
-
-    layer: Layer
-    to_map: ToMap
-    finish: Finish
-    table: RuleTable | None = None
-
-    def __call__(self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"]) -> Float[Array, "N h w"]:
-        function = model if self.table is None else with_backward_rules(model, self.table)
-        pair = pull_back(function, images, targets, self.layer.at)
-        return self.finish(self.to_map(*(self.layer.spread(part, model, images) for part in pair)))
-
-
-def backpropagate(
-    model: Any,
-    images: Any,
-    targets: Any,
-    layer: Layer,
-    to_map: ToMap,
-    resize: Any,
-    smooth: float,
-    table: RuleTable | None = None,
-) -> Float[Array, "*N h w"]:
-    """Check what a caller gave, and compute the maps of a pass back."""
-    task = prepare(model, images, targets)
-    return task.compute(Backpropagation(layer, to_map, finishing(resize, smooth, task.size), table))
 
 
 def gradient(
@@ -64,92 +23,41 @@ def gradient(
     at: str | None = None,
     channel_axis: int = -1,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
 ) -> Float[Array, "*N h w"]:
-    """How much the target's score would change with a pixel: max over channels of |∂score / ∂x|.
+    """The largest absolute derivative of the target's score over the channels of each place, max |∂score / ∂x|.
 
     Args:
-      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), as in `extremal_perturbation`. Of scores
-        at several places, the sum counts.
+      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), as in
+        `extremal_perturbation`. Scores at several places are summed.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image, (N,): indices, or names where the model has `classes`.
-      at: the name of the activation whose map is made, a map or the tokens of one; None: the image.
-      channel_axis: the axis of that activation's channels, where it is not the last: 1 in a model that is (N, C, H, W) inside.
+      at: the name of the activation that the map shows, a map or the tokens of one; None: the image.
+      channel_axis: the axis of the activation's channels if it is not the last: 1 in a model that is (N, C, H, W)
+        inside.
       resize: True for maps of the images' size, (height, width) for another; by bilinear interpolation.
-      smooth: standard deviation of a Gaussian blur after that, as a share of the longer side.
+      smooth: standard deviation of a Gaussian blur after that, as a share of the shorter side; None for no blur.
 
     Returns:
       (N, h, w), of the layer's size, or (h, w) for a single image; float32.
 
     Raises:
-      TypeError, ValueError: for arguments that do not fit: an activation that is not there (the near ones are listed) or not spatial, a
-        target out of range, a model that fails.
+      TypeError, ValueError: for arguments that do not fit: an activation that is not there (near ones are listed) or
+        not spatial, a target out of range, a model that fails or that cannot be differentiated.
+
+    Warns:
+      UserWarning: if no gradient reaches an image, so that its map is zero.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> def model(x):  # the colours of the image
+      >>> def model(x):  # the sums of the colours
       ...     return jnp.array([1.0, -2.0, 3.0]) * x.sum(axis=(1, 2))
       >>> gradient(model, jnp.ones((2, 2, 3)), 1).tolist()
       [[2.0, 2.0], [2.0, 2.0]]
 
     Source: Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks", ICLR workshop 2014.
     """
-    return backpropagate(model, images, targets, Layer(at, channel_axis), _largest, resize, smooth)
-
-
-def guided_backprop(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
-) -> Float[Array, "*N h w"]:
-    """The gradient with ReLUs that send back positive gradients alone, where they were active.
-
-    Arguments, returns and errors are those of `gradient`; besides, a ValueError if the model has no ReLU. As in TorchRay, an input of
-    exactly zero counts as active.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> def model(x):  # how bright the light and the dark parts are
-      ...     return jnp.stack([jax.nn.relu(x).sum((1, 2, 3)), -jax.nn.relu(-x).sum((1, 2, 3))], axis=-1)
-      >>> guided_backprop(model, jnp.array([[[1.0], [-1.0]]]), 0).tolist()
-      [[1.0, 0.0]]
-      >>> guided_backprop(model, jnp.array([[[1.0], [-1.0]]]), 1).tolist()  # a negative gradient is stopped
-      [[0.0, 0.0]]
-
-    Source: Springenberg, Dosovitskiy, Brox and Riedmiller, "Striving for Simplicity", ICLR workshop 2015.
-    """
-    return backpropagate(model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, GUIDED)
-
-
-def deconvnet(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
-) -> Float[Array, "*N h w"]:
-    """The gradient with ReLUs that send back positive gradients alone, whether they were active or not.
-
-    Arguments, returns and errors are those of `guided_backprop`.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> def model(x):
-      ...     return jax.nn.relu(x).sum((1, 2, 3))[:, None]
-      >>> deconvnet(model, jnp.array([[[1.0], [-1.0]]]), 0).tolist()
-      [[1.0, 1.0]]
-
-    Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
-    """
-    return backpropagate(model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, DECONVNET)
+    return backpropagate("gradient", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth)
 
 
 def linear_approx(
@@ -160,21 +68,87 @@ def linear_approx(
     at: str | None = None,
     channel_axis: int = -1,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
 ) -> Float[Array, "*N h w"]:
-    """What each place of a layer contributes to the score to first order: the sum over channels of value times gradient; signed.
+    """The first-order share of each place in the score: the sum over channels of value times gradient; signed.
 
-    Arguments, returns and errors are those of `gradient`.
+    Args:
+      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
+
+    Returns, Raises, Warns: as `gradient`.
 
     Example:
       >>> import jax.numpy as jnp
       >>> linear_approx(lambda x: -x.sum(axis=(1, 2)), jnp.array([[[1.0], [-2.0]]]), 0).tolist()
       [[-1.0, 2.0]]
 
-    Source: Shrikumar, Greenside, Shcherbina and Kundaje, "Not Just a Black Box", 2016 (gradient times input); Kindermans, Schütt, Müller
-      and Dähne, "Investigating the Influence of Noise and Distractors on the Interpretation of Neural Networks", 2016.
+    Source: Shrikumar, Greenside, Shcherbina and Kundaje, "Not Just a Black Box", 2016 (gradient times input);
+      Kindermans, Schütt, Müller and Dähne, "Investigating the Influence of Noise and Distractors on the
+      Interpretation of Neural Networks", 2016.
     """
-    return backpropagate(model, images, targets, Layer(at, channel_axis), _first_order, resize, smooth)
+    return backpropagate("linear_approx", model, images, targets, Layer(at, channel_axis), _first_order, resize, smooth)
+
+
+def guided_backprop(
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str | None = None,
+    channel_axis: int = -1,
+    resize: bool | tuple[int, int] = False,
+    smooth: float | None = None,
+) -> Float[Array, "*N h w"]:
+    """The gradient through ReLUs that send back positive gradients only, and only where they are active.
+
+    As in TorchRay, an input of exactly zero counts as active. The upper clip of a ReLU6 keeps its derivative.
+
+    Args:
+      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
+
+    Returns, Warns: as `gradient`.
+
+    Raises:
+      TypeError, ValueError: as `gradient` does; and if the model has no ReLU, max(x, 0), or if one is a part of another
+        activation, such as a hard swish or a PReLU.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> def model(x):
+      ...     return (jax.nn.relu(x) * jnp.array([[2.0], [-3.0], [4.0]])).sum(axis=(1, 2))
+      >>> guided_backprop(model, jnp.array([[[1.0], [1.0], [-1.0]]]), 0).tolist()
+      [[2.0, 0.0, 0.0]]
+
+    Source: Springenberg, Dosovitskiy, Brox and Riedmiller, "Striving for Simplicity", ICLR workshop 2015.
+    """
+    return backpropagate("guided_backprop", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, GUIDED)
+
+
+def deconvnet(
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str | None = None,
+    channel_axis: int = -1,
+    resize: bool | tuple[int, int] = False,
+    smooth: float | None = None,
+) -> Float[Array, "*N h w"]:
+    """The gradient through ReLUs that send back positive gradients only, whether they are active or not.
+
+    Args:
+      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
+
+    Returns, Raises, Warns: as `guided_backprop`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> deconvnet(lambda x: jax.nn.relu(x).sum((1, 2)), jnp.array([[[1.0], [-1.0]]]), 0).tolist()
+      [[1.0, 1.0]]
+
+    Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
+    """
+    return backpropagate("deconvnet", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, DECONVNET)
 
 
 def grad_cam(
@@ -185,13 +159,17 @@ def grad_cam(
     at: str,
     channel_axis: int = -1,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
 ) -> Float[Array, "*N h w"]:
-    """The channels of a layer, each weighted by its mean gradient, where their sum is positive.
+    """The positive part of the sum of a layer's channels, each weighted by its mean gradient.
 
         max(0, Σ_c w_c A_c),   w_c = mean over places of ∂score / ∂A_c
 
-    Arguments, returns and errors are those of `gradient`, but that `at` must be given: as a rule, the last convolutional layer.
+    Args:
+      model, images, targets, channel_axis, resize, smooth: as in `gradient`.
+      at: the name of the layer's activation, as a rule the last convolutional one.
+
+    Returns, Raises, Warns: as `gradient`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -201,9 +179,10 @@ def grad_cam(
       >>> grad_cam(model, jnp.array([[[4.0], [-2.0], [2.0]]]), 0, at="layer").tolist()
       [[4.0, 0.0, 2.0]]
 
-    Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
+    Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
+      2017.
     """
-    return backpropagate(model, images, targets, _layer("grad_cam", at, channel_axis), _cam, resize, smooth)
+    return backpropagate("grad_cam", model, images, targets, _layer("grad_cam", at, channel_axis), _cam, resize, smooth)
 
 
 def grad_cam_plus_plus(
@@ -214,15 +193,18 @@ def grad_cam_plus_plus(
     at: str,
     channel_axis: int = -1,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
 ) -> Float[Array, "*N h w"]:
-    """Grad-CAM with weights that count each place by what it would take to explain the score there alone: several objects count alike.
+    """Grad-CAM with weights that do not depend on the size of an object, so that several objects count alike.
 
         max(0, Σ_c w_c A_c),   w_c = Σ_u α_cu max(0, g_cu),   α_cu = g_cu² / (2 g_cu² + g_cu³ Σ_v A_cv),   g = ∂score / ∂A
 
     The paper's factor exp(score) is left out: it scales each map as a whole.
 
-    Arguments, returns and errors are those of `grad_cam`.
+    Args:
+      model, images, targets, at, channel_axis, resize, smooth: as in `grad_cam`.
+
+    Returns, Raises, Warns: as `gradient`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -234,13 +216,14 @@ def grad_cam_plus_plus(
 
     Source: Chattopadhay, Sarkar, Howlader and Balasubramanian, "Grad-CAM++", WACV 2018.
     """
-    return backpropagate(model, images, targets, _layer("grad_cam_plus_plus", at, channel_axis), _cam_plus_plus, resize, smooth)
+    name = "grad_cam_plus_plus"
+    return backpropagate(name, model, images, targets, _layer(name, at, channel_axis), _cam_plus_plus, resize, smooth)
 
 
 def _layer(method: str, at: Any, channel_axis: Any) -> Layer:
     if at is None:
         raise ValueError(
-            f"{method} makes the map of a layer: at must be the name of one, as a rule of the last convolutional layer, got None;"
+            f"{method} makes the map of a layer: at must be the name of one, as a rule the last convolutional layer, got None;"
             f" graph.activations(model, images) lists the names"
         )
     return Layer(at, channel_axis)
@@ -264,3 +247,13 @@ def _cam_plus_plus(values: Float[Array, "N h w C"], gradients: Float[Array, "N h
     alphas = jnp.where((gradients == 0) | (bottom == 0), 0, 1 / jnp.where(bottom == 0, 1, bottom))
     weights = (alphas * jax.nn.relu(gradients)).sum(axis=(1, 2), keepdims=True)
     return jax.nn.relu((values * weights).sum(axis=-1))
+
+
+METHODS = (
+    Method("gradient", "the size of the score's derivative at each pixel", gradient),
+    Method("linear_approx", "value times gradient, summed over channels", linear_approx, signed=True),
+    Method("guided_backprop", "the gradient through ReLUs that send back positive values only, where they are active", guided_backprop),
+    Method("deconvnet", "the gradient through ReLUs that send back positive values only", deconvnet),
+    Method("grad_cam", "the channels of a layer, weighted by their mean gradients", grad_cam),
+    Method("grad_cam_plus_plus", "Grad-CAM with weights under which several objects count alike", grad_cam_plus_plus),
+)

@@ -1,4 +1,4 @@
-"""What RISE and occlusion share: what a model answers to an image of which only a part is shown, and what stands in for the rest."""
+"""Shared by RISE and occlusion: the response of a model to masked images, and the values that stand in for hidden ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Float, Int
 
-from extremal_jax.boundary.models import Model
+from extremal_jax.attribution.common import Model, wide
 from extremal_jax.ground.checks import check_choice
 from extremal_jax.ground.filters import gaussian_blur
 from extremal_jax.ground.pytrees import AnyArray
@@ -25,12 +25,11 @@ SCORES: dict[str, Callable[[Array], Array]] = {
 _BLUR = 20 / 224  # the standard deviation of a blurred reference, as a share of the shorter side
 
 
-def answers(
+def responses(
     model: Model, score: str, images: Float[Array, "m H W C"], target: Int[Array, ""] | None
 ) -> Float[Array, " m"] | Float[Array, "m classes"]:
-    """What a model answers to images: a key of `SCORES` of its outputs, averaged over places; the target's, or those of all classes."""
-    outputs = model(images)
-    outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+    """The scores of images, averaged over places and passed through a function of `SCORES`: the target's, or all classes'."""
+    outputs = wide(model(images))
     scores = SCORES[score](outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs)
     return scores if target is None else scores[:, target]
 
@@ -41,11 +40,12 @@ def check_score(score: str) -> None:
 
 
 def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H W C"]:
-    """What stands in for the content of images.
+    """Make the images that stand in for hidden ones.
 
     Args:
       name: of the argument.
-      value: a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur", the images themselves, blurred by 9 % of the shorter side.
+      value: a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for the images blurred by a Gaussian whose
+        standard deviation is 9 % of the shorter side.
       images: (N, H, W, C).
 
     Raises:
@@ -63,8 +63,8 @@ def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H 
     value = value if hasattr(value, "dtype") else np.asarray(value)
     if value.shape not in ((), shape[3:], shape[1:], shape) or not _is_real(value.dtype):
         raise ValueError(
-            f'{name} must be a number, an array of the shape {shape[3:]}, {shape[1:]} or {shape}, or "blur", got {value.dtype}'
-            f"{list(value.shape)}"
+            f'{name} must be a number, an array of the shape {shape[3:]}, {shape[1:]} or {shape}, or "blur",'
+            f" got {value.dtype}{list(value.shape)}"
         )
     if not isinstance(value, Tracer) and not np.all(np.isfinite(np.asarray(value, np.float32))):
         raise ValueError(f"{name} must be finite, got NaN or infinity")

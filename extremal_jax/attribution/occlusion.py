@@ -1,4 +1,4 @@
-"""Occlusion: how far the score falls where a window of the image is hidden."""
+"""Occlusion: the fall of the score when a window of the image is hidden."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Finish, check_no_layer, finishing, prepare
-from extremal_jax.attribution.masked import answers, check_score, substitute
-from extremal_jax.boundary.inputs import check_images
-from extremal_jax.boundary.models import Model
+from extremal_jax.attribution.common import Maps, Model, check_images, prepare
+from extremal_jax.attribution.masked import check_score, responses, substitute
+from extremal_jax.attribution.method import Method
+
+_USUAL_CHUNK = 32  # images at a time
 
 
 def occlusion(
@@ -22,31 +23,27 @@ def occlusion(
     images: Any,
     targets: Any,
     *,
-    at: None = None,
     window: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
     fill: Any = 0.0,
     score: str = "logit",
-    chunk_size: int | None = 32,
+    chunk_size: int | None = None,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
 ) -> Float[Array, "*N h w"]:
-    """The score less that of the image with a window hidden: at each pixel, the mean over the windows that cover it; signed.
+    """The score minus the score with a window hidden, averaged at each pixel over the windows that cover it; signed.
+
+    The model need not be differentiable.
 
     Args:
-      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose mean over places counts.
-      images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
-      targets: one class for all images or one per image: indices, or names where the model has `classes`.
-      at: None: there is no layer to choose.
+      model, images, targets, resize, smooth: as in `gradient`, except that scores at several places are averaged.
       window: the side of the window in pixels, or (height, width); None: an eighth of the image's sides.
-      stride: how far the window moves at a time, in pixels, or (down, across), at most the window; None: half the window. The last windows
-        end at the border.
-      fill: what is seen in the window: a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur", the image blurred by 9 % of its
-        shorter side.
-      score: the model's "logit", or its "softmax" or "sigmoid".
-      chunk_size: the most images that are shown to the model at a time, to bound memory; None: all.
-      resize: True for maps of the images' size, which they have, (height, width) for another.
-      smooth: standard deviation of a Gaussian blur, as a share of the longer side.
+      stride: the step of the window in pixels, or (down, across), at most the window; None: half the window. The last
+        windows end at the border.
+      fill: the content of the hidden window: a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for the
+        image blurred by a Gaussian whose standard deviation is 9 % of its shorter side.
+      score: the function of the model's scores: "logit" for the scores themselves, "softmax" or "sigmoid".
+      chunk_size: the most images that the model gets at a time, to bound memory; None for 32.
 
     Returns:
       (N, H, W), or (H, W) for a single image.
@@ -61,14 +58,12 @@ def occlusion(
 
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
     """
-    check_no_layer("occlusion", at)
     check_score(score)
     images = check_images("images", images)
     starts, window = window_places((images.shape[-3], images.shape[-2]), window, stride)
-    length = chunk_length("chunk_size", len(starts) + 1, chunk_size)  # and once, no window
-    task = prepare(model, images, targets, length)
-    record = Occlusion(len(starts), length, window, score, finishing(resize, smooth, task.size))
-    return task.compute(record, starts, substitute("fill", fill, task.images))
+    length = chunk_length("chunk_size", len(starts) + 1, chunk_size, _USUAL_CHUNK)  # the last hides nothing
+    task = prepare("occlusion", model, images, targets, resize, smooth, length)
+    return task.compute(Occlusion(len(starts), length, window, score), starts, substitute("fill", fill, task.images))
 
 
 @dataclass(frozen=True)
@@ -76,18 +71,16 @@ class Occlusion:
     """A sum over images with a window hidden.
 
     Attributes:
-      count: how many windows.
-      length: how many at a time.
+      count: the number of windows.
+      length: the number of windows at a time.
       window: (height, width).
-      score: what the model is asked.
-      finish: what is done to the maps.
+      score: a key of `SCORES`.
     """
 
     count: int
     length: int
     window: tuple[int, int]
     score: str
-    finish: Finish
 
     def __call__(
         self,
@@ -96,33 +89,34 @@ class Occlusion:
         targets: Int[Array, " N"],
         starts: Int[Array, "P 2"],
         fills: Float[Array, "N H W C"],
-    ) -> Float[Array, "N h w"]:
+    ) -> Maps:
         def hidden(elements: Array) -> Array:
-            """(m, H, W): the windows; beyond the last of them, nothing."""
+            """(m, H, W): the windows, and nothing after the last of them."""
+            firsts = starts[elements]
             down, across = (
-                (starts[elements, axis, None] <= jnp.arange(n)) & (jnp.arange(n) < starts[elements, axis, None] + self.window[axis])
+                (firsts[:, axis, None] <= np.arange(n)[None]) & (np.arange(n)[None] < firsts[:, axis, None] + self.window[axis])
                 for axis, n in enumerate(images.shape[1:3])
             )
             return down[:, :, None] & across[:, None, :] & (elements < self.count)[:, None, None]
 
         def chunk(elements: Array, counts: Array) -> tuple[Array, Array, Array]:
             windows = hidden(elements)
-            covered = jnp.where(counts[:, None, None], windows, 0).astype(jnp.float32)
+            covered = (windows & counts[:, None, None]).astype(jnp.float32)
 
             def weighted(triple: tuple[Array, Array, Array]) -> tuple[Array, Array]:
                 image, target, fill = triple
-                scores = answers(model, self.score, jnp.where(windows[..., None], fill, image), target)
+                scores = responses(model, self.score, jnp.where(windows[..., None], fill[None], image[None]), target)
                 whole = jnp.where(counts & (elements == self.count), scores, 0).sum()
                 return whole, jnp.einsum("m,mhw->hw", scores, covered, precision=lax.Precision.HIGHEST)
 
             return *lax.map(weighted, (images, targets, fills)), covered.sum(axis=0)
 
         whole, sums, cover = sum_in_chunks(chunk, self.count + 1, self.length, images)
-        return self.finish(whole[:, None, None] - sums / cover)
+        return Maps(whole[:, None, None] - sums / cover[None])
 
 
 def window_places(size: tuple[int, int], window: Any, stride: Any) -> tuple[Int[np.ndarray, "P 2"], tuple[int, int]]:
-    """Where windows begin, row by row, and their (height, width).
+    """The first pixels of all windows, row by row, and the (height, width) of a window.
 
     Args:
       size: (H, W) of the image.
@@ -150,3 +144,6 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
     if not pair or not all(type(n) is int and n >= 1 for n in pair):
         raise ValueError(f"{name} must be a number of pixels, or (height, width), of at least 1, got {value!r}")
     return pair[0], pair[1]
+
+
+METHODS = (Method("occlusion", "the fall of the score when a window is hidden", occlusion, signed=True, needs_gradient=False),)

@@ -1,4 +1,4 @@
-"""Methods that average over images near the one in question: integrated gradients, along a line; SmoothGrad, under noise."""
+"""Means over nearby images: integrated gradients, along a line from a baseline; SmoothGrad, under noise."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from extremal_jax.attribution.backward import pull_back
 from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Finish, check_no_layer, finishing, number, prepare, pull_back
+from extremal_jax.attribution.common import Maps, Model, number, prepare, wide
 from extremal_jax.attribution.gradients import gradient
 from extremal_jax.attribution.masked import substitute
-from extremal_jax.boundary.models import Model
+from extremal_jax.attribution.method import Method
 from extremal_jax.graph.activations import check_name
 from extremal_jax.ground.checks import check_key
+from extremal_jax.ground.renamed import renamed
+
+_USUAL_CHUNK = 16  # images at a time
 
 
+@renamed(steps="num_steps")
 def integrated_gradients(
     model: Model,
     images: Any,
     targets: Any,
     *,
-    at: None = None,
     baseline: Any = 0.0,
-    steps: int = 32,
-    chunk_size: int | None = 16,
+    num_steps: int = 32,
+    chunk_size: int | None = None,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
 ) -> Float[Array, "*N h w"]:
-    """What each pixel adds to the score on the straight way from a baseline to the image; signed, summed over channels.
+    """The share of each pixel in the change of the score from a baseline to the image; signed, summed over channels.
 
         (x − x') ∫₀¹ ∂score / ∂x (x' + t (x − x')) dt
 
-    The sum of a map is the score of the image less that of the baseline, up to the error of the sum over steps, at their midpoints.
+    The sum of a map is the score of the image minus the score of the baseline, up to the error of the sum over steps,
+    which are taken at their midpoints.
 
     Args:
-      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose sum over places counts.
-      images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
-      targets: one class for all images or one per image: indices, or names where the model has `classes`.
-      at: None: there is no layer to choose.
-      baseline: x': a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur", the image blurred by 9 % of its shorter side.
-      steps: of the sum that stands for the integral.
-      chunk_size: the most images that are shown to the model at a time, to bound memory; None: all steps.
-      resize: True for maps of the images' size, which they have, (height, width) for another.
-      smooth: standard deviation of a Gaussian blur, as a share of the longer side.
+      model, images, targets, resize, smooth: as in `gradient`.
+      baseline: x': a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for the image blurred by a Gaussian
+        whose standard deviation is 9 % of its shorter side.
+      num_steps: of the sum that approximates the integral.
+      chunk_size: the most images that the model gets at a time, to bound memory; None for 16.
 
     Returns:
       (N, H, W), or (H, W) for a single image.
 
-    Raises:
-      TypeError, ValueError: for arguments that do not fit.
+    Raises, Warns: as `gradient`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -63,11 +63,9 @@ def integrated_gradients(
 
     Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
-    check_no_layer("integrated_gradients", at)
-    length = chunk_length("steps", steps, chunk_size)
-    task = prepare(model, images, targets, length)
-    record = IntegratedGradients(steps, length, finishing(resize, smooth, task.size))
-    return task.compute(record, substitute("baseline", baseline, task.images))
+    length = chunk_length("num_steps", num_steps, chunk_size, _USUAL_CHUNK)
+    task = prepare("integrated_gradients", model, images, targets, resize, smooth, length)
+    return task.differentiate(IntegratedGradients(num_steps, length), substitute("baseline", baseline, task.images))
 
 
 @dataclass(frozen=True)
@@ -75,32 +73,31 @@ class IntegratedGradients:
     """A sum of gradients along a line.
 
     Attributes:
-      steps: how many.
-      length: how many at a time.
-      finish: what is done to the maps.
+      num_steps: the number of gradients.
+      length: the number of gradients at a time.
     """
 
-    steps: int
+    num_steps: int
     length: int
-    finish: Finish
 
     def __call__(
         self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], baselines: Float[Array, "N H W C"]
-    ) -> Float[Array, "N h w"]:
+    ) -> Maps:
         def chunk(elements: Array, counts: Array) -> Array:
-            shares = ((elements + 0.5) / self.steps).astype(images.dtype)[:, None, None, None]
+            shares = ((elements.astype(jnp.float32) + 0.5) / self.num_steps).astype(images.dtype)[:, None, None, None]
 
             def gradients(triple: tuple[Array, Array, Array]) -> Array:
                 image, target, baseline = triple
-                _, sent = pull_back(model, baseline + shares * (image - baseline), jnp.broadcast_to(target, elements.shape))
-                return jnp.where(counts[:, None, None, None], _wide(sent), 0).sum(axis=0)
+                _, sent = pull_back(model, baseline[None] + shares * (image - baseline)[None], jnp.broadcast_to(target, elements.shape))
+                return jnp.where(counts[:, None, None, None], wide(sent), 0).sum(axis=0)
 
             return lax.map(gradients, (images, targets, baselines))
 
-        sums = sum_in_chunks(chunk, self.steps, self.length, images)
-        return self.finish((_wide(images - baselines) * sums / self.steps).sum(axis=-1))
+        sums = sum_in_chunks(chunk, self.num_steps, self.length, images)
+        return Maps((wide(images - baselines) * sums / self.num_steps).sum(axis=-1), sums)
 
 
+@renamed(samples="num_samples")
 def smooth_grad(
     model: Model,
     images: Any,
@@ -108,40 +105,35 @@ def smooth_grad(
     *,
     at: str | None = None,
     method: Callable[..., Array] = gradient,
-    samples: int = 32,
+    num_samples: int = 32,
     noise: float = 0.15,
     key: Array | None = None,
-    chunk_size: int | None = 16,
+    chunk_size: int | None = None,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
     **options: Any,
 ) -> Float[Array, "*N h w"]:
     """The mean of a method's maps of the image under Gaussian noise.
 
     Args:
-      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes).
-      images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
-      targets: one class for all images or one per image: indices, or names where the model has `classes`.
-      at: the name of the activation whose map the method makes; None: the image.
-      method: any of the methods that go back through the model, such as `gradient`, `guided_backprop` or `grad_cam`.
-      samples: of the noise.
-      noise: its standard deviation, as a share of each image's range, from its least to its largest value.
+      model, images, targets, at, resize, smooth: as in `gradient`.
+      method: any method of one backward pass, such as `gradient`, `guided_backprop` or `grad_cam`.
+      num_samples: the number of noisy images.
+      noise: standard deviation of the noise, as a share of each image's range, from its least to its largest value.
       key: of the noise, which is the same for all images; None: `jax.random.key(0)`.
-      chunk_size: the most images that are shown to the model at a time, to bound memory; None: all samples.
-      resize: True for maps of the images' size, (height, width) for another.
-      smooth: standard deviation of a Gaussian blur after that, as a share of the longer side.
-      options: of the method: `channel_axis` and so on. Of an array of the shape (N, H, W, C), each image gets its own part.
+      chunk_size: the most images that the model gets at a time, to bound memory; None for 16.
+      options: of the method, such as `channel_axis`. An array of the shape (N, H, W, C) is split among the images.
 
     Returns:
       (N, h, w), of the size of the method's maps, or (h, w) for a single image.
 
-    Raises:
-      TypeError, ValueError: for arguments that do not fit.
+    Raises, Warns: as `gradient`.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from extremal_jax.attribution import linear_approx
-      >>> maps = smooth_grad(lambda x: jnp.abs(x).sum(axis=(1, 2)), jnp.array([[[0.0], [1.0]]]), 0, samples=100, method=linear_approx)
+      >>> options = dict(num_samples=100, method=linear_approx)
+      >>> maps = smooth_grad(lambda x: jnp.abs(x).sum(axis=(1, 2)), jnp.array([[[0.0], [1.0]]]), 0, **options)
       >>> [f"{value:.1f}" for value in maps[0].tolist()]  # the mean of |x + noise|
       ['0.1', '1.0']
 
@@ -154,16 +146,16 @@ def smooth_grad(
         options["at"] = at
     if not 0 <= number(noise) < float("inf"):
         raise ValueError(f"noise must be a share of the image's range, such as 0.15, and not negative, got {noise!r}")
-    length = chunk_length("samples", samples, chunk_size)
-    task = prepare(model, images, targets, length)
+    length = chunk_length("num_samples", num_samples, chunk_size, _USUAL_CHUNK)
+    task = prepare("smooth_grad", model, images, targets, resize, smooth, length)
     arrays = {name: value for name, value in options.items() if isinstance(value, jax.Array | np.ndarray)}
     static = tuple(sorted((name, _hashable(value)) for name, value in options.items() if name not in arrays))
-    record = SmoothGrad(method, static, samples, length, finishing(resize, smooth, task.size))
-    return task.compute(record, check_key(key), jnp.float32(noise), arrays)
+    record = SmoothGrad(method, static, num_samples, length)
+    return task.differentiate(record, check_key(key), jnp.float32(noise), arrays)
 
 
 def _hashable(value: Any) -> Any:
-    """The value, with tuples in the place of lists."""
+    """The value, with tuples in place of lists."""
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
@@ -172,18 +164,16 @@ class SmoothGrad:
     """A sum of maps under noise.
 
     Attributes:
-      method: that makes the maps.
-      options: of the method, but for arrays.
-      samples: how many.
-      length: how many at a time.
-      finish: what is done to the maps.
+      method: makes the maps.
+      options: of the method, without arrays.
+      num_samples: the number of maps.
+      length: the number of maps at a time.
     """
 
     method: Callable[..., Array]
     options: tuple[tuple[str, Any], ...]
-    samples: int
+    num_samples: int
     length: int
-    finish: Finish
 
     def __call__(
         self,
@@ -193,25 +183,28 @@ class SmoothGrad:
         key: Array,
         noise: Float[Array, ""],
         arrays: dict[str, Array],
-    ) -> Float[Array, "N h w"]:
+    ) -> Maps:
         each = {name: array for name, array in arrays.items() if array.shape == images.shape}
         options = {**dict(self.options), **arrays}
 
         def chunk(elements: Array, counts: Array) -> Array:
-            # One by one: some kinds of keys give other numbers when they are mapped over.
-            normal = lax.map(lambda element: jax.random.normal(jax.random.fold_in(key, element), images.shape[1:]), elements)
+            # One by one: some kinds of keys give other numbers under vmap.
+            normal = lax.map(lambda element: jax.random.normal(jax.random.fold_in(key, element), images.shape[1:], jnp.float32), elements)
 
             def maps(parts: tuple[Array, Array, dict[str, Array]]) -> Array:
                 image, target, own = parts
-                sigma = noise * (image.max() - image.min())
-                noisy = image + (sigma * normal).astype(image.dtype)
+                sigma = noise * wide(image.max() - image.min())
+                noisy = image[None] + (sigma * normal).astype(image.dtype)
                 found = self.method(model, noisy, jnp.broadcast_to(target, elements.shape), **{**options, **own})
                 return jnp.where(counts[:, None, None], found, 0).sum(axis=0)
 
             return lax.map(maps, (images, targets, each))
 
-        return self.finish(sum_in_chunks(chunk, self.samples, self.length, images) / self.samples)
+        means = sum_in_chunks(chunk, self.num_samples, self.length, images) / self.num_samples
+        return Maps(means, means)
 
 
-def _wide(values: Array) -> Array:
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+METHODS = (
+    Method("integrated_gradients", "the share of each pixel in the change of the score from a baseline", integrated_gradients, signed=True),
+    Method("smooth_grad", "the mean of a method's maps under noise", smooth_grad),
+)

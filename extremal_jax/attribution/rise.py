@@ -1,4 +1,4 @@
-"""RISE: where random masks that keep a place are answered well."""
+"""RISE: random masks, averaged with the model's responses to the masked images as weights."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from jax.core import Tracer
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Finish, check_no_layer, finishing, number, prepare
-from extremal_jax.attribution.masked import answers, check_score
-from extremal_jax.boundary.models import Model
+from extremal_jax.attribution.common import Maps, Model, number, prepare
+from extremal_jax.attribution.masked import check_score, responses
+from extremal_jax.attribution.method import Method
 from extremal_jax.ground.checks import check_key
+
+_USUAL_CHUNK = 32  # masked images at a time
 
 
 def rise(
@@ -25,49 +27,46 @@ def rise(
     images: Any,
     targets: Any = None,
     *,
-    at: None = None,
     num_masks: int = 4000,
     probability: float = 0.5,
     grid: int | tuple[int, int] = 7,
-    key: Array | None = None,
     masks: Any = None,
     score: str = "softmax",
-    chunk_size: int | None = 32,
+    key: Array | None = None,
+    chunk_size: int | None = None,
     resize: bool | tuple[int, int] = False,
-    smooth: float = 0.0,
+    smooth: float | None = None,
 ) -> Float[Array, "*N h w"]:
-    """The mean of random masks, each weighted by the target's probability when the image is multiplied by it.
+    """The mean of random masks, each weighted by the target's probability for the image multiplied by the mask.
 
         S = (1 / M) Σ_i p(m_i x) m_i
 
-    A mask is a coarse grid of zeros and ones, magnified by bilinear interpolation and shifted by a part of a cell. Masks are made when
-    they are needed, so that memory hardly grows with how many there are.
+    A mask is a coarse grid of zeros and ones, enlarged by bilinear interpolation and shifted by a part of a cell.
+    Masks are made a chunk at a time, so that memory hardly grows with their number. The model need not be
+    differentiable.
 
     Args:
-      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), whose mean over places counts.
-      images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them; zero is what the masks leave.
-      targets: one class for all images or one per image: indices, or names where the model has `classes`. None: maps of all classes.
-      at: None: there is no layer to choose.
+      model, images, resize, smooth: as in `gradient`, except that scores at several places are averaged.
+      targets: as in `gradient`; None: maps of all classes.
       num_masks: M; the paper takes 4000 to 8000.
       probability: that a cell of the grid keeps the image, in (0, 1).
-      grid: the cells along each side of the image, or (rows, columns).
+      grid: the number of cells along each side of the image, or (rows, columns).
+      masks: (M, H, W), in place of random ones; pass either these or `num_masks`, `probability`, `grid` and `key`.
+      score: the function of the model's scores that weights the masks: "softmax"; "sigmoid", for several classes in an
+        image, and as in TorchRay; or "logit" for the scores themselves.
       key: of the masks, which are the same for all images; None: `jax.random.key(0)`.
-      masks: (M, H, W), in the place of random ones.
-      score: what is answered: the "softmax" of the model's scores, their "sigmoid" (for several classes in an image, and as in TorchRay),
-        or the scores as they are, "logit".
-      chunk_size: the most masked images that are shown to the model at a time, to bound memory; None: all M.
-      resize: True for maps of the images' size, which they have, (height, width) for another.
-      smooth: standard deviation of a Gaussian blur, as a share of the longer side.
+      chunk_size: the most masked images that the model gets at a time, to bound memory; None for 32.
 
     Returns:
       (N, H, W); with all classes, (N, classes, H, W). For a single image, without the first axis.
 
     Raises:
-      TypeError, ValueError: for arguments that do not fit, among them a probability outside (0, 1) and masks of another shape.
+      TypeError, ValueError: for arguments that do not fit, among them a probability outside (0, 1) and masks of
+        another shape.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> def model(x):  # the light of the left half, and of the right
+      >>> def model(x):  # the brightness of the left half, and of the right half
       ...     return jnp.stack([x[:, :, :8].mean((1, 2, 3)), x[:, :, 8:].mean((1, 2, 3))], axis=-1)
       >>> left, right = rise(model, jnp.ones((16, 16, 3)), num_masks=200, grid=2, score="logit")
       >>> bool(left[:, :8].mean() > left[:, 8:].mean()), bool(right[:, :8].mean() < right[:, 8:].mean())
@@ -75,26 +74,24 @@ def rise(
 
     Source: Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018.
 
-    Differences from TorchRay: masks are shifted by any part of a cell, and drawn beyond the border rather than mirrored; the default score
-      is the paper's.
+    Differences from TorchRay: masks are shifted by any part of a cell, and drawn beyond the border rather than
+      mirrored; the default score is the paper's.
     """
-    check_no_layer("rise", at)
     check_score(score)
     if masks is not None and (key is not None or (num_masks, probability, grid) != (4000, 0.5, 7)):
-        raise ValueError("masks are given, so that there is nothing for num_masks, probability, grid and key to say; leave these out")
+        raise ValueError("pass either masks or num_masks, probability, grid and key, got both")
     key = check_key(key)
-    count = max(1, len(masks)) if masks is not None and np.ndim(masks) else num_masks  # of no masks, the shape is refused below
-    length = chunk_length("num_masks", count, chunk_size)
-    task = prepare(model, images, targets, length, all_classes=True)
+    count = max(1, len(masks)) if masks is not None and np.ndim(masks) else num_masks  # an empty list is refused below
+    length = chunk_length("num_masks", count, chunk_size, _USUAL_CHUNK)
+    task = prepare("rise", model, images, targets, resize, smooth, length, all_classes=True)
     if masks is not None:
         masks = _check_masks(masks, task.size)
     elif not 0 < number(probability) < 1:
         raise ValueError(f"probability must be in (0, 1), got {probability!r}; 0.5 keeps half of the image")
     cells = _check_grid(grid, task.size)
-    record = Rise(count, length, score, finishing(resize, smooth, task.size))
     if masks is None:
         masks = draw(key, num_masks, cells, number(probability))
-    return task.compute(record, masks)
+    return task.compute(Rise(count, length, score), masks)
 
 
 def _check_grid(grid: Any, size: tuple[int, int]) -> tuple[int, int]:
@@ -118,16 +115,14 @@ class Rise:
     """A sum over masked images.
 
     Attributes:
-      count: how many masks.
-      length: how many at a time.
-      score: what the model is asked.
-      finish: what is done to the maps.
+      count: the number of masks.
+      length: the number of masks at a time.
+      score: a key of `SCORES`.
     """
 
     count: int
     length: int
     score: str
-    finish: Finish
 
     def __call__(
         self,
@@ -135,29 +130,30 @@ class Rise:
         images: Float[Array, "N H W C"],
         targets: Int[Array, " N"] | None,
         masks: Coarse | Float[Array, "M H W"],
-    ) -> Float[Array, "N *classes h w"]:
+    ) -> Maps:
         size = images.shape[1], images.shape[2]
 
         def chunk(elements: Array, counts: Array) -> Array:
             some = jax.tree.map(lambda part: part[elements], masks)
-            shown = magnify(some, size) if isinstance(some, Coarse) else some
+            shown = enlarge(some, size) if isinstance(some, Coarse) else some
 
             def weighted(pair: tuple[Array, Array | None]) -> Array:
                 image, target = pair
-                scores = answers(model, self.score, image * shown[..., None].astype(image.dtype), target)
+                scores = responses(model, self.score, image[None] * shown[..., None].astype(image.dtype), target)
                 scores = jnp.where(jnp.expand_dims(counts, range(1, scores.ndim)), scores, 0)
                 return jnp.einsum("m...,mhw->...hw", scores, shown, precision=lax.Precision.HIGHEST)
 
             return lax.map(weighted, (images, targets))
 
-        return self.finish(sum_in_chunks(chunk, self.count, self.length, images) / self.count)
+        return Maps(sum_in_chunks(chunk, self.count, self.length, images) / self.count)
 
 
 class Coarse(NamedTuple):
-    """Masks before they are magnified.
+    """Masks before they are enlarged.
 
     Attributes:
-      cells: (M, rows + 2, columns + 2), zeros and ones: enough to cover the image however they are shifted.
+      cells: (M, rows + 2, columns + 2), zeros and ones; two more than the grid, so that they cover the image at any
+        shift.
       shifts: (M, 2), down and across, in [0, 1) of a cell.
     """
 
@@ -167,26 +163,26 @@ class Coarse(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def draw(key: Array, count: int, grid: tuple[int, int], probability: float | Float[Array, ""]) -> Coarse:
-    """Coarse masks at random.
+    """Draw coarse masks.
 
     Args:
       key: of all masks.
       count: M.
-      grid: how many cells cover the image, down and across.
+      grid: the number of cells that cover the image, down and across.
       probability: that a cell is one.
     """
     nodes = grid[0] + 2, grid[1] + 2
-    drawn = jax.random.uniform(key, (count, 2 + nodes[0] * nodes[1]))
+    drawn = jax.random.uniform(key, (count, 2 + nodes[0] * nodes[1]), jnp.float32)
     return Coarse((drawn[:, 2:] < probability).astype(jnp.float32).reshape(count, *nodes), drawn[:, :2])
 
 
-def magnify(coarse: Coarse, size: tuple[int, int]) -> Float[Array, "M H W"]:
-    """Masks of this size, by bilinear interpolation.
+def enlarge(coarse: Coarse, size: tuple[int, int]) -> Float[Array, "M H W"]:
+    """Enlarge masks to (H, W) by bilinear interpolation.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> coarse = draw(jax.random.key(0), 500, (2, 2), jnp.float32(0.25))
-      >>> masks = magnify(coarse, (6, 8))
+      >>> masks = enlarge(coarse, (6, 8))
       >>> masks.shape, f"{masks.mean():.2f}"
       ((500, 6, 8), '0.25')
     """
@@ -195,6 +191,9 @@ def magnify(coarse: Coarse, size: tuple[int, int]) -> Float[Array, "M H W"]:
 
 
 def _tents(length: int, nodes: int, shifts: Float[Array, " M"]) -> Float[Array, "M length nodes"]:
-    """Bilinear interpolation as a matrix: the weights of nodes a cell apart at each pixel, for pixels shifted by parts of a cell."""
-    positions = jnp.asarray((np.arange(length) + 0.5) * (nodes - 2) / length, jnp.float32) + shifts[:, None]
-    return jax.nn.relu(1 - jnp.abs(positions[:, :, None] - jnp.arange(nodes)))
+    """Bilinear interpolation as a matrix: the weights at each pixel of nodes one cell apart, for shifts in cells."""
+    positions = jnp.asarray((np.arange(length) + 0.5) * (nodes - 2) / length, jnp.float32)[None] + shifts[:, None]
+    return jax.nn.relu(1 - jnp.abs(positions[:, :, None] - np.arange(nodes, dtype=np.float32)[None, None]))
+
+
+METHODS = (Method("rise", "the mean of random masks, weighted by the model's responses", rise, needs_gradient=False),)

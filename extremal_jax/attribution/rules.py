@@ -9,26 +9,22 @@ excitation backprop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from extremal_jax.attribution.relus import is_max_with_zero, is_relu
 from extremal_jax.graph.rules import Backward, Rule, RuleTable, Site
 
 LINEAR = frozenset({"conv_general_dilated", "dot_general"})
-_SMALLEST = 1e-20  # what divides is at least this; evidence of nothing goes nowhere
-
-
-def _is_relu(site: Site) -> bool:
-    """max(x, 0)."""
-    return sum(site.active) == 1 and site.literals[site.active.index(False)] == 0
+_SMALLEST = 1e-20  # a smaller divisor is taken for zero
 
 
 def _on_active(send: Any) -> Backward:
-    """What is sent to the one active input, from that input, the output and its cotangent."""
+    """A backward pass to the one active input, computed from that input, the output and the cotangent."""
 
     def backward(site: Site, inputs: Sequence[Any], output: Array, g: Array) -> Sequence[Array | None]:
         x = inputs[site.active.index(True)]
@@ -37,11 +33,11 @@ def _on_active(send: Any) -> Backward:
     return backward
 
 
-def _relu(name: str, send: Any, description: str) -> Rule:
-    return Rule(name, frozenset({"max"}), _on_active(send), _is_relu, description)
+def _relu(name: str, send: Any, description: str, applies: Callable[[Site], bool] = is_relu) -> Rule:
+    return Rule(name, frozenset({"max"}), _on_active(send), applies, description)
 
 
-_NO_RELU = "the model has no ReLU, max(x, 0), as jax.nn.relu and jnp.maximum write it"
+_NO_RELU = "the model has no ReLU, max(x, 0), as in jax.nn.relu and jnp.maximum(x, 0)"
 GUIDED = RuleTable(
     "guided backprop",
     (_relu("guided relu", lambda x, output, g: jnp.where(x >= 0, jnp.maximum(g, 0), 0), "max(g, 0) where x >= 0"),),
@@ -84,7 +80,7 @@ def _linear(sign: int) -> Backward:
 
 
 def _total(site: Site, inputs: Sequence[Any], output: Array, g: Array) -> Sequence[Array | None]:
-    """Each summand's share: x Σᵀ (g / Σx)."""
+    """To each summand its share: x Σᵀ (g / Σx)."""
     _, back = jax.vjp(site.evaluate, inputs[0])
     return (inputs[0] * back(_divide(g, output))[0],)
 
@@ -95,9 +91,9 @@ def _shares(site: Site, inputs: Sequence[Any], output: Array, g: Array) -> Seque
 
 
 def _divide(g: Array, total: Array) -> Array:
-    """g / total, and 0 where the total is."""
-    nothing = jnp.abs(total) <= _SMALLEST
-    return jnp.where(nothing, 0, g / jnp.where(nothing, 1, total)).astype(total.dtype)
+    """g / total, and 0 where the total is 0."""
+    is_zero = jnp.abs(total) <= _SMALLEST
+    return jnp.where(is_zero, 0, g / jnp.where(is_zero, 1, total)).astype(total.dtype)
 
 
 def _whole(x: Array, output: Array, g: Array) -> Array:
@@ -105,22 +101,22 @@ def _whole(x: Array, output: Array, g: Array) -> Array:
 
 
 _REST = (
-    _relu("relu", lambda x, output, g: jnp.where(output > 0, g, 0), "g where x > 0"),
-    Rule("total", frozenset({"reduce_sum", "reduce_window_sum"}), _total, description="of all summands, each its share"),
-    Rule("shares", frozenset({"add"}), _shares, _both_active, "of both summands, each its share"),
+    _relu("relu", lambda x, output, g: jnp.where(output > 0, g, 0), "g where x > 0", is_max_with_zero),
+    Rule("total", frozenset({"reduce_sum", "reduce_window_sum"}), _total, description="each summand its share"),
+    Rule("shares", frozenset({"add"}), _shares, _both_active, "each of both summands its share"),
     Rule("scale", frozenset({"mul"}), _on_active(_whole), _one_active, "g through the product with a constant"),
     Rule("quotient", frozenset({"div"}), _on_active(_whole), _first_active, "g through the quotient by a constant"),
     Rule("shift", frozenset({"sub"}), _on_active(_whole), _first_active, "g through the difference from a constant"),
 )
 _PASSES = frozenset[str]().union(
-    {"add"},  # of a constant
+    {"add"},  # a constant is added
     {"clamp", "max", "min", "reduce_max", "reduce_window_max", "select_n"},  # the winner gets it
     {"and", "eq", "ge", "gt", "le", "lt", "ne", "not", "or"},  # conditions: nothing goes back
     {"broadcast_in_dim", "concatenate", "copy", "dynamic_slice", "expand_dims", "gather", "pad", "reshape", "rev", "slice", "split"},
     {"squeeze", "transpose", "convert_element_type", "name", "optimization_barrier", "pvary", "reduce_precision", "sharding_constraint"},
 )
-_EVERY_LINEAR = Rule("linear", LINEAR, _linear(1), _one_active, "each input its share of what the positive weights let through")
-_NEGATED_HEAD = Rule("negated head", LINEAR, _linear(-1), _is_head, "as linear, with the weights negated, for the last of them")
+_EVERY_LINEAR = Rule("linear", LINEAR, _linear(1), _one_active, "each input its share of the sum over positive weights")
+_NEGATED_HEAD = Rule("negated head", LINEAR, _linear(-1), _is_head, "the last linear operation, as linear with negated weights")
 
 EXCITATION = RuleTable("excitation backprop", (_EVERY_LINEAR, *_REST), _PASSES)
 CONTRAST = RuleTable("contrastive excitation backprop", (_NEGATED_HEAD, _EVERY_LINEAR, *_REST), _PASSES)

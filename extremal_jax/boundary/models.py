@@ -1,77 +1,301 @@
-"""A caller's model: any function from images to scores, taken apart into a program and its arrays, and asked once what it returns."""
+"""A caller's model, checked and parted once: into a program and its arrays, and at a layer into a head and a tail.
+
+The head runs once for an image, the tail at every step. All programs are hashable and take the model's arrays as
+arguments: equal programs share a compilation, and other weights compile nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import sys
+import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.core import Tracer
+from jaxtyping import Float
 
+from extremal_jax.boundary.targets import Classes
+from extremal_jax.graph.activations import Activation, check_name
+from extremal_jax.graph.cut import Parts, split
 from extremal_jax.graph.functional import Arrays, Program, partition
+from extremal_jax.graph.interpreter import bodies
+from extremal_jax.graph.varying import like
+from extremal_jax.ground.pytrees import AnyArray
 
 Model = Callable[..., Any]
+Example = jax.ShapeDtypeStruct | Array  # of images; an array under `shard_map`, where its type says over which devices it varies
+
+_CALLBACKS = frozenset({"pure_callback", "io_callback"})
+_OTHERS = {  # modules of other frameworks, and what to do with them
+    "keras": "pass a function instead: lambda x: model.stateless_call(model.trainable_variables, model.non_trainable_variables, x)[0]",
+    "torch": "convert it to JAX first",
+}
 
 
-class Scorer(NamedTuple):
-    """A model taken apart.
+class PartedModel(NamedTuple):
+    """A model, parted once.
 
     Attributes:
-      program: (arrays, images) -> scores; hashable.
-      arrays: the model's.
-      num_classes: how many scores there are.
+      head: (arrays, images) -> the activation that is masked; None where the images themselves are.
+      head_arrays: the arrays of the head.
+      tail: (arrays, images or activations) -> scores.
+      arrays: the arrays of the tail.
+      masked: shape and dtype of the images or activations that are masked, (N, ...).
+      num_scores: how many scores the model has.
+      classes: the names of the classes, where the model has `classes`.
+      black_box: whether the model calls back to the host, so that it has no gradient.
     """
 
-    program: Program
+    head: Program | None
+    head_arrays: Arrays
+    tail: Program
     arrays: Arrays
-    num_classes: int
+    masked: jax.ShapeDtypeStruct
+    num_scores: int
+    classes: Classes | None
+    black_box: bool
+
+    def activation(self, images: Float[AnyArray, "N H W C"]) -> Float[AnyArray, "N ..."]:
+        """The activation of images at the layer: one run of the head, compiled. The images themselves where there is no
+        head."""
+        return images if self.head is None else _run(self.head, self.head_arrays, jnp.asarray(images))
+
+
+def part(model: Model, images: Any, shown: int, at: str | None = None) -> PartedModel:
+    """Part a model.
+
+    Args:
+      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes).
+      images: (N, H, W, C), the images to explain.
+      shown: how many images, or activations, the tail is called with at a time.
+      at: the name of the layer's activation; None: the images are masked.
+
+    Raises:
+      TypeError: if the model is not a function, or a module of a framework that cannot be called like one.
+      ValueError: if the model fails, does not return scores, or is in training mode; if the activation is not there, is
+        computed twice, does not cut the model, or has no leading axis of images.
+    """
+    check_model(model)
+    example = like(jax.ShapeDtypeStruct((shown, *images.shape[1:]), images.dtype), images)
+    with _failures(example):
+        program, arrays = partition(model, example)
+        traced = _traced(program, arrays, example)
+    classes = getattr(model, "classes", None)
+    _check_outputs(traced.outputs, example, classes)
+    _check_inference(model, program, arrays, images, shown)
+    masked = jax.ShapeDtypeStruct(images.shape, images.dtype)
+    if at is None:
+        return PartedModel(None, [], program, arrays, masked, traced.outputs.shape[-1], classes, traced.black_box)
+    _check_layer(program, arrays, at, example)
+    tail = Tail(program, at, example.shape[1:], example.dtype)
+    head, head_arrays, activation = part_before(model, at, like(masked, images))
+    masked = jax.ShapeDtypeStruct(activation.shape, activation.dtype)
+    return PartedModel(head, head_arrays, tail, arrays, masked, traced.outputs.shape[-1], classes, traced.black_box)
+
+
+def part_before(model: Model, at: str, example: Example) -> tuple[Head, Arrays, Activation]:
+    """The head of a model, its arrays, and the activation that it gives.
+
+    Args:
+      model: any function of images (B, H, W, C).
+      at: the activation's name.
+      example: the images that the head will be called with.
+
+    Raises:
+      TypeError, ValueError: as for `part`.
+    """
+    check_model(model)
+    with _failures(example):
+        program, arrays = partition(model, example)
+    return Head(program, at), arrays, _check_layer(program, arrays, at, example)
+
+
+def activation_at(model: Model, at: str, images: Float[Array, "B H W C"]) -> Float[Array, "B ..."]:
+    """The activation of images at a layer: one run of the head, compiled.
+
+    Raises:
+      TypeError, ValueError: as for `part`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jax.ad_checkpoint import checkpoint_name
+      >>> def model(images):
+      ...     return checkpoint_name(2 * images.mean(axis=(1, 2)), "means") + 1
+      >>> activation_at(model, "means", jnp.ones((1, 4, 4, 2))).tolist()
+      [[2.0, 2.0]]
+    """
+    head, arrays, _ = part_before(model, at, like(jax.ShapeDtypeStruct(images.shape, images.dtype), images))
+    return _run(head, arrays, images)
 
 
 def check_model(model: object) -> None:
     """Raise a TypeError unless a model is a function."""
     if not callable(model):
         raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
+    for kind in type(model).__mro__:
+        framework = kind.__module__.split(".")[0]
+        if framework in _OTHERS:
+            raise TypeError(f"model must be a function of JAX arrays, got a module of {framework}; {_OTHERS[framework]}")
+
+
+def check_differentiable(parted: PartedModel) -> None:
+    """Raise a ValueError if a model has no gradient."""
+    if parted.black_box:
+        raise ValueError("this model cannot be differentiated, since it calls back to the host; rise and occlusion need no gradient")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The part of a model before a layer: (arrays, images) -> its activation.
+
+    Attributes:
+      model: the model's program.
+      layer: the activation's name.
+    """
+
+    model: Program
+    layer: str
+
+    def __call__(self, arrays: Arrays, images: Float[Array, "B H W C"]) -> Float[Array, "B ..."]:
+        return _parts(self.model, arrays, self.layer, images).before(images)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The part of a model after a layer: (arrays, activation) -> scores.
+
+    Attributes:
+      model: the model's program.
+      layer: the activation's name.
+      shape: (H, W, C) of the images that the activations belong to.
+      dtype: of the images.
+    """
+
+    model: Program
+    layer: str
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def __call__(self, arrays: Arrays, activation: Float[Array, "B ..."]) -> Any:
+        images = like(jax.ShapeDtypeStruct((len(activation), *self.shape), self.dtype), activation)
+        return _parts(self.model, arrays, self.layer, images).after(activation)
+
+
+def _parts(program: Program, arrays: Arrays, at: str, images: Any) -> Parts:
+    return split(lambda images: program(arrays, images), at, images)
+
+
+_run = jax.jit(lambda program, arrays, images: program(arrays, images), static_argnums=0)
 
 
 @contextlib.contextmanager
-def model_failures(example: jax.ShapeDtypeStruct | Array) -> Iterator[None]:
-    """Turn whatever a model raises into a ValueError that says with which images it was called."""
+def _failures(example: Example) -> Iterator[None]:
+    """Turn any error of the model into a ValueError that says how it was called."""
     try:
         yield
     except Exception as error:
         raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
 
 
-def take_apart(model: Model, example: jax.ShapeDtypeStruct | Array) -> Scorer:
-    """A model's program, its arrays, and its number of classes.
+class _Traced(NamedTuple):
+    """What the trace of a program says: its outputs, and whether it calls back to the host."""
 
-    Args:
-      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes).
-      example: the images that it will be called with.
+    outputs: Any
+    black_box: bool
 
-    Raises:
-      ValueError: if the model fails, or does not return scores.
-    """
-    with model_failures(example):
-        program, arrays = partition(model, example)
-        if isinstance(example, Tracer):
-            outputs = jax.eval_shape(program, arrays, example)
-        else:
-            outputs = _outputs(program, tuple(jax.typeof(array) for array in arrays), example)
+
+def _traced(program: Program, arrays: Arrays, example: Example) -> _Traced:
+    if isinstance(example, Tracer):
+        return _trace(program, list(arrays), example)
+    return _remembered_trace(program, tuple(jax.typeof(array) for array in arrays), example)
+
+
+@functools.lru_cache(maxsize=128)
+def _remembered_trace(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> _Traced:
+    """Remembered, since tracing a model takes longer than a step of it on a GPU."""
+    return _trace(program, list(arrays), images)
+
+
+def _trace(program: Program, arrays: Arrays, images: Any) -> _Traced:
+    closed, outputs = jax.make_jaxpr(program, return_shape=True)(arrays, images)
+    return _Traced(outputs, any(map(_calls_back, closed.jaxpr.eqns)))
+
+
+def _calls_back(equation: Any) -> bool:
+    """Whether an equation calls back to the host where no custom derivative covers it."""
+    name = equation.primitive.name
+    if name in _CALLBACKS or name.startswith("custom_"):
+        return name in _CALLBACKS
+    return any(_calls_back(inner) for body in bodies(equation) for inner in body.jaxpr.eqns)
+
+
+def _check_outputs(outputs: Any, example: Example, classes: Classes | None) -> None:
+    """Raise a ValueError unless outputs are scores."""
     shape = getattr(outputs, "shape", None)
     if shape is None or len(shape) not in (2, 4) or shape[0] != example.shape[0] or not jnp.issubdtype(outputs.dtype, jnp.floating):
         form = type(outputs).__name__ if shape is None else f"{outputs.dtype}{list(shape)}"
         raise ValueError(
             f"model must return scores (B, classes) or (B, h, w, classes), floats; for images of shape {example.shape} it returned {form}"
         )
-    return Scorer(program, arrays, shape[-1])
+    if len(shape) == 4:
+        size, known = tuple(example.shape[1:3]), None if classes is None else len(classes)
+        by_size = shape[2:] == size and shape[1:3] != size
+        if by_size or (known is not None and shape[1] == known != shape[3]):
+            raise ValueError(
+                f"model must return dense scores with the classes last, (B, h, w, classes), got {list(shape)} for images of shape"
+                f" {tuple(example.shape)}; return scores.transpose(0, 2, 3, 1)"
+            )
+
+
+def _check_layer(program: Program, arrays: Arrays, at: str, example: Example) -> Activation:
+    """The activation at a layer. Raises an error unless the model comes apart there."""
+    check_name("at", at)
+    try:
+        if isinstance(example, Tracer):
+            activation = _parts(program, arrays, at, example).activation
+        else:
+            activation = _remembered_activation(program, tuple(jax.typeof(array) for array in arrays), at, example)
+    except ValueError as error:
+        raise ValueError(f"at: {error}") from error
+    if activation.shape[:1] != example.shape[:1]:
+        raise ValueError(
+            f"at: the activation {at!r} must have a leading axis of {example.shape[0]} images, got the shape {activation.shape}"
+        )
+    return activation
 
 
 @functools.lru_cache(maxsize=128)
-def _outputs(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> Any:
-    """What a program returns, in shape and dtype. Remembered, since tracing a model takes longer than a step of it on a GPU."""
-    return jax.eval_shape(program, list(arrays), images)
+def _remembered_activation(program: Program, arrays: tuple[Any, ...], at: str, images: jax.ShapeDtypeStruct) -> Activation:
+    activation: list[Activation] = []
+    jax.eval_shape(lambda arrays: activation.append(_parts(program, arrays, at, images).activation), list(arrays))
+    return activation[0]
+
+
+def _check_inference(model: Model, program: Program, arrays: Arrays, images: Any, shown: int) -> None:
+    """Refuse a Flax NNX module whose batch norms mix the images of a batch; warn of dropout that is not switched off."""
+    norms, dropouts = _in_training(model)
+    if dropouts:
+        warnings.warn(f"{dropouts[0]} is in training mode, so scores are random; call model.eval() before", stacklevel=4)
+    if norms and shown > 1 and not isinstance(images, Tracer):
+        batch = jnp.asarray(images[:1]).repeat(shown, 0)
+        alone, beside = (np.asarray(_run(program, arrays, x), np.float32)[0] for x in (batch, batch.at[1:].set(0)))
+        if not np.allclose(alone, beside, rtol=1e-3, atol=1e-3 * np.abs(alone).max()):
+            raise ValueError(f"the model mixes the images of a batch: {norms[0]} is in training mode; call model.eval() before")
+
+
+def _in_training(model: Model) -> tuple[list[str], list[str]]:
+    """The batch norms and the dropout layers of a Flax NNX module that are in training mode, by class name."""
+    nnx: Any = sys.modules.get("flax.nnx")
+    if nnx is None or not isinstance(model, nnx.Module):
+        return [], []
+    modules = [module for _, module in nnx.iter_modules(model)]
+    norms = [module for module in modules if getattr(module, "use_running_average", True) is False]
+    dropouts = [module for module in modules if getattr(module, "deterministic", True) is False and getattr(module, "rate", 1) > 0]
+    return [type(module).__name__ for module in norms], [type(module).__name__ for module in dropouts]

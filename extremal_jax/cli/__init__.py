@@ -1,4 +1,4 @@
-"""The command line. It parses, calls the library, and reports; JAX is imported by the commands that need it, so that help is quick."""
+"""The command line: options in, calls of the library, reports out. Help of the group loads no command's libraries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from extremal_jax.cli.smallest_area import smallest_area
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="extremal-jax")
 def main() -> None:
-    """Extremal perturbations: the parts of an image that excite a classifier most.
+    """Extremal perturbations: find the parts of an image that excite a classifier most.
 
     \b
     Examples:

@@ -9,22 +9,22 @@ import click
 from extremal_jax.cli import commands
 
 
-@click.command()
+@commands.command()
 @commands.debug
 def models() -> None:
     """List the classifiers."""
     import extremal_jax as ej
 
-    rows = [("name", "input", "parameters", "what it is")]
+    rows = [("name", "input", "parameters", "description")]
     for entry in ej.models.available():
         height, width = entry.input_size
         rows.append((entry.name, f"{height}x{width}", f"{entry.parameters:,}", entry.description))
     names, *_ = zip(*rows, strict=True)
-    for name, size, parameters, description in rows:  # a line each, however long, to be searched
+    for name, size, parameters, description in rows:  # one line each, however long, for searching
         click.echo(f"{name:{max(map(len, names))}}  {size:7}  {parameters:>11}  {description}".rstrip())
 
 
-@click.command()
+@commands.command()
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @commands.debug

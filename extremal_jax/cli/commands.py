@@ -1,18 +1,21 @@
-"""What all commands share: how they fail, and the options that several have."""
+"""The parts that all commands share: errors, options and tables of numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from extremal_jax.cli import tables
+
 _DEBUG = "extremal_jax.debug"
 
 
 class Commands(click.Group):
-    """Commands that end in a sentence and exit code 1 when they fail, and in a traceback only with --debug."""
+    """Commands that fail with one sentence and exit code 1, and show a traceback only with --debug."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -25,12 +28,13 @@ class Commands(click.Group):
             raise click.ClickException(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
-    context.meta[_DEBUG] = value
+def command(*arguments: Any, **options: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """`click.command`, for commands whose help lists the names that their options take."""
+    return click.command(*arguments, cls=tables.Command, **options)
 
 
 class Weights(click.ParamType):
-    """The name of a file that exists, or of a repository on the hub."""
+    """An existing file, or a repository on the hub."""
 
     name = "file|hub[:...]"
 
@@ -40,32 +44,77 @@ class Weights(click.ParamType):
         return click.Path(exists=True, dir_okay=False).convert(value, param, ctx)
 
 
-def several(parse: Callable[[str], Any], text: str) -> tuple[Any, ...] | None:
-    """The numbers of a text with commas between them; None if it is something else.
+class Several(click.ParamType):
+    """Numbers separated by commas.
+
+    Args:
+      parse: `int` or `float`.
+      least, most: the range of the numbers.
+      expected: names the numbers in errors.
+      name: of the value, in help.
+    """
+
+    def __init__(self, parse: Callable[[str], float], least: float, most: float, expected: str, name: str):
+        self.parse, self.least, self.most, self.expected, self.name = parse, least, most, expected, name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(self.parse(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(self.least <= number <= self.most for number in numbers):
+            self.fail(f"expected {self.expected}, separated by commas, got {value!r}", param, ctx)
+        return numbers
+
+
+def print_table(columns: Mapping[str, Iterable[str]], text: str = "") -> None:
+    """Print columns of numbers by their headers; the column `text` is aligned to the left."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for header in columns:
+        table.add_column(header, justify="left" if header == text else "right")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
+    Console().print(table)
+
+
+def percent(share: float) -> str:
+    """A share in percent; "" for NaN.
 
     Example:
-      >>> several(float, "0.05,0.1"), several(float, "many")
-      ((0.05, 0.1), None)
+      >>> percent(0.256), percent(float("nan"))
+      ('26%', '')
     """
-    try:
-        return tuple(parse(part) for part in text.split(","))
-    except ValueError:
-        return None
+    return "" if math.isnan(share) else f"{share:.0%}"
 
 
+def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.meta[_DEBUG] = value
+
+
+images = click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 debug = click.option("--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error.")
-out = click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="out", show_default=True, help="Folder to write to.")
-model = click.option("--model", "model_name", default="scenes", show_default=True, help="A classifier; `extremal-jax models` lists them.")
+out = click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="out", show_default=True, help="Output folder.")
+model = click.option(
+    "--model",
+    "model_name",
+    type=tables.CLASSIFIERS,
+    default="scenes",
+    show_default=True,
+    help="A classifier; `extremal-jax models` lists them.",
+)
 weights = click.option(
-    "--weights", type=Weights(), help="A file, of safetensors or PyTorch; `hub`; or `hub:OWNER/NAME@REVISION`.  [default: packaged]"
+    "--weights", type=Weights(), help="A safetensors or PyTorch file; `hub`; or `hub:OWNER/NAME@REVISION`.  [default: packaged]"
 )
 target = click.option(
     "--target", default="top", show_default=True, help="A class by name or index, or `top`: the class of the highest score."
 )
-game = click.option(
-    "--game", type=click.Choice(["preserve", "delete", "dual"]), help="What the mask does to the evidence.  [default: preserve]"
-)
-reward = click.option("--reward", type=click.Choice(["logit", "log_probability", "contrastive"]), help="What is excited.  [default: logit]")
-steps = click.option("--steps", "num_steps", type=click.IntRange(min=1), help="Optimisation steps.  [default: the preset's]")
-seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random part: the mirroring of what is shown.")
-chunk_size = click.option("--chunk-size", type=click.IntRange(min=1), help="The most masks shown to the model at a time, to bound memory.")
+game = click.option("--game", type=tables.GAMES, help="Which masks the model sees.  [default: preserve]")
+reward = click.option("--reward", type=tables.REWARDS, help="The quantity to maximise.  [default: logit]")
+steps = click.option("--num-steps", "--steps", "num_steps", type=click.IntRange(min=1), help="Number of optimisation steps.")
+seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+chunk_size = click.option("--chunk-size", type=click.IntRange(min=1), help="Most masks shown to the model at once, to bound memory.")

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from extremal_jax.cli import commands, inputs
-from extremal_jax.ground.files import whole_file
+from extremal_jax.cli import commands, run, tables
+
+if TYPE_CHECKING:
+    from extremal_jax import InversionResult
+
+_CHANNELS = commands.Several(int, 0, math.inf, "indices of channels, such as 3,17", "index,index,...")
 
 
-class _Channels(click.ParamType):
-    name = "index,index,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        channels = commands.several(int, value)
-        if channels is None or min(channels) < 0:
-            self.fail(f"expected channels with commas between them, such as 3,17, got {value!r}", param, ctx)
-        return channels
-
-
-@click.command(short_help="Find the picture that a layer's activation stands for.")
-@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@commands.command(short_help="Reconstruct an image from a layer's activation.")
+@commands.images
 @commands.model
 @commands.weights
-@click.option("--at", required=True, help="The layer, by name, such as blocks.1.")
-@click.option("--channels", type=_Channels(), help="Channels to keep; the figure then shows the kept and the dropped ones apart.")
-@click.option("--objective", type=click.Choice(["dot", "l2"]), default="dot", show_default=True, help="What makes activations alike.")
-@click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Optimisation steps.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise to start from, and of the movements.")
+@click.option("--at", metavar="LAYER", required=True, help="The layer, by the name of its activation, such as blocks.1.")
+@click.option("--channels", type=_CHANNELS, help="Channels to keep; the figure then shows kept and dropped channels separately.")
+@click.option("--objective", type=tables.OBJECTIVES, default="dot", show_default=True, help="The similarity of activations to maximise.")
+@commands.steps
+@commands.seed
 @commands.chunk_size
 @commands.out
 @commands.debug
@@ -42,28 +35,26 @@ def invert(
     at: str,
     channels: tuple[int, ...] | None,
     objective: str,
-    steps: int,
+    num_steps: int | None,
     seed: int,
     chunk_size: int | None,
     out: Path,
 ) -> None:
-    """Find the picture that a layer's activation stands for; write a figure and the result for each image.
+    """Reconstruct images from a layer's activations; write a figure and a result for each image.
 
     \b
     Examples:
       extremal-jax invert photo.png --at blocks.1
-      extremal-jax invert photo.png --at blocks.2 --channels 3,17,88 --steps 400
+      extremal-jax invert photo.png --at blocks.2 --channels 3,17,88 --num-steps 400
     """
     import jax
     import numpy as np
 
     import extremal_jax as ej
 
-    outputs = inputs.output_paths(images, out)
-    model = inputs.load_classifier(model_name, weights)
-    prepared = inputs.prepare(model, images)
+    job = run.start(images, model_name, weights, out)
     try:
-        activation = np.asarray(ej.graph.capture(model, [at])(prepared)[1][at])
+        activation = np.asarray(ej.graph.capture(job.model, [at])(job.images)[1][at])
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--at") from error
     count, size = activation.shape[0], activation.shape[-1]
@@ -73,26 +64,21 @@ def invert(
             raise click.BadParameter(f"the channels of {at} go from 0 to {size - 1}, got {max(channels)}", param_hint="--channels")
         kept = np.isin(np.arange(size), channels).astype(np.float32)
         masks |= {"kept channels": kept, "dropped channels": 1 - kept}
+    steps: dict[str, Any] = {} if num_steps is None else {"num_steps": num_steps}
     result = ej.invert_features(
-        model,
+        job.model,
         np.concatenate([activation] * len(masks)),
-        at,
         np.repeat(np.stack(list(masks.values())), count, axis=0),
+        at=at,
+        shape=job.images.shape[1:3],
+        config=ej.InversionConfig(objective=objective, **steps),
         key=jax.random.key(seed),
-        objective=objective,
-        shape=prepared.shape[1:3],
-        steps=steps,
-        progress=inputs.is_terminal(),
+        progress=run.is_terminal(),
         chunk_size=chunk_size,
     )
-    found = np.asarray(result.images).reshape(len(masks), count, *result.images.shape[1:])
-    cosines = np.asarray(result.cosines).reshape(len(masks), count)
-    for index, (path, output) in enumerate(zip(images, outputs, strict=True)):
-        click.echo(f"{path}: cosine " + ", ".join(f"{value:.2f} ({name})" for name, value in zip(masks, cosines[:, index], strict=True)))
-        figure = ej.plots.inversion(model.preprocessing.picture(prepared[index]), dict(zip(masks, found[:, index], strict=True)))
-        jax.tree.map(lambda leaf: leaf[index::count], result).save(f"{output}.npz")  # noqa: B023
-        with whole_file(f"{output}.png") as temporary:
-            figure.savefig(temporary, dpi=150)
-        click.echo(f"wrote {output}.png and {output}.npz")
-    if not result.status.ok:
-        raise click.ClickException(result.status.message)
+
+    def tell(path: Path, one: InversionResult) -> None:
+        click.echo(f"{path}: cosine " + ", ".join(f"{cosine:.2f} ({name})" for name, cosine in zip(masks, one.cosines, strict=True)))
+
+    each = [jax.tree.map(lambda leaf: leaf[index::count], result) for index in range(count)]  # noqa: B023
+    job.report(each, tell, lambda picture, one: ej.plots.inversion(picture, dict(zip(masks, one.images, strict=True))))

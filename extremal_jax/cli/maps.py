@@ -1,48 +1,48 @@
-"""The option `--method` of the command `explain`: maps of other methods, one or several."""
+"""The option `--method` of the command `explain`: maps of one or several methods."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from extremal_jax.cli import tables
+from extremal_jax.cli.run import Run
 from extremal_jax.ground.files import whole_file
 
 if TYPE_CHECKING:
     from extremal_jax.attribution import Method
-    from extremal_jax.models import Classifier
-
-
-class _Methods(click.ParamType):
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from extremal_jax.attribution import METHODS
-        from extremal_jax.ground.checks import nearest
-
-        if value not in METHODS:
-            self.fail(f"unknown name {value!r}; {nearest(value, METHODS)}", param, ctx)
-        return value
-
 
 method = click.option(
-    "--method", "methods", multiple=True, type=_Methods(), default=["extremal_perturbation"], show_default=True, help="May be repeated."
+    "--method",
+    "methods",
+    multiple=True,
+    type=tables.METHODS,
+    default=["extremal_perturbation"],
+    show_default=True,
+    help="May be repeated, to compare methods.",
 )
-at = click.option("--at", metavar="LAYER", help="The layer at which a map is made.  [default: the image, or the last layer with places]")
-contrast_at = click.option("--contrast-at", metavar="LAYER", help="Where contrastive methods subtract.  [default: the last layer]")
+at = click.option("--at", metavar="LAYER", help="The layer of a map.  [default: the image, or the last layer with more than one place]")
+contrast_at = click.option("--contrast-at", metavar="LAYER", help="The layer where contrastive methods subtract.  [default: the last]")
 
 
-def write(
-    methods: Sequence[str],
-    model: Classifier,
-    images: Sequence[Path],
-    prepared: Any,
-    targets: Any,
-    outputs: Sequence[Path],
-    options: dict[str, Any],
-) -> None:
+class _Maps(NamedTuple):
+    """The maps of an image, by method."""
+
+    target: int
+    maps: dict[str, Any]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        import numpy as np
+
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, target=self.target, **self.maps)
+
+
+def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, Any]) -> None:
     """Compute the maps of some methods, and write a figure and the maps of each image."""
     import numpy as np
 
@@ -50,38 +50,38 @@ def write(
 
     known = {name: ej.attribution.METHODS[name] for name in methods}
     _check_taken(known, {name: options[name] for name in ("at", "contrast_at")})
-    layers = ej.graph.activations(model, prepared)
+    layers = ej.graph.activations(run.model, run.images)
     maps = {
-        name: np.asarray(method.function(model, prepared, targets, **_given(method, options, layers))) for name, method in known.items()
+        name: np.asarray(method.function(run.model, run.images, targets, **_given(method, options, layers)))
+        for name, method in known.items()
     }
-    targets = np.broadcast_to(targets, len(images))
-    for index, (path, output) in enumerate(zip(images, outputs, strict=True)):
-        of_image = {name: values[index] for name, values in maps.items()}
-        figure = ej.plots.comparison(model.preprocessing.picture(prepared[index]), of_image)
-        with whole_file(f"{output}.png") as temporary:
-            figure.savefig(temporary, dpi=150)
-        with whole_file(f"{output}.npz") as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, target=targets[index], **of_image)
-        click.secho(f"{path}: {model.classes[int(targets[index])]}", bold=True)
-        click.echo(f"wrote {output}.png and {output}.npz")
+
+    def tell(path: Path, one: _Maps) -> None:
+        click.secho(f"{path}: {run.model.classes[one.target]}", bold=True)
+
+    results = [
+        _Maps(int(target), {name: values[index] for name, values in maps.items()})
+        for index, target in enumerate(np.broadcast_to(targets, len(run.images)))
+    ]
+    run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps))
 
 
-def _check_taken(known: dict[str, Method], options: dict[str, Any]) -> None:
-    """Raise a usage error for an option that was given and that no method takes."""
+def _check_taken(known: Mapping[str, Method], options: Mapping[str, Any]) -> None:
+    """Raise a usage error for a given option that no method takes."""
     for name, value in options.items():
         if value is not None and not any(name in method.options for method in known.values()):
-            raise click.UsageError(f"--{name.replace('_', '-')} names a layer, and there is none to choose for {', '.join(known)}")
+            raise click.UsageError(f"--{name.replace('_', '-')} does not apply to {', '.join(known)}")
 
 
-def _given(method: Method, options: dict[str, Any], layers: Sequence[Any]) -> dict[str, Any]:
-    """What a method is given, of the options that it takes; what it needs and nobody gave is the last layer that serves."""
+def _given(method: Method, options: Mapping[str, Any], layers: Sequence[Any]) -> dict[str, Any]:
+    """The given options that a method takes; where a layer is required and not given, the last suitable one."""
     given = {name: value for name, value in options.items() if name in method.options and value is not None}
     for name in sorted(method.needs - given.keys()):
-        serves = [layer.name for layer in layers if name == "contrast_at" or _has_places(layer.shape)]
-        if not serves:
+        suitable = [layer.name for layer in layers if name == "contrast_at" or _has_places(layer.shape)]
+        if not suitable:
             known = ", ".join(layer.name for layer in layers) or "none"
             raise click.UsageError(f"the method needs --{name.replace('_', '-')}: a layer, of {known}")
-        given[name] = serves[-1]
+        given[name] = suitable[-1]
     return given
 
 

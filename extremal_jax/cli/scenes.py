@@ -11,15 +11,15 @@ from extremal_jax.cli import commands
 from extremal_jax.ground.files import whole_file
 
 
-@click.command(short_help="Write generated scenes and the exact masks of their objects.")
-@click.option("--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other scenes.")
-@click.option("--size", type=click.IntRange(min=32), default=128, show_default=True, help="Pixels a side.")
-@click.option("--objects", type=click.IntRange(1, 6), help="Objects in each scene.  [default: 1 to 3]")
+@commands.command(short_help="Write generated scenes and the exact masks of their objects.")
+@click.option("--count", type=click.IntRange(min=1), default=4, show_default=True, help="Number of scenes.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the scenes.")
+@click.option("--size", type=click.IntRange(min=32), default=128, show_default=True, help="Side of a scene, in pixels.")
+@click.option("--objects", type=click.IntRange(1, 6), help="Number of objects in each scene.  [default: 1 to 3]")
 @commands.out
 @commands.debug
 def scenes(count: int, seed: int, size: int, objects: int | None, out: Path) -> None:
-    """Write generated scenes, the exact mask of each object, and a list of what they show.
+    """Write generated scenes, the exact mask of each object, and a list of the objects.
 
     \b
     Example:

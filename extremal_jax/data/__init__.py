@@ -1,4 +1,4 @@
-"""Images to explain: files, and generated scenes with exact masks."""
+"""Images to explain: image files, and generated scenes with exact masks."""
 
 from extremal_jax.data import scenes
 from extremal_jax.data.images import load_image

@@ -1,68 +1,107 @@
-"""Image files, read with care: a file's promises are checked before it is decoded."""
+"""Reading image files: checked before they are decoded, upright, in 8-bit RGB."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from extremal_jax.ground.files import as_path
 
 MAX_PIXELS = 100_000_000
 
+_UPRIGHT = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
-def load_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
-    """Read a picture from a file.
+
+def load_image(path: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
+    """Read an image file.
 
     Args:
-      path: a file of any format that Pillow reads; of an animation, the first frame. A camera's rotation mark is obeyed; transparency is
-        laid on white.
-      max_pixels: the most pixels to decode; a larger picture is refused before it takes any memory. Pillow's own limit, 179 million,
-        holds besides.
+      path: a path, or an open binary file, of any format that Pillow reads. Of an animation, the first frame is read.
+        The EXIF orientation is applied, unless the metadata are malformed; transparency is laid on white.
+      max_pixels: the largest number of pixels to decode; a larger image is refused before it takes any memory. Pillow's
+        own limit, 179 million, applies as well.
 
     Returns:
       (H, W, 3) uint8, RGB.
 
     Raises:
+      TypeError: if `path` is neither a path nor an open binary file.
       FileNotFoundError: if there is no such file.
-      ValueError: if it is not a picture, is truncated, or is too large.
+      ValueError: if the file is not an image, is truncated, or is too large.
+
+    Example:
+      >>> import io
+      >>> file = io.BytesIO()
+      >>> Image.new("L", (3, 2), 128).save(file, "PNG")
+      >>> load_image(file).shape
+      (2, 3, 3)
     """
-    if not Path(path).is_file():
+    name = getattr(path, "name", type(path).__name__) if hasattr(path, "read") else as_path(path)
+    if isinstance(name, Path) and not name.is_file():
         raise FileNotFoundError(f"no image file {path}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged remarks beside the pixels, and of sizes below the limit
+            warnings.simplefilter("ignore")  # about damaged metadata, and about sizes below the limit
             with Image.open(path) as file:
                 width, height = file.size
                 if width * height > max_pixels:
                     raise Image.DecompressionBombError(f"{width}x{height} pixels are more than max_pixels={max_pixels}")
-                return np.asarray(to_rgb(ImageOps.exif_transpose(file)))
+                return np.asarray(to_rgb(file))
     except Image.DecompressionBombError as error:
-        raise ValueError(f"image {path} is too large: {str(error).rstrip('.')}; scale it down first") from error
+        raise ValueError(f"image {name} is too large: {str(error).rstrip('.')}; scale it down first") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not an image of a known format") from error
+        raise ValueError(f"{name} is not an image of a known format") from error
     except Exception as error:  # each of Pillow's decoders reports a broken file in its own way
-        raise ValueError(f"image {path} cannot be decoded: {error}") from error
+        raise ValueError(f"image {name} cannot be decoded: {error}") from error
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """A picture in RGB of 8 bits: transparency is laid on white, 16 bits are scaled down.
+    """Convert a Pillow image to upright 8-bit RGB: EXIF orientation applied, white below transparency.
+
+    Returns:
+      A new image without metadata, so that a second conversion changes nothing.
 
     Raises:
-      ValueError: if its numbers have no fixed range, so that nobody can say which of them is white.
+      ValueError: if the pixel format has no fixed range, so that it does not define white.
 
     Example:
       >>> to_rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0))
       (255, 255, 255)
     """
     if picture.mode in ("I", "F"):
-        raise ValueError(f"its numbers have no fixed range (Pillow's mode {picture.mode}); convert it to 8 or 16 bits first")
-    if picture.mode.startswith("I;16"):  # Pillow itself would cut off all that is above 255
+        raise ValueError(f"its pixels have no fixed range (Pillow's mode {picture.mode}); convert it to 8 or 16 bits first")
+    picture.load()  # some formats store metadata after the pixels
+    transposition = _transposition(picture)
+    if picture.mode.startswith("I;16"):  # Pillow itself would clip all values above 255
         sixteen = np.asarray(picture).astype(np.uint32)
         picture = Image.fromarray(((sixteen + 128) // 257).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB")
+    rgb = picture.convert("RGB")
+    rgb.info = {}
+    return rgb if transposition is None else rgb.transpose(transposition)
+
+
+def _transposition(picture: Image.Image) -> Image.Transpose | None:
+    """The transposition that makes a picture upright; None if it is upright, or its metadata cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow reports malformed metadata in many ways; the pixels do not depend on them
+        return None

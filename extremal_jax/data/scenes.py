@@ -1,8 +1,8 @@
 """Generated scenes: emoji objects on coloured noise, with exact masks.
 
-A scene is a function of its seed and its index alone, to the last bit on every machine: all arithmetic on pixels is in integers, Pillow's
-included (nearest-neighbour warps and 8-bit resampling run in fixed point). Rendering needs no font; the sprites are a sheet drawn once
-from Noto Color Emoji by `examples/scenes/render_sprites.py`.
+The seed and the index determine a scene to the last bit on every machine: all pixel arithmetic is in integers, also in
+Pillow (nearest-neighbour warps and 8-bit resampling run in fixed point). Rendering needs no font:
+`examples/scenes/render_sprites.py` drew the sheet of sprites once from Noto Color Emoji.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CLASSES = (
     *("flower", "apple", "tomato", "peach", "pizza", "umbrella", "guitar"),
     *("clock", "book", "house", "ball", "key"),
 )
-COLUMNS, CELL = 7, 128  # the sprite sheet: cells per row, and their side in pixels
-BACKGROUND = -1  # the label of a pixel that belongs to no object
+COLUMNS, CELL = 7, 128  # of the sprite sheet: cells per row, and the side of a cell in pixels
+BACKGROUND = -1  # the label of pixels outside all objects
 
 _OCTAVES = {2: 724, 4: 512, 8: 362, 16: 256, 32: 181}  # cells of noise along a side: weight, proportional to cells**-0.5
 _EXTENT = (0.22, 0.5)  # an object's longest side before rotation, as a share of the image's shorter side
-_ROTATION = 25  # degrees, either way
-_OVERLAP = 50  # at most one in so many of an object's pixels may fall on another
+_ROTATION = 25  # degrees, in either direction
+_OVERLAP = 50  # at most one in 50 pixels of an object may fall on another object
 _SUPERSAMPLING = 4
 _ATTEMPTS = 400
 
@@ -40,8 +40,8 @@ class Scenes:
 
     Attributes:
       images: (N, H, W, 3), uint8, RGB.
-      segmentation: (N, H, W), the index of the class that is visible at each pixel, or `BACKGROUND`.
-      classes: the names behind the indices.
+      segmentation: (N, H, W), the index of the class visible at each pixel, or `BACKGROUND`.
+      classes: the names of the classes, by index.
     """
 
     images: UInt8[np.ndarray, "N H W 3"]
@@ -50,7 +50,7 @@ class Scenes:
 
     @property
     def labels(self) -> Bool[np.ndarray, "N classes"]:
-        """(N, classes): which classes a scene shows."""
+        """(N, classes): whether a scene shows a class."""
         return np.stack([np.isin(np.arange(len(self.classes)), scene) for scene in self.segmentation])
 
     @property
@@ -78,17 +78,16 @@ def generate(
 
     Args:
       seed: any non-negative integer.
-      count: how many scenes, at least 1.
+      count: the number of scenes, at least 1.
       size: height and width in pixels, or one number for both; at least 32.
-      objects: how many objects a scene shows, all of different classes: a number, or the least and the most of a uniform choice.
-      first: the index of the first scene. `generate(s, 5)` equals the first five of `generate(s, 9)`, and `generate(s, 4, first=5)` the
-        rest.
+      objects: the number of objects in each scene, 1 to 6, all of different classes; or (least, most).
+      first: the index of the first scene: `generate(s, 9)` is `generate(s, 5)` and `generate(s, 4, first=5)`.
 
     Returns:
       `Scenes`, with images, segmentation, labels and masks.
 
     Raises:
-      ValueError: for a count, size or number of objects out of range.
+      ValueError: if a number is out of range.
 
     Example:
       >>> scenes = generate(0, 2, size=64, objects=2)
@@ -104,7 +103,7 @@ def generate(
     if min(height, width) < 32:
         raise ValueError(f"size must be at least 32 pixels a side, got {(height, width)}")
     if not 1 <= least <= most <= 6:
-        raise ValueError(f"objects must be a number from 1 to 6, or two of them in order, got {objects}")
+        raise ValueError(f"objects must be a number from 1 to 6, or two such numbers in ascending order, got {objects}")
     images = np.empty((count, height, width, 3), np.uint8)
     segmentation = np.empty((count, height, width), np.int8)
     for i in range(count):
@@ -117,7 +116,7 @@ def generate(
 
 
 def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """An image and its segmentation, or None if the first objects left no room for the others."""
+    """An image and its segmentation; None if the first objects leave no room for the others."""
     image = _background(rng, height, width)
     segmentation = np.full((height, width), BACKGROUND, np.int8)
     for label in rng.choice(len(CLASSES), objects, replace=False):
@@ -137,7 +136,7 @@ def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> t
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """(H, W, 3) int32 in 0..255: noise of several scales, each channel dimmed by its own factor."""
+    """(H, W, 3) int32 in 0..255: noise of several scales; a random factor dims each channel."""
     total = np.zeros((height, width, 3), np.int32)
     for cells, weight in _OCTAVES.items():
         noise = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
@@ -147,12 +146,12 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _object(rng: np.random.Generator, sprite: Image.Image, side: int) -> np.ndarray:
-    """(h, w, 4) int32: a sprite scaled, turned, mirrored and recoloured at random; colours premultiplied by alpha; cropped."""
+    """(h, w, 4) int32, premultiplied by alpha: a sprite, randomly scaled, rotated, mirrored and coloured; cropped."""
     extent = rng.uniform(*_EXTENT) * side
     angle = math.radians(rng.uniform(-_ROTATION, _ROTATION))
     mirror = 1 - 2 * int(rng.integers(2))
     box = math.ceil(extent * (math.cos(angle) + math.sin(abs(angle))))
-    # The warp maps a pixel of the supersampled box, measured from its centre, to one of the sprite.
+    # The warp maps pixels of the supersampled box to pixels of the sprite, both measured from their centres.
     scale = CELL / (extent * _SUPERSAMPLING)
     a, b = scale * math.cos(angle), scale * math.sin(angle)
     centre = box * _SUPERSAMPLING / 2
@@ -169,7 +168,7 @@ def _object(rng: np.random.Generator, sprite: Image.Image, side: int) -> np.ndar
 
 @functools.cache
 def _sprites() -> list[Image.Image]:
-    """The classes' sprites, CELL x CELL, colours premultiplied by alpha."""
+    """The sprite of each class, CELL x CELL, premultiplied by alpha."""
     with importlib.resources.files(__package__).joinpath("sprites.png").open("rb") as file:
         sheet = Image.open(file).convert("RGBA").convert("RGBa")
     corners = [(i % COLUMNS * CELL, i // COLUMNS * CELL) for i in range(len(CLASSES))]

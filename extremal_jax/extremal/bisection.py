@@ -1,26 +1,24 @@
-"""Masks that were tried, what the model answers to them, and where they leave the search for the smallest area that suffices."""
+"""The search for the smallest sufficient area: a bracket of two areas, narrowed by new masks and the responses to them."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from extremal_jax.extremal.problem import Problem
-from extremal_jax.extremal.smallest_result import Curve
+from extremal_jax.extremal.result import Curve
 from extremal_jax.ground.pytrees import pytree
 from extremal_jax.operators.area import area_threshold, binarize, ramp
 from extremal_jax.operators.nesting import rank_places
-from extremal_jax.optimise import solver
+from extremal_jax.optimise.status import Status
 
 
 @pytree()
 class Tried:
-    """One mask for each image, and what the model answers to it.
+    """One mask for each image, and the responses to it.
 
     Attributes:
       areas: (N,).
@@ -28,7 +26,7 @@ class Tried:
       params: (N, h, w).
       responses: (N,).
       binary_responses: (N,).
-      nonfinite_step: (N,).
+      status: of (N,).
     """
 
     areas: Array
@@ -36,36 +34,27 @@ class Tried:
     params: Array
     responses: Array
     binary_responses: Array
-    nonfinite_step: Array
+    status: Status
 
 
 @jax.jit
-def response_to_images(judge: Problem) -> Array:
-    """(N,): Φ(x)."""
-    images = judge.pyramid[:, -1]
-    return solver.in_chunks(lambda rows, elements: judge.responses(rows[None], elements)[0], judge.plan.chunk_size)(images)
-
-
-@jax.jit
-def answered(judge: Problem, areas: Array, masks: Array, params: Array, nonfinite_step: Array) -> Tried:
-    """One mask for each image, its area made exact, and the responses to it."""
+def cut(masks: Array, areas: Array) -> tuple[Array, Array]:
+    """Masks (N, H, W), made of exactly their areas, and binary."""
     flat = masks.reshape(len(masks), -1)
-    # A ramp of width 1 only shifts the values and clips them; masks of exact area stay what they are.
+    # A ramp of width 1 only shifts the values and clips them; masks of exact area stay as they are.
     flat = ramp(flat, area_threshold(flat, areas, 1.0), 1.0)
-    exact, binary = flat.reshape(masks.shape), binarize(flat, areas).reshape(masks.shape)
-    ask: Callable[[Array], Array] = solver.in_chunks(lambda rows, elements: judge.rewards(rows, elements), judge.plan.chunk_size)
-    return Tried(areas, exact, params, ask(exact), ask(binary), nonfinite_step)
+    return flat.reshape(masks.shape), binarize(flat, areas).reshape(masks.shape)
 
 
 @pytree()
 class Search:
-    """Where the search stands.
+    """The state of the search.
 
     Attributes:
       low: (N,), the largest area that was not enough, next to the smallest that was.
       low_params: (N, h, w), its mask's parameters.
-      best: the smallest area that was enough; where there is none, area 1, with the mask of the highest response.
-      reached: (N,).
+      best: the smallest area that was enough; if there is none, area 1, with the mask of the highest response.
+      reached: (N,), whether any area was enough.
     """
 
     low: Array
@@ -76,7 +65,8 @@ class Search:
 
 @functools.partial(jax.jit, static_argnums=3)
 def begin(tried: list[Tried], wanted: Array, whole: Array, binary: bool) -> Search:
-    """The bracket that a sweep of growing areas leaves: the first that is enough, and the one before it, or itself if there is none."""
+    """The bracket after a sweep of growing areas: the first that is enough, and the one before it, or itself if there
+    is none."""
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *tried)
     responses = stacked.binary_responses if binary else stacked.responses
     enough = responses >= wanted[:, None]
@@ -112,14 +102,14 @@ def _choose(where: Array, a: Tried, b: Tried) -> Tried:
 
 @jax.jit
 def order_of(tried: list[Tried]) -> Array:
-    """(N, H, W): the pixels in order of importance, from all masks that were tried, made to contain one another."""
+    """(N, H, W): the pixels in order of importance, from all masks tried, made to contain one another."""
     masks, areas = (jnp.stack([getattr(one, name) for one in tried], axis=1) for name in ("masks", "areas"))
     return rank_places(masks, areas, masks.mean(axis=1))
 
 
 @jax.jit
 def curve_of(tried: list[Tried]) -> Curve:
-    """All that was tried, by growing area."""
+    """The responses to all masks tried, by growing area."""
     areas, *responses = (jnp.stack([getattr(one, name) for one in tried], axis=1) for name in ("areas", "responses", "binary_responses"))
     order = jnp.argsort(areas, axis=1)
     return Curve(*(jnp.take_along_axis(values, order, axis=1) for values in (areas, *responses)))

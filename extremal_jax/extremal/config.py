@@ -1,4 +1,4 @@
-"""What can be chosen about an extremal perturbation, and the presets."""
+"""The settings of extremal perturbations, and the presets."""
 
 from __future__ import annotations
 
@@ -7,75 +7,117 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import optax
 
-from extremal_jax.ground.checks import check_choice
+from extremal_jax.ground.checks import check_choice, check_count, check_flag, check_positive, check_share, find
 from extremal_jax.ground.filters import PADDINGS
-from extremal_jax.operators.games import GAMES
-from extremal_jax.operators.perturbations import PERTURBATIONS
-from extremal_jax.operators.rewards import RewardFunction
-from extremal_jax.optimise.optimizers import adam, dampened_momentum, momentum
-from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Schedule, schedule_values
-from extremal_jax.optimise.settings import (
-    check_anneal,
-    check_count,
-    check_flag,
-    check_optimizer,
-    check_positive,
-    check_reward,
-    freeze_schedules,
-    learning_rates,
-    shrinkage,
-)
+from extremal_jax.ground.renamed import renamed
+from extremal_jax.operators.area import REGIONS, TIES, AreaRule
+from extremal_jax.operators.games import GAMES, PRESERVE, Game
+from extremal_jax.operators.perturbations import PERTURBATIONS, Perturbation
+from extremal_jax.operators.rewards import REWARDS, Reward, RewardFunction
+from extremal_jax.optimise.optimizers import dampened_momentum, momentum
+from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Linear, Schedule, schedule_values
+from extremal_jax.optimise.settings import Settings
 
-_AREA_REGIONS = ("image", "canvas")
+FLIPS = ("random", "alternate")
+_PARITY = "parity is now four settings, which Config.torchray() sets: ties, flips, final_update and final_evaluation"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """The settings of a run; no arrays. Checked when it is built.
+class MaskSettings(Settings):
+    """The settings that masks of pixels and masks of channels share."""
 
-    Lengths are in pixels of the model's input, or of a layer's activation if that is masked. Those left at None follow its size: the
-    smallest detail that a mask can have should be a share of the picture, not a number of pixels. `resolve` fills them in, and a result's
-    `config` has them filled in.
+    game: str | Game = PRESERVE.name
+    reward: str | Reward | RewardFunction = "logit"
+    exact_area: bool = True
+    anneal: float = 0.5
+    ramp: Schedule = 0.15
+    area_weight: Schedule | None = None
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("learning_rate", "ramp", "area_weight")
+
+    def __post_init__(self) -> None:
+        find("game", self.game, GAMES, Game)
+        if not callable(self.reward):
+            find("reward", self.reward, REWARDS, Reward)
+        check_flag("exact_area", self.exact_area)
+        check_share("anneal", self.anneal, "the steps")
+        super().__post_init__()
+
+    def schedules(self) -> dict[str, np.ndarray]:
+        """(num_steps,) each, besides those of `Settings`: the area weight λ, the ramp's width, and how far the area
+        shown has shrunk, from 0 (the whole image, or all channels) to 1 (the area asked for)."""
+        widths = schedule_values("ramp", self.ramp, self.num_steps)
+        if not np.all(widths > 0):
+            raise ValueError(f"ramp must be a positive number, or positive at every step, got values from {widths.min()} to {widths.max()}")
+        steps = np.arange(1, self.num_steps + 1, dtype=np.float32)
+        return dict(
+            **super().schedules(),
+            area_weight=schedule_values("area_weight", self.default_area_weight(), self.num_steps),
+            ramp=widths,
+            shrinkage=np.minimum(1, steps / max(self.anneal * self.num_steps, 1)),
+        )
+
+    def default_area_weight(self) -> Schedule:
+        """λ: the one given, or the default that suits the other settings."""
+        raise NotImplementedError
+
+
+@renamed(step="pitch", parity=_PARITY)
+@dataclass(frozen=True, kw_only=True)
+class Config(MaskSettings):
+    """The settings of `extremal_perturbation`; no arrays. Checked when it is built.
+
+    Lengths are in pixels of the model's input, or of a layer's activation if that is masked. Lengths that are None
+    follow its size, since the smallest detail of a mask should be a share of the picture, not a number of pixels.
+    `resolve` fills them in, and a result's `config` has them filled in.
 
     Attributes:
-      game: "preserve" (the mask keeps the evidence), "delete" (it covers it) or "dual" (both at once).
-      perturbation: "blur", "fade" (to zero, the mean colour of most classifiers' inputs) or "reference" (to an image given to
-        `extremal_perturbation`). None: "blur" for images, and "fade" for the activations of a layer, whose evidence a blur leaves there.
-      reward: what is to be excited: "logit", "log_probability", "contrastive" (the target minus the best of the others), "margin" (a pair
-        of classes), "labels" (the mean of several), or a function of (outputs, targets) that gives one number per image.
-      num_steps: optimisation steps, each one forward and backward pass of the model per mask. 50 steps of the default reach what TorchRay
-        reaches in 800.
-      step: pitch of the lattice of parameters, in pixels; None: a third of sigma.
-      sigma: radius of the smoothing kernel, in pixels: the smallest detail of a mask. Smaller kernels excite more and explain less: at some
-        size the masks become speckles. None: a sixteenth of the image's shorter side, or three steps where only the step is given.
-      temperature: T of the smooth maximum: the lower, the closer to the maximum; 1/20 is the paper's.
+      num_steps: optimisation steps, each one forward and backward pass of the model per mask. 50 steps of the default
+        reach the rewards that TorchRay reaches in 800.
+      optimizer: any optax transformation of one mask's parameters; its updates, times the learning rate, are added to
+        them.
+      learning_rate: a schedule: a number, one per step, a function of the step (optax's schedules), or one of
+        `schedules`. None: half a cosine from 0.1 to 0 with the default optimizer, and 1 with another optimizer, which
+        has its own learning rate.
+      game: "preserve" (the mask keeps the evidence), "delete" (it covers it), "dual" (both at once), or a `Game`.
+      reward: the scalar to maximise: "logit", "log_probability", "contrastive" (the target minus the best of the
+        others), "margin" (a pair of classes), "labels" (the mean of several), "binary" (a single score with the
+        target's sign), a `Reward`, or a function of (outputs, targets) that gives one number per image.
+      exact_area: whether the model is shown, and the result holds, masks of exactly the area asked for: `ramp` is moved
+        to where the mean is right. Otherwise the area loss alone draws masks there, and they exceed small areas.
+      anneal: with `exact_area`, the share of the run over which the area shown shrinks from 1, the whole image, to the
+        area asked for. A small area from the start would leave the model nothing to improve on.
+      ramp: with `exact_area`, the width of the ramp in units of mask value, a schedule. The smaller it is, the closer
+        masks are to binary, and the less smooth.
+      area_weight: λ, a schedule: the cost of one unit of the area loss, in units of the reward. It grows, so that the
+        run finds the evidence first and makes the mask binary afterwards. None: from 5 to 20 with the relative loss,
+        from 30 to 100 where that loss alone draws masks to their areas, and from 300 to 1000 with the absolute loss; 0
+        for activations of a layer with exact areas.
+      perturbation: "blur", "fade", "reference" (an image given to `extremal_perturbation`), or a record of your own.
+        None: "blur" for images and "fade" for the activations of a layer, in which a blur would leave the evidence.
+      pitch: distance between the lattice points of the parameters, in pixels; None: a third of sigma.
+      sigma: radius of the smoothing kernel, in pixels: the smallest detail of a mask. Smaller kernels excite more and
+        explain less: at some size, masks become speckles. None: a sixteenth of the image's shorter side, or three
+        pitches where only the pitch is given.
+      temperature: T of the smooth maximum: the lower, the closer to the maximum; the paper has 1/20.
       num_levels: levels of the blur pyramid, at least 2; between two levels, the blur is interpolated.
-      max_blur: standard deviation of the strongest blur, in pixels; None: 20 for an image of 224, in proportion for others, as in the
-        paper.
-      padding: what the blur sees beyond the border: "edge" repeats the border's pixels; "zeros" darkens the border.
-      area_over: what the area is a share of: the "image", or the "canvas", which includes the margin around it, so that less or more of the
-        image may be kept than was asked.
-      exact_area: whether the model is shown, and the result holds, masks whose area is exactly the one asked for: `ramp` is moved to where
-        the mean is right. Otherwise the area loss alone draws the area there, and small areas are exceeded.
-      anneal: with `exact_area`, the share of the run over which the area shown shrinks from 1, the whole image, to the one asked for.
-        Starting small would show the model nothing to improve on.
-      ramp: with `exact_area`, the width of the ramp, in units of mask value: the smaller, the closer to binary, and the less smooth.
-      optimizer: any optax transformation of one mask's parameters; its updates, times the learning rate, are added to them.
-      learning_rate: a schedule: a number, one per step, a function of the step (optax's schedules), or one of `schedules`. None: a cosine
-        from 0.1 to 0 with the preset's optimizer, and 1 with another, whose own learning rate then stands.
-      area_weight: λ, a schedule likewise: how much one unit of the area loss costs, in units of the reward. It grows, so that the evidence
-        is found first and the mask made binary then. None: from 5 to 20 of the relative loss, or from 30 to 100 where the loss
-        alone draws the area to the one asked for, and from 300 to 1000 of the other; 0 for activations of a layer, if their masks have
-        exact areas: there it only distracts.
-      relative_area_loss: whether the area loss counts as a share of the area, R_a / a, so that one weight suits small areas and large ones:
-        a small mask has little of it to lose, and stays grey where a large one is already binary. Otherwise it is R_a, as in the paper.
-      jitter: whether the images shown are mirrored left to right, all together, at every other step on average (drawn from the key):
-        evidence that survives it belongs to the object more than to the pixels. Activations of a layer are not mirrored: they are not what
-        the layer would make of a mirrored image.
-      parity: do as TorchRay does where order decides: ties between mask values are broken by position, jitter mirrors on even steps, and
-        the result holds the masks of the last forward pass, before the last update. For comparisons.
+      max_blur: standard deviation of the strongest blur, in pixels; None: 20 for an image of 224 pixels, in proportion
+        for others.
+      padding: what the blur sees beyond the border: "edge" repeats the border's pixels, "zeros" darkens the border.
+      area_over: the region that the area is a share of: the "image", or the "canvas" with the margin around it, so that
+        the mask may keep less or more of the image than asked.
+      relative_area_loss: whether the area loss counts as a share of the area, R_a / a, so that one weight suits small
+        and large areas. The paper and TorchRay have R_a, under which small masks stay grey where large ones are already
+        binary.
+      ties: where ties between mask values go in the area loss: "share" or "position", as for `select_top`.
+      jitter: whether the images shown are flipped left to right at some of the steps, all together: evidence that
+        survives a flip belongs to the object more than to the pixels. Activations of a layer are not flipped, since the
+        layer would not make them of a flipped image.
+      flips: at which steps jitter flips: "random" draws them from the key; "alternate" takes the even ones.
+      final_update: whether the masks of the result include the last update. TorchRay returns those of the last forward
+        pass.
+      final_evaluation: whether the rewards of the result are evaluated anew, on unflipped images. TorchRay reports the
+        last step's.
 
     Example:
       >>> config = Config(game="delete", num_steps=100)
@@ -86,35 +128,30 @@ class Config:
       ValueError: sigma must be a positive number of pixels or None, got -1
     """
 
-    game: str = "preserve"
-    perturbation: str | None = None
-    reward: str | RewardFunction = "logit"
     num_steps: int = 50
-    step: int | None = None
+    perturbation: str | Perturbation | None = None
+    pitch: int | None = None
     sigma: float | None = None
     temperature: float = 1 / 20
     num_levels: int = 8
     max_blur: float | None = None
     padding: str = "edge"
     area_over: str = "image"
-    exact_area: bool = True
-    anneal: float = 0.5
-    ramp: float = 0.15
-    optimizer: optax.GradientTransformation = adam
-    learning_rate: Schedule | None = None
-    area_weight: Schedule | None = None
     relative_area_loss: bool = True
+    ties: str = "share"
     jitter: bool = True
-    parity: bool = False
-    SCHEDULES: ClassVar[tuple[str, ...]] = ("learning_rate", "area_weight")
+    flips: str = "random"
+    final_update: bool = True
+    final_evaluation: bool = True
 
     @classmethod
     def torchray(cls, **changes: Any) -> Config:
-        """TorchRay 1.0, number for number: stochastic gradient descent with momentum and dampening 0.9, 800 steps, λ = 300 · 1.0035^t, the
-        kernel's 7 and 21 pixels whatever the image, the area taken over the canvas, zero padding. `changes` are settings to differ in."""
+        """TorchRay 1.0, number for number: stochastic gradient descent with momentum and dampening 0.9, 800 steps, λ =
+        300 · 1.0035^t, a pitch of 7 and a kernel of 21 pixels whatever the image, the area taken over the canvas, zero
+        padding. `changes` override settings."""
         settings: dict[str, Any] = dict(
             num_steps=800,
-            step=7,
+            pitch=7,
             sigma=21.0,
             max_blur=20.0,
             padding="zeros",
@@ -124,17 +161,20 @@ class Config:
             learning_rate=0.01,
             area_weight=Exponential(300, 1.0035),
             relative_area_loss=False,
-            parity=True,
+            ties="position",
+            flips="alternate",
+            final_update=False,
+            final_evaluation=False,
         )
         return cls(**{**settings, **changes})
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:
-        """As the paper describes it, for images of 224 pixels: the area of the image itself, momentum 0.9 without dampening, 800 steps, λ =
-        300, doubled after one and two thirds of them. `changes` are settings to differ in."""
+        """The paper's description, for images of 224 pixels: the area of the image itself, momentum 0.9 without
+        dampening, 800 steps, λ = 300, doubled after one and two thirds of them. `changes` override settings."""
         settings: dict[str, Any] = dict(
             num_steps=800,
-            step=7,
+            pitch=7,
             sigma=21.0,
             max_blur=20.0,
             exact_area=False,
@@ -147,57 +187,43 @@ class Config:
         return cls(**{**settings, **changes})
 
     def __post_init__(self) -> None:
-        check_choice("game", self.game, GAMES)
         if self.perturbation is not None:
-            check_choice("perturbation", self.perturbation, PERTURBATIONS)
-        check_choice("padding", self.padding, PADDINGS)
-        check_choice("area_over", self.area_over, _AREA_REGIONS)
-        check_reward(self.reward)
-        check_count("num_steps", self.num_steps, 1)
+            find("perturbation", self.perturbation, PERTURBATIONS, Perturbation)  # type: ignore[type-abstract]
+        for name, options in dict(padding=PADDINGS, area_over=REGIONS, ties=TIES, flips=FLIPS).items():
+            check_choice(name, getattr(self, name), options)
         check_count("num_levels", self.num_levels, 2)
-        for name in ("exact_area", "relative_area_loss", "parity"):
+        for name in ("relative_area_loss", "jitter", "final_update", "final_evaluation"):
             check_flag(name, getattr(self, name))
-        if self.step is not None:
-            check_count("step", self.step, 1)
-        for name, unit in {"sigma": " of pixels or None", "max_blur": " of pixels or None", "temperature": "", "ramp": ""}.items():
-            if not unit or getattr(self, name) is not None:
-                check_positive(name, getattr(self, name), unit)
-        if self.step and self.sigma and self.sigma < self.step:
-            raise ValueError(f"sigma must be at least the step of {self.step} pixels, or masks have gaps, got {self.sigma}")
-        check_anneal(self.anneal)
-        check_optimizer(self.optimizer)
-        freeze_schedules(self)
-        self.schedules()
-
-    def schedules(self) -> dict[str, np.ndarray]:
-        """(num_steps,) each: learning rate, area weight, and how far the area shown has shrunk, from 0 (the image) to 1 (as asked for)."""
-        return dict(
-            learning_rate=learning_rates(self.learning_rate, self.optimizer, self.num_steps, 0.1),
-            area_weight=schedule_values("area_weight", self._area_weight(), self.num_steps),
-            shrinkage=shrinkage(self.anneal, self.num_steps),
-        )
+        if self.pitch is not None:
+            check_count("pitch", self.pitch, 1)
+        for name in ("sigma", "max_blur"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name), " of pixels or None")
+        check_positive("temperature", self.temperature)
+        if self.pitch and self.sigma and self.sigma < self.pitch:
+            raise ValueError(f"sigma must be at least the pitch of {self.pitch} pixels, or masks have gaps, got {self.sigma}")
+        super().__post_init__()
 
     def resolve(self, shape: tuple[int, int], *, inner: bool = False) -> Config:
-        """The same settings with everything given that follows what is masked.
+        """The same settings with everything filled in that follows from the images.
 
         Args:
           shape: (height, width) of the images, or of the activation.
-          inner: whether it is the activation of an inner layer.
+          inner: whether the activation of an inner layer is masked.
         """
         side = min(shape)
-        sigma = self.sigma or (3.0 * self.step if self.step else max(1.0, side / 16))
+        sigma = self.sigma or (3.0 * self.pitch if self.pitch else max(1.0, side / 16))
         return dataclasses.replace(
             self,
             sigma=float(sigma),
-            step=self.step or max(1, round(sigma / 3)),
+            pitch=self.pitch or max(1, round(sigma / 3)),
             max_blur=self.max_blur or 20 * side / 224,
-            area_weight=self._area_weight(inner),
+            area_weight=self.default_area_weight(inner),
             perturbation=self.perturbation or ("fade" if inner else "blur"),
             jitter=self.jitter and not inner,
         )
 
-    def _area_weight(self, inner: bool = False) -> Schedule:
-        """λ, where none is given as well."""
+    def default_area_weight(self, inner: bool = False) -> Schedule:
         if self.area_weight is not None:
             return self.area_weight
         if inner and self.exact_area:
@@ -205,3 +231,93 @@ class Config:
         if not self.relative_area_loss:
             return Geometric(300, 1000)
         return Geometric(5, 20) if self.exact_area else Geometric(30, 100)
+
+    @property
+    def area_rule(self) -> AreaRule:
+        """How masks are held to their areas."""
+        return AreaRule(self.exact_area, self.area_over, self.ties, self.relative_area_loss)
+
+    def perturbation_record(self) -> Perturbation:
+        """The perturbation of resolved settings; the fields that it shares with them are filled from them."""
+        assert self.perturbation is not None, "the settings are resolved"
+        record: Any = find("perturbation", self.perturbation, PERTURBATIONS, Perturbation)  # type: ignore[type-abstract]
+        if not isinstance(self.perturbation, str):
+            return record
+        shared = {field.name for field in dataclasses.fields(record)} & {field.name for field in dataclasses.fields(self)}
+        return dataclasses.replace(record, **{name: getattr(self, name) for name in shared})
+
+    @classmethod
+    def upgraded(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if "step" in fields:
+            fields["pitch"] = fields.pop("step")
+        if fields.pop("parity", False):
+            fields |= dict(ties="position", flips="alternate", final_update=False, final_evaluation=False)
+        return fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelConfig(MaskSettings):
+    """The settings of `channel_perturbation`; no arrays. Checked when it is built.
+
+    Attributes:
+      num_steps: steps of ascent, each one forward and backward pass of the model's tail per mask.
+      optimizer: as in `Config`.
+      learning_rate: a schedule, as in `Config`; None: half a cosine from 0.3 to 0 with the default optimizer.
+      game: "preserve" (the mask keeps the channels), "delete" (it silences them), "dual" (both at once), or a `Game`.
+      reward: the scalar to maximise, as in `Config`.
+      exact_area: whether the tail is shown masks of exactly the area asked for: `ramp` is moved to where the sum is
+        right. Otherwise the area loss alone draws masks there.
+      anneal: with `exact_area`, the share of the run over which the area shown shrinks from all channels to the number
+        asked for.
+      ramp: with `exact_area`, the width of the ramp in units of mask value, a schedule: gentle at first, so that all
+        channels can still enter, and nearly binary at the end.
+      area_weight: λ, a schedule, as in `Config`. With exact areas it only distracts.
+      swap_rounds: after the ascent, rounds of local search over sets of exactly as many channels as asked for. Each
+        round tries the most promising swaps of a kept for a dropped channel, by the gradient, and makes the best one if
+        it improves the reward. 0: the masks are those of the ascent.
+      swaps: the swaps tried in a round, each one forward pass of the tail per mask.
+      spread: how far below one a random start lies at most; the key draws it. 0: all channels, nothing is random.
+
+    Example:
+      >>> ChannelConfig(game="delete").num_steps, ChannelConfig.paper().num_steps
+      (20, 300)
+      >>> ChannelConfig(swaps=0)
+      Traceback (most recent call last):
+      ValueError: swaps must be a whole number, at least 1, got 0
+    """
+
+    num_steps: int = 20
+    ramp: Schedule = Geometric(1.0, 0.1)
+    area_weight: Schedule | None = 0.0
+    swap_rounds: int = 3
+    swaps: int = 24
+    spread: float = 0.0
+    PEAK: ClassVar[float] = 0.3
+
+    @classmethod
+    def paper(cls, **changes: Any) -> ChannelConfig:
+        """The paper's description: momentum 0.9 with a learning rate of 0.01, 300 steps, λ from 0 to 1500 over the
+        first half, no exact areas and no search. `changes` override settings."""
+        settings: dict[str, Any] = dict(
+            num_steps=300,
+            exact_area=False,
+            optimizer=momentum,
+            learning_rate=0.01,
+            area_weight=Linear(0.0, 1500.0, 0.5),
+            swap_rounds=0,
+        )
+        return cls(**{**settings, **changes})
+
+    def __post_init__(self) -> None:
+        check_count("swap_rounds", self.swap_rounds, 0)
+        check_count("swaps", self.swaps, 1)
+        check_share("spread", self.spread, "the full mask")
+        super().__post_init__()
+
+    def default_area_weight(self) -> Schedule:
+        return 0.0 if self.area_weight is None else self.area_weight
+
+    @property
+    def area_rule(self) -> AreaRule:
+        """How masks are held to their areas."""
+        return AreaRule(self.exact_area)

@@ -1,72 +1,69 @@
-"""The objective of extremal perturbations: Φ(m ⊗ x) − λ R_a(m), for many images and areas at once."""
+"""The objective of extremal perturbations, for many images and areas at once:
+
+    Φ(m ⊗ x) − λ R_a(m)
+
+x is an image, or the activation of a layer, and m a mask of its pixels or of its channels. The pieces are in
+`operators`: the family of masks, the perturbation ⊗, the game and the reward that make Φ, and the area loss R_a. λ is
+the schedule `area_weight` of the settings.
+"""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from extremal_jax.extremal.config import Config
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import pytree
-from extremal_jax.operators.area import area_loss, area_threshold, ramp
-from extremal_jax.operators.games import GAMES, Game
-from extremal_jax.operators.masks import SmoothMasks
-from extremal_jax.operators.perturbations import blur_pyramid, perturb, reference_pyramid
-from extremal_jax.operators.rewards import RewardFunction, reward
+from extremal_jax.operators.area import AreaRule, area_loss, area_threshold, ramp
+from extremal_jax.operators.games import Game
+from extremal_jax.operators.masks import Masks
+from extremal_jax.operators.perturbations import interpolate
+from extremal_jax.operators.rewards import Reward, RewardFunction, reward
 from extremal_jax.optimise.elements import take
-from extremal_jax.optimise.solver import Now, Record
+from extremal_jax.optimise.solver import Now, Record, listen
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What shapes the compiled program: equal plans share one compilation.
+    """The static part of a problem: equal plans share one compilation.
 
     Attributes:
-      model: the model without its arrays.
-      config: the settings, resolved, and without the schedules, which are arguments of the program.
-      shape: (H, W).
+      model: (arrays, images or activations) -> scores.
+      masks: the family of masks.
+      game: which masks are shown, and how responses combine.
+      reward: of the scores.
+      area: how masks are held to their areas.
+      optimizer: of one mask's parameters.
       num_areas: K.
-      chunk_size: the most masks that are shown to the model at a time, or None.
+      chunk_size: the most masks that are shown to the model at a time, or None for all.
     """
 
     model: Program
-    config: Config
-    shape: tuple[int, int]
+    masks: Masks
+    game: Game
+    reward: str | Reward | RewardFunction
+    area: AreaRule
+    optimizer: optax.GradientTransformation
     num_areas: int
     chunk_size: int | None
 
-    @property
-    def game(self) -> Game:
-        return GAMES[self.config.game]
-
-    @property
-    def smooth(self) -> SmoothMasks:
-        return smooth_masks(self.config, self.shape)
-
-
-def smooth_masks(config: Config, shape: tuple[int, int]) -> SmoothMasks:
-    """The family of masks that a resolved config describes, for images of one shape."""
-    assert config.step is not None, "the config is resolved"
-    assert config.sigma is not None, "the config is resolved"
-    return SmoothMasks(shape, config.step, config.sigma, config.temperature)
-
 
 class Shown(NamedTuple):
-    """The masks of some parameters, and what the area asked for makes of them.
+    """The masks of some parameters, as the model is shown them.
 
     Attributes:
-      masks: (R, H, W), as they are shown.
-      masks_with_margin: (R, H', W'), None where they were not needed.
-      area_losses: (R,).
+      masks: (R, H, W), or (R, C) of channels.
+      masks_with_margin: (R, H', W'), None where they were not asked for.
+      area_losses: (R,), R_a, before the projection to the exact area.
     """
 
-    masks: Float[Array, "R H W"]
+    masks: Float[Array, "R ..."]
     masks_with_margin: Float[Array, "R H2 W2"] | None
     area_losses: Float[Array, " R"]
 
@@ -76,102 +73,90 @@ class Problem:
     """Images, targets and areas: an objective over E = N K masks, image by image. A pytree.
 
     Attributes:
-      arrays: the model's.
-      pyramid: (N, L, H, W, C).
+      arrays: of the model.
+      levels: (N, L, H, W, C), or (N, L, ..., C) of activations: the perturbation's pyramids, the image itself last.
       targets: (N, ...).
-      areas: (E,).
-      plan: what shapes the program.
+      areas: (E,), shares.
+      plan: the static part.
     """
 
     arrays: Arrays
-    pyramid: Float[Array, "N L H W C"]
+    levels: Float[Array, "N L ..."]
     targets: Int[Array, "N ..."]
     areas: Float[Array, " E"]
     plan: Plan
 
-    def __call__(self, params: Float[Array, "R h w"], elements: Int[Array, " R"] | None, now: Now) -> tuple[Array, Record]:
-        """The objective of some of the masks, or of all, and what is noted of it."""
-        shown = self.shown(params, elements, now["shrinkage"])
-        rewards = self.rewards(shown.masks, elements, now.get("mirrored"))
+    def __call__(
+        self, params: Float[Array, "R ..."], elements: Int[Array, " R"] | None, now: Now, signal: Float[Array, " R"]
+    ) -> tuple[Array, Record]:
+        """The objective of some of the masks, or of all, and the record of this step."""
+        shown = self.shown(params, elements, now["shrinkage"], now["ramp"])
+        rewards = self.rewards(shown.masks, elements, now.get("flipped"), signal)
         costs = shown.area_losses
-        if self.plan.config.relative_area_loss:
+        if self.plan.area.relative:
             costs = costs / take(self.areas, elements)
         return rewards - now["area_weight"] * costs, Record(rewards, shown.area_losses)
 
-    def shown(self, params: Float[Array, "R h w"], elements: Int[Array, " R"] | None, shrinkage: Array, with_margin: bool = False) -> Shown:
-        """Masks as the model is shown them: in exact area, if the config says so."""
-        config, smooth = self.plan.config, self.plan.smooth
-        over_canvas = config.area_over == "canvas"
-        canvas = smooth.with_margin(params) if over_canvas or with_margin else None
-        masks = smooth(params) if canvas is None else smooth.crop(canvas)
-        region = canvas if canvas is not None and over_canvas else masks
-        region = region.reshape(len(params), -1)
+    def shown(
+        self,
+        params: Float[Array, "R ..."],
+        elements: Int[Array, " R"] | None,
+        shrinkage: Float[Array, ""],
+        width: Float[Array, ""],
+        with_margin: bool = False,
+    ) -> Shown:
+        """Masks as the model is shown them: of exact area, if the rule says so."""
+        family, rule = self.plan.masks, self.plan.area
+        canvas: Any = None
+        if with_margin or rule.over == "canvas":
+            canvas = family.with_margin(params)  # type: ignore[union-attr]
+            masks = family.crop(canvas)  # type: ignore[union-attr]
+        else:
+            masks = family(params)
+        region = (canvas if rule.over == "canvas" else masks).reshape(len(params), -1)
         areas = take(self.areas, elements)
-        losses = area_loss(region, areas, "position" if config.parity else "share")
-        if config.exact_area:
-            threshold = area_threshold(region, areas**shrinkage, config.ramp)
-            masks = ramp(masks, threshold, config.ramp)
-            canvas = None if canvas is None else ramp(canvas, threshold, config.ramp)
+        losses = area_loss(region, areas, rule.ties)
+        if rule.exact:
+            threshold = area_threshold(region, areas**shrinkage, width)
+            masks = ramp(masks, threshold, width)
+            canvas = None if canvas is None else ramp(canvas, threshold, width)
         return Shown(masks, canvas, losses)
 
     def rewards(
-        self, masks: Float[Array, "R H W"], elements: Int[Array, " R"] | None, mirrored: Bool[Array, ""] | None = None
+        self,
+        masks: Float[Array, "R ..."],
+        elements: Int[Array, " R"] | None,
+        flipped: Bool[Array, ""] | None = None,
+        signal: Float[Array, " R"] | None = None,
     ) -> Float[Array, " R"]:
-        """The rewards of masks, from the responses to all images that the game shows."""
-        game = self.plan.game
-        pyramid = self.pyramid if elements is None else self.pyramid[elements // self.plan.num_areas]
-        masks = game.show(masks)  # (terms, R, H, W)
-        grouped = masks.reshape(len(game.terms), len(pyramid), -1, *masks.shape[-2:])
-        perturbed = jax.vmap(perturb, in_axes=(0, 1), out_axes=1)(pyramid, grouped)
-        perturbed = perturbed.reshape(*masks.shape, -1).astype(self.pyramid.dtype)
-        if mirrored is not None:
-            perturbed = jnp.where(mirrored, perturbed[..., ::-1, :], perturbed)
-        return game.combine(self.responses(perturbed, elements))
+        """The rewards of masks: the responses to all that the game shows, combined."""
+        perturbed = self.perturbed(masks, elements)
+        if flipped is not None:
+            perturbed = jnp.where(flipped, perturbed[..., ::-1, :], perturbed)
+        if signal is not None:
+            perturbed = jax.vmap(listen, in_axes=(0, None))(perturbed, signal)
+        return self.plan.game.combine(self.responses(perturbed, elements))
 
-    def responses(self, images: Float[Array, "terms R H W C"], elements: Int[Array, " R"] | None) -> Float[Array, "terms R"]:
-        """Φ of images: one call of the model."""
+    def perturbed(self, masks: Float[Array, "R ..."], elements: Int[Array, " R"] | None) -> Float[Array, "terms R ..."]:
+        """m ⊗ x, for each mask that the game shows."""
+        plan = self.plan
+        levels = self.levels if elements is None else self.levels[elements // plan.num_areas]
+        masks = plan.game.show(masks)  # (terms, R, *shape)
+        weights = plan.masks.over(masks, levels.ndim - 2)
+        grouped = weights.reshape(len(masks), len(levels), -1, *weights.shape[2:])
+        perturbed = jax.vmap(interpolate, in_axes=(0, 1), out_axes=1)(levels, grouped)
+        return perturbed.reshape(*masks.shape[:2], *levels.shape[2:]).astype(self.levels.dtype)
+
+    def whole(self, elements: Int[Array, " R"] | None) -> Float[Array, "terms R ..."]:
+        """The image itself, in the place of each perturbed one."""
+        rows = jnp.arange(len(self.areas), dtype=jnp.int32) if elements is None else elements
+        images = self.levels[rows // self.plan.num_areas, -1]
+        return jnp.stack([images] * len(self.plan.game.terms))
+
+    def responses(self, shown: Float[Array, "terms R ..."], elements: Int[Array, " R"] | None) -> Float[Array, "terms R"]:
+        """Φ of images or activations: one call of the model."""
+        terms, rows = shown.shape[:2]
         targets = take(jnp.repeat(self.targets, self.plan.num_areas, axis=0), elements)
-        return respond(self.plan.model, self.arrays, images, targets, self.plan.config.reward)
-
-
-def respond(
-    model: Program, arrays: Arrays, shown: Float[Array, "terms R ..."], targets: Int[Array, "R ..."], name: str | RewardFunction
-) -> Float[Array, "terms R"]:
-    """Φ of what a game shows: one call of the model.
-
-    Args:
-      model: (arrays, batch) -> scores.
-      arrays: the model's.
-      shown: (terms, R, ...), what is shown to the model, term by term.
-      targets: (R, ...).
-      name: of the reward, or the reward itself.
-    """
-    terms, rows = shown.shape[:2]
-    outputs = model(arrays, shown.reshape(-1, *shown.shape[2:]))
-    scores = reward(name, outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)), jnp.concatenate([targets] * terms))
-    return scores.reshape(terms, rows)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def pose(
-    plan: Plan,
-    arrays: Arrays,
-    images: Float[Array, "N H W C"],
-    targets: Int[Array, "N ..."],
-    areas: Float[Array, "*N K"],
-    reference: Float[Array, "*M H W C"] | None,
-) -> Problem:
-    """The problem of a batch of images."""
-    pyramid = perturbation_pyramid(plan.config, images, reference)
-    areas = jnp.broadcast_to(areas, (len(images), plan.num_areas)).reshape(-1)
-    return Problem(arrays, pyramid, targets, areas, plan)
-
-
-def perturbation_pyramid(
-    config: Config, images: Float[Array, "*N H W C"], reference: Float[Array, "*M H W C"] | None = None
-) -> Float[Array, "*N L H W C"]:
-    """The pyramid of the perturbation that a resolved config describes."""
-    if config.perturbation == "blur":
-        assert config.max_blur is not None, "the config is resolved"
-        return blur_pyramid(images, config.num_levels, config.max_blur, config.padding)
-    return reference_pyramid(images, 0.0 if reference is None else reference)
+        outputs = self.plan.model(self.arrays, shown.reshape(-1, *shown.shape[2:]))
+        outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+        return reward(self.plan.reward, outputs, jnp.concatenate([targets] * terms)).reshape(terms, rows)

@@ -1,34 +1,38 @@
-"""What a run gives back: masks, rewards, the path there, and in words whether it went well."""
+"""The results of runs for masks: the masks, their rewards, the history of the run, and its status."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from extremal_jax.extremal.config import Config
-from extremal_jax.extremal.problem import perturbation_pyramid
+from extremal_jax.extremal.config import ChannelConfig, Config
 from extremal_jax.ground.filters import gaussian_blur
 from extremal_jax.ground.pytrees import AnyArray, pytree
-from extremal_jax.operators.area import binarize
+from extremal_jax.operators.area import binarize, select_top
 from extremal_jax.operators.nesting import rank_places
 from extremal_jax.optimise.results import OfImages
+from extremal_jax.optimise.settings import Settings
 from extremal_jax.optimise.status import Status
 from extremal_jax.optimise.storage import Saved
 
 _DETAIL = 0.01  # the finest detail of `evidence`, as a share of the shorter side
-_NEAR = 0.8  # of the peak of the saliency: where `point` looks for evidence
+_NEAR = 0.8  # the share of the saliency's peak above which `point` looks for evidence
+SMOOTH = 0.09  # the smoothing of TorchRay's pointing game, as a share of the shorter side
 
 
 @pytree()
 class History:
-    """The path of a run.
+    """The history of a run.
 
     Attributes:
-      rewards: (..., T, K), the reward of each mask shown, step by step.
-      area_losses: (..., T, K), R_a of each mask, before its weight.
+      rewards: (..., T, K), the reward of each mask at each step.
+      area_losses: (..., T, K), R_a of each mask at each step, before its weight.
     """
 
     rewards: Float[AnyArray, "*N T K"]
@@ -36,21 +40,21 @@ class History:
 
 
 @pytree(static=("config", "at"))
-class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Config, history=History, status=Status):
-    """The extremal perturbations of one image, or of a batch of N; K areas each. A pytree, of NumPy arrays if it was loaded.
+class ExtremalResult(OfImages, Saved):
+    """The extremal perturbations of one image, or of a batch of N, for K areas each. A pytree, of NumPy arrays if it
+    was loaded.
 
     Attributes:
-      masks: (K, H, W) or (N, K, H, W), in [0, 1]. H and W are those of the image, or of the layer's activation.
-      masks_with_margin: (..., K, H', W'), the same masks beyond the image's border.
-      params: (..., K, h, w), the masks' parameters: `initial_params` of a next run.
-      rewards: (..., K), the reward of each mask: of the response to what it keeps, or, in the game of deletion, minus that to what it
-        leaves.
+      masks: (K, H, W) or (N, K, H, W), in [0, 1], of the size of the image or of the layer's activation.
+      masks_with_margin: (..., K, H', W'), the same masks with the margin around the image.
+      params: (..., K, h, w), the masks' parameters, which can be the `initial_params` of another run.
+      rewards: (..., K), the game's reward of each mask.
       image_rewards: (...), the response to the image itself.
       areas: (..., K), the share of the image that each mask keeps.
       requested_areas: (..., K), the areas asked for.
       targets: (...) or (..., M), the classes.
-      history: the path, step by step.
-      status: whether everything stayed finite.
+      history: the run step by step.
+      status: whether the run went well.
       config: the settings, with all lengths in pixels.
       at: the layer whose activation is masked; None: the image.
     """
@@ -68,6 +72,10 @@ class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Con
     config: Config
     at: str | None = None
 
+    MARK: ClassVar[str] = "extremal_jax result 1"
+    SETTINGS: ClassVar[type[Settings]] = Config
+    PARTS: ClassVar[Mapping[str, type]] = {"history": History, "status": Status}
+
     def binary_masks(self) -> Float[Array, "*N K H W"]:
         """The masks cut to exact areas: the round(a n) largest values of each are 1, the rest 0.
 
@@ -81,22 +89,23 @@ class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Con
     def ranking(self) -> Int[Array, "*N H W"]:
         """Each image's pixels in order of importance: its masks, made to contain one another, as a single map.
 
-        A pixel comes the sooner, the smaller the area whose mask keeps it; then by the value that this mask gives it; then by the saliency.
-        Pixels that no mask keeps come last.
+        Pixels are ranked first by the smallest area that keeps them, then by the value of that area's mask, then by the
+        saliency. Pixels that no mask keeps come last.
 
         Returns:
-          (..., H, W): each number from 0 to H W − 1 once. `ranking < round(a H W)` is a mask of area a, exactly, and lies within those of
-          larger areas. For the smallest area asked for it is the binary mask; for the others, the binary mask but for what the smaller
-          masks keep outside of it.
+          (..., H, W): each number from 0 to H W − 1 once. `ranking < round(a H W)` is a mask of exactly the area a, and
+            lies within the masks
+          of larger areas. For the smallest area asked for it is the binary mask. For other areas it is the binary mask,
+          except for the pixels that only smaller masks keep.
         """
         return rank_places(jnp.asarray(self.masks), jnp.asarray(self.requested_areas), self.saliency())
 
-    def saliency(self, smooth: float = 0.09) -> Float[Array, "*N H W"]:
+    def saliency(self, smooth: float = SMOOTH) -> Float[Array, "*N H W"]:
         """The mean of the masks over their areas, smoothed: highest where even the smallest masks keep the image.
 
         Args:
-          smooth: standard deviation of a Gaussian blur, as a share of the shorter side; beyond the border the map is zero. 0.09 is what
-            TorchRay's pointing game uses.
+          smooth: standard deviation of a Gaussian blur, as a share of the shorter side; beyond the border the map is
+            zero. 0.09 is what TorchRay's pointing game uses.
         """
         mean = jnp.asarray(self.masks).mean(axis=-3)
         return _smoothed(mean, smooth)
@@ -104,10 +113,10 @@ class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Con
     def evidence(
         self, images: Float[AnyArray, "*N H W C"], *, smooth: float = 0.05, reference: Float[AnyArray, "*M H W C"] | None = None
     ) -> Float[Array, "*N H W"]:
-        """The saliency of each pixel times what the perturbation would take from it.
+        """The saliency of each pixel times the change that the perturbation makes there.
 
-        A smooth mask covers the gaps in an object as well as the object. Where an image hardly differs from its perturbed self there is
-        nothing to keep: of the pixels under a mask, this marks those that matter.
+        A smooth mask covers the gaps in an object as well as the object. A pixel that the perturbation hardly changes
+        carries no evidence, so this marks the pixels under a mask that matter.
 
         Args:
           images: the images that were explained, (H, W, C) or (N, H, W, C), as they were given to the model.
@@ -119,17 +128,18 @@ class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Con
         """
         if self.at is not None:
             raise ValueError(f"evidence is for masks of images, and these are of the layer {self.at!r}; `saliency()` says where")
-        config = dataclasses.replace(self.config, num_levels=2)
-        two_levels = perturbation_pyramid(config, jnp.asarray(images), None if reference is None else jnp.asarray(reference))
-        loss = jnp.abs(two_levels[..., 1, :, :, :] - two_levels[..., 0, :, :, :]).mean(axis=-1)
-        return self.saliency(smooth) * _smoothed(loss, _DETAIL)
+        batch = jnp.asarray(images if images.ndim == 4 else images[None])
+        perturbation = dataclasses.replace(self.config, num_levels=2).perturbation_record()
+        levels = perturbation.levels(batch, None if reference is None else jnp.asarray(reference))
+        change = jnp.abs(levels[:, -1] - levels[:, 0]).mean(axis=-1)
+        return self.saliency(smooth) * _smoothed(change if images.ndim == 4 else change[0], _DETAIL)
 
     def point(self, images: Float[AnyArray, "*N H W C"] | None = None) -> Int[Array, "*N 2"]:
-        """(..., 2): row and column of where the target is, in the pointing game.
+        """(..., 2): the row and the column at which the pointing game looks for the target.
 
         Args:
-          images: if given, the point is the highest of `evidence` where `saliency` is near its peak, so that it lies on the object and not
-            in a gap of it; if not, it is the peak itself, as in TorchRay.
+          images: if given, the point is the highest of `evidence` where `saliency` is near its peak, so that it lies on
+            the object and not in a gap of it. If not, it is the peak itself, as in TorchRay.
         """
         scores = self.saliency()
         if images is not None:
@@ -137,6 +147,158 @@ class ExtremalResult(OfImages, Saved, mark="extremal_jax result 1", settings=Con
             scores = jnp.where(near, self.evidence(images), 0)
         best = scores.reshape(*scores.shape[:-2], -1).argmax(axis=-1)
         return jnp.stack(jnp.unravel_index(best, scores.shape[-2:]), axis=-1)
+
+
+@pytree(static=("config", "at"))
+class ChannelResult(OfImages, Saved):
+    """The channels that matter for one image, or for a batch of N, for K counts each. A pytree, of NumPy arrays if it
+    was loaded.
+
+    Attributes:
+      masks: (K, C) or (N, K, C), in [0, 1]: how much of each channel is kept.
+      params: (..., K, C), the masks' parameters at the end of the ascent, which can be the `initial_params` of another
+        run.
+      rewards: (..., K), the game's reward of each mask.
+      image_rewards: (...), the response to the image itself.
+      areas: (..., K), the channels that each mask keeps: the sum of the mask.
+      requested_areas: (..., K), the channels asked for.
+      targets: (...) or (..., M), the classes.
+      history: the ascent step by step.
+      status: whether the run went well.
+      config: the settings.
+      at: the layer.
+    """
+
+    masks: Float[AnyArray, "*N K C"]
+    params: Float[AnyArray, "*N K C"]
+    rewards: Float[AnyArray, "*N K"]
+    image_rewards: Float[AnyArray, "*N"]
+    areas: Float[AnyArray, "*N K"]
+    requested_areas: Int[AnyArray, "*N K"]
+    targets: Int[AnyArray, ...]
+    history: History
+    status: Status
+    config: ChannelConfig
+    at: str
+
+    MARK: ClassVar[str] = "extremal_jax channels 1"
+    SETTINGS: ClassVar[type[Settings]] = ChannelConfig
+    PARTS: ClassVar[Mapping[str, type]] = {"history": History, "status": Status}
+
+    _single = "masks", 2
+
+    def binary_masks(self) -> Float[Array, "*N K C"]:
+        """The masks as sets of exactly as many channels as asked for: the largest values of each are 1, the rest 0."""
+        flat = jnp.asarray(self.masks).reshape(-1, self.masks.shape[-1])
+        return select_top(flat, jnp.asarray(self.requested_areas).reshape(-1), "position").reshape(self.masks.shape)
+
+    def channels(self, count: int) -> Int[np.ndarray, "*N count"]:
+        """The channels that the mask of a count keeps.
+
+        Args:
+          count: one of `requested_areas`.
+
+        Returns:
+          (..., count), their indices in ascending order.
+
+        Raises:
+          ValueError: if there is no mask of this count (for all images alike).
+        """
+        requested = np.asarray(self.requested_areas)
+        columns = (requested == count).reshape(-1, requested.shape[-1]).all(axis=0)
+        if not columns.any():
+            known = ", ".join(map(str, np.unique(requested)))
+            raise ValueError(f"count must be one of the counts that were asked for, {known}, for all images alike, got {count}")
+        kept = np.asarray(self.binary_masks())[..., columns.argmax(), :]
+        return np.argsort(-kept, axis=-1, kind="stable")[..., :count]
+
+
+@pytree()
+class Curve:
+    """The response as a function of the area, for every area tried, in growing order.
+
+    Attributes:
+      areas: (..., M).
+      responses: (..., M), to the masks of exactly these areas.
+      binary_responses: (..., M), to the round(a n) highest pixels of these masks.
+    """
+
+    areas: Float[AnyArray, "*N M"]
+    responses: Float[AnyArray, "*N M"]
+    binary_responses: Float[AnyArray, "*N M"]
+
+
+@pytree(static=("config", "at"))
+class SmallestArea(OfImages, Saved):
+    """The smallest sufficient areas of one image, or of a batch of N. A pytree.
+
+    Attributes:
+      areas: (...), a*: the smallest area found whose mask excites the target enough. NaN if none does.
+      reached: (...), whether any area suffices.
+      masks: (..., H, W) in [0, 1], the mask of exactly this area. Ones, the whole image, if no smaller mask suffices;
+        the mask of the highest response if nothing suffices.
+      params: (..., h, w), the mask's parameters.
+      responses: (...), Φ of the mask.
+      binary_responses: (...), Φ of the mask's round(a* n) highest pixels.
+      image_responses: (...), Φ of the image itself.
+      wanted: (...), Φ₀.
+      targets: (...) or (..., M), the classes.
+      curve: the response at every area tried.
+      status: whether the runs went well, in the order in which areas were tried.
+      config: the settings, with all lengths in pixels.
+      at: the layer whose activation is masked; None: the image.
+      order: (..., H, W), the `ranking`; None unless it was asked for.
+    """
+
+    areas: Float[AnyArray, "*N"]
+    reached: Bool[AnyArray, "*N"]
+    masks: Float[AnyArray, "*N H W"]
+    params: Float[AnyArray, "*N h w"]
+    responses: Float[AnyArray, "*N"]
+    binary_responses: Float[AnyArray, "*N"]
+    image_responses: Float[AnyArray, "*N"]
+    wanted: Float[AnyArray, "*N"]
+    targets: Int[AnyArray, ...]
+    curve: Curve
+    status: Status
+    config: Config
+    at: str | None = None
+    order: Int[AnyArray, "*N H W"] | None = None
+
+    MARK: ClassVar[str] = "extremal_jax smallest area 1"
+    SETTINGS: ClassVar[type[Settings]] = Config
+    PARTS: ClassVar[Mapping[str, type]] = {"curve": Curve, "status": Status}
+
+    _single = "masks", 2
+
+    def ranking(self) -> Int[AnyArray, "*N H W"]:
+        """Each image's pixels in order of importance: the masks of all areas tried, made to contain one another, as a
+        single map.
+
+        Returns:
+          (..., H, W), as `ExtremalResult.ranking`.
+
+        Raises:
+          ValueError: unless the search was called with `nested=True`; otherwise it keeps only the smallest sufficient
+            mask.
+        """
+        if self.order is None:
+            raise ValueError("there is no ranking in this result; search with smallest_area(..., nested=True)")
+        return self.order
+
+
+def monotone_fraction(responses: Float[Any, "*N K"], tolerance: float = 0.0) -> float:
+    """The share of response curves that never fall as the area grows.
+
+    Args:
+      responses: (..., K), by growing area.
+      tolerance: a fall from one area to the next that does not count, in units of the response.
+
+    Example:
+      >>> monotone_fraction(np.array([[1.0, 2.0, 3.0], [1.0, 3.0, 2.5]])), monotone_fraction(np.array([1.0, 3.0, 2.5]), tolerance=0.5)
+      (0.5, 1.0)
+    """
+    return float(np.mean(np.all(np.diff(np.asarray(responses), axis=-1) >= -tolerance, axis=-1)))
 
 
 def _smoothed(maps: Float[Array, "*N H W"], smooth: float) -> Float[Array, "*N H W"]:

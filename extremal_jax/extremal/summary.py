@@ -1,4 +1,4 @@
-"""What a result says, in the words of its game: for the table of the command line and the titles of the figures."""
+"""The rewards of a result as responses, for the tables of the command line and the titles of figures."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from extremal_jax.extremal.channel_result import ChannelResult
-from extremal_jax.extremal.result import ExtremalResult
-
-# What a game's reward stands for, and its sign there: deletion is rewarded for what is no longer answered.
-_READINGS = {"preserve": ("response", 1), "delete": ("response left", -1), "dual": ("difference", 1)}
+from extremal_jax.extremal.result import ChannelResult, ExtremalResult
+from extremal_jax.ground.checks import find
+from extremal_jax.operators.games import GAMES, Game
 
 
 class Summary(NamedTuple):
     """The rewards of a result as responses.
 
     Attributes:
-      name: "response" (to what the mask keeps), "response left" (to what deletion leaves), or "difference" (the former minus the latter).
+      name: the game's reading: "response" (to what the mask keeps), "response left" (after deletion), or "difference"
+        of the two.
       values: (..., K), of each mask.
-      shares: (..., K), the values over the response to the whole image; NaN where that is not a positive number, and a share would say
-        nothing.
+      shares: (..., K), the values over the response to the whole image; NaN where that is not positive, so that a share
+        is undefined.
     """
 
     name: str
@@ -29,7 +28,7 @@ class Summary(NamedTuple):
 
 
 def summarize(result: ExtremalResult | ChannelResult) -> Summary:
-    """The rewards of a result as responses, by name, value, and share of the response to the whole image."""
-    name, sign = _READINGS[result.config.game]
-    values, whole = sign * np.asarray(result.rewards), np.asarray(result.image_rewards)[..., None]
-    return Summary(name, values, values / np.where((whole > 0) & np.isfinite(whole), whole, np.nan))
+    """The rewards of a result as responses: their name, values, and shares of the response to the whole image."""
+    game = find("game", result.config.game, GAMES, Game)
+    values, whole = game.sign * np.asarray(result.rewards), np.asarray(result.image_rewards)[..., None]
+    return Summary(game.reading, values, values / np.where((whole > 0) & np.isfinite(whole), whole, np.nan))

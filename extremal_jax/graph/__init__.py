@@ -1,4 +1,4 @@
-"""Interpret, rewrite and take apart any JAX function: read and replace named values, differentiate by other rules.
+"""Interpret and rewrite any JAX function: read and replace named values, split it, differentiate it by other rules.
 
 >>> import jax, jax.numpy as jnp
 >>> from jax.ad_checkpoint import checkpoint_name

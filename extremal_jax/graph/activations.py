@@ -1,7 +1,8 @@
 """Named values inside a function: list them, read them, replace them.
 
-A model names an inner value with `jax.ad_checkpoint.checkpoint_name(value, "layer3")`, which computes nothing. In the traced function the
-name is an equation like any other, so that it can be found there, in any framework's models and without touching them.
+A model names an inner value with `jax.ad_checkpoint.checkpoint_name(value, "layer3")`, which computes nothing. The
+name is an equation of the traced function, so that it is found there, in models of any framework and without changing
+them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn
 from extremal_jax.graph.interpreter import evaluate, flat_inputs, inside, opened, trace
 from extremal_jax.ground.checks import nearest
 
+_NAMELESS = (
+    "the function names no values: jax.ad_checkpoint.checkpoint_name(value, name) names one in the code, and"
+    " ej.models.name_submodules(model) names the outputs of all submodules of a Flax or Equinox model by their paths"
+)
+
 
 class Activation(NamedTuple):
     """A named value.
@@ -25,8 +31,8 @@ class Activation(NamedTuple):
       name: given by `checkpoint_name`.
       shape: of the value.
       dtype: of the value.
-      within: the control flow in whose body it is computed ("scan", "while", "cond", ...), where it can be neither read nor replaced; ""
-        for none.
+      within: the control flow in whose body it is computed ("scan", "while", "cond", ...), where it can be neither
+        read nor replaced; "" for none.
     """
 
     name: str
@@ -36,14 +42,14 @@ class Activation(NamedTuple):
 
 
 def activations(function: Callable[..., Any], *example: Any, **keywords: Any) -> tuple[Activation, ...]:
-    """The named values of a function, in the order in which they are computed.
+    """List the named values of a function, in the order in which they are computed.
 
     Args:
       function: of pytrees of arrays.
       example, keywords: its arguments, arrays or `jax.ShapeDtypeStruct`s; only their shapes and dtypes matter.
 
     Returns:
-      One record for each time that a name is given: a name that is given twice is listed twice.
+      One record for each place that gives a name: a name that is given twice is listed twice.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -56,7 +62,7 @@ def activations(function: Callable[..., Any], *example: Any, **keywords: Any) ->
 
 
 def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callable[..., Any]:
-    """A function that also returns named values.
+    """Make a function also return named values.
 
     Args:
       function: of pytrees of arrays.
@@ -66,7 +72,8 @@ def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callabl
       A function of the same arguments that returns (outputs, {name: value}).
 
     Raises:
-      ValueError: when called, if a name is not there (the near ones are listed), is given twice, or lies within control flow.
+      ValueError: when called, if a name is not there (near ones are listed), is given twice, or lies within control
+        flow.
 
     Example:
       >>> import jax.numpy as jnp
@@ -94,19 +101,20 @@ def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callabl
 
 
 def intervene(function: Callable[..., Any], replacements: Mapping[str, Callable[[Array], Any]]) -> Callable[..., Any]:
-    """The same function with named values replaced.
+    """Replace named values in a function.
 
     Args:
       function: of pytrees of arrays.
-      replacements: for a name, a function from its value to one of the same shape and dtype. The new value bears the name.
+      replacements: for each name, a function from its value to one of the same shape and dtype. The new value has the
+        name.
 
     Returns:
-      A function of the same arguments and outputs. Where a name lies within a function that has a derivative of its own (`custom_jvp`,
-      `custom_vjp`) or is rematerialised (`remat`), that is given up: it is differentiated like what it computes.
+      A function of the same arguments and outputs. A call with a custom derivative (`custom_jvp`, `custom_vjp`) or
+      rematerialisation (`remat`) that contains a name loses it, and is differentiated like its body.
 
     Raises:
-      ValueError: when called, if a name is not there (the near ones are listed), is given twice, or lies within control flow; or if a new
-        value has another shape or dtype.
+      ValueError: when called, if a name is not there (near ones are listed), is given twice, or lies within control
+        flow; or if a new value has another shape or dtype.
 
     Example:
       >>> import jax.numpy as jnp
@@ -134,7 +142,7 @@ def intervene(function: Callable[..., Any], replacements: Mapping[str, Callable[
 
 
 def name_of(equation: JaxprEqn) -> str | None:
-    """The name that an equation gives to its value, if it is one that gives names."""
+    """The name that an equation gives to its value; None if it gives none."""
     return equation.params["name"] if equation.primitive.name == "name" else None
 
 
@@ -163,10 +171,10 @@ def check_names(closed: ClosedJaxpr, names: Iterable[str]) -> None:
         found = [activation for activation in listed if activation.name == name]
         if not found:
             known = [activation.name for activation in listed]
-            hint = nearest(name, known) if known else "the function names no values; jax.ad_checkpoint.checkpoint_name does"
+            hint = nearest(name, known) if known else _NAMELESS
             raise ValueError(f"unknown activation {name!r}; {hint}")
         if len(found) > 1:
-            raise ValueError(f"the activation {name!r} is computed {len(found)} times, so that its name does not say which is meant")
+            raise ValueError(f"the activation {name!r} is computed {len(found)} times, and its name does not tell which is meant")
         if found[0].within:
             raise ValueError(f"the activation {name!r} is computed within a {found[0].within}, where it can be neither read nor replaced")
 

@@ -1,4 +1,4 @@
-"""A function in the form that XLA's CPU backend runs well: its convolutions and the gradients of its max-pools, in loops too."""
+"""Functions in a form that XLA's CPU backend runs well: convolutions and gradients of max-pools, in loops too."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FORMS = {"conv_general_dilated": canonical_convolution, "select_and_scatter_add
 
 
 def canonical(function: Function) -> Function:
-    """The same function, to rounding, with its convolutions and max-pools in canonical form where it is compiled for a CPU; on other
-    devices, itself.
+    """Rewrite the convolutions and max-pools of a function in canonical form where it is compiled for a CPU.
 
-    Apply it outermost, to the function that is compiled, gradients included: `canonical(jax.value_and_grad(objective))`.
+    The results are the same up to rounding; on other devices the function is unchanged. Apply it outermost, to the
+    function that is compiled, gradients included: `canonical(jax.value_and_grad(objective))`.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,10 +1,11 @@
-"""Convolutions in the form that XLA's CPU backend runs well, inside loops too.
+"""Convolutions in a form that XLA's CPU backend runs well, inside loops too.
 
-Outside loops XLA's CPU backend transposes kernels into its fast layout; inside `while` bodies, and so in every `lax.scan`, it does not, and
-the gradient of a convolution with respect to its input falls back to a naive loop, 9 to 14 times slower. In canonical form, all
-convolutions are in that layout (NHWC images, HWIO kernels), 1x1 convolutions are matrix products, depthwise ones sums of shifted
-products, and gradients of images that were convolved with a stride waste no products with the zeros between. The transpositions of kernels
-leave a loop as its invariants.
+Outside loops XLA's CPU backend transposes kernels into its fast layout. Inside `while` bodies, and so in every
+`lax.scan`, it does not, and the gradient of a convolution with respect to its input falls back to a naive loop, 9 to
+14 times slower. In canonical form all convolutions are in the fast layout (NHWC images, HWIO kernels); 1x1
+convolutions are matrix products; depthwise convolutions are sums of shifted products; and gradients of images that
+were convolved with a stride do not multiply the zeros between the values. XLA moves the transpositions of kernels out
+of a loop, as its invariants.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import JaxprEqn
 
-_FEW = 4  # channels, as images have: with more, there is nothing to gain from interleaving
-_MOST_TAPS = 121  # of a depthwise kernel, 11x11: each is an operation of its own in the program
+_FEW = 4  # channels, as in images; with more of them, interleaving is not faster
+_MOST_TAPS = 121  # of a depthwise kernel, 11x11; each tap is an operation in the program
 
 
 def canonical_convolution(equation: JaxprEqn, values: Sequence[Any]) -> list[Array]:
@@ -44,7 +45,7 @@ def canonical_convolution(equation: JaxprEqn, values: Sequence[Any]) -> list[Arr
 
 
 def _permutation(source: Sequence[int], target: Sequence[int]) -> list[int]:
-    """The transposition of an array from the layout `source` to the layout `target`; both give the axes of batch, features and space."""
+    """The transposition from the layout `source` to the layout `target`, which give the axes of batch, features, space."""
     axes = [0] * len(source)
     for s, t in zip(source, target, strict=True):
         axes[t] = s
@@ -57,8 +58,10 @@ def _is_depthwise(x: Any, w: Any, parameters: dict[str, Any]) -> bool:
 
 
 def _depthwise(x: Any, w: Any, parameters: dict[str, Any]) -> Array:
-    """A convolution of every channel by its own kernel, as a sum of shifted products: one fused loop, where XLA's own form runs channel by
-    channel."""
+    """A convolution of each channel with its own kernel, as a sum of shifted products.
+
+    XLA fuses it to one loop; its own form runs channel by channel.
+    """
     space = [(low, high, d - 1) for (low, high), d in zip(parameters["padding"], parameters["lhs_dilation"], strict=True)]
     padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *space, (0, 0, 0)])
     strides, dilation = parameters["window_strides"], parameters["rhs_dilation"]
@@ -66,7 +69,8 @@ def _depthwise(x: Any, w: Any, parameters: dict[str, Any]) -> Array:
     total = jnp.zeros((), jnp.promote_types(x.dtype, jnp.float32))
     for tap in np.ndindex(*w.shape[:-2]):
         window = [slice(d * t, d * t + s * (n - 1) + 1, s) for d, t, s, n in zip(dilation, tap, strides, sizes, strict=True)]
-        total = total + padded[(slice(None), *window)].astype(total.dtype) * w[(*tap, 0)].astype(total.dtype)
+        weights = jnp.expand_dims(w[(*tap, 0)].astype(total.dtype), range(x.ndim - 1))
+        total = total + padded[(slice(None), *window)].astype(total.dtype) * weights
     return total.astype(parameters["preferred_element_type"] or x.dtype)
 
 
@@ -77,12 +81,12 @@ def _is_of_image(w: Any, parameters: dict[str, Any]) -> bool:
 
 
 def _interleaved(x: Any, w: Any, parameters: dict[str, Any]) -> Array:
-    """A convolution of dilated values, with zeros between them, as one of the values alone.
+    """A convolution of values with zeros between them (dilated), as a convolution of the values only.
 
         y_i = Σ_{k, o: s o = i + k − p} x_o w_k,    with i = s q + r:    y_{s q + r} = Σ_t x_{q + t} w_{s t + p − r}
 
-    For each phase r, the taps that meet a value are a kernel of their own. All phases are features of one convolution, and are interleaved
-    then.
+    For each phase r, the taps that meet a value form a kernel. All phases are features of one convolution, whose
+    outputs are interleaved.
     """
     rank = x.ndim - 2
     pads, kernel, outputs = [], [], []
@@ -120,7 +124,7 @@ def _pointwise(x: Any, w: Any, parameters: dict[str, Any], kernels: Sequence[int
 
     Args:
       x: (B, ..., C), canonical.
-      w: the kernel as it was, in the layout `kernels`: the product reads a transposed matrix as it lies, and nothing is copied.
+      w: the kernel in its own layout, `kernels`; the matrix product reads it without a copy.
     """
     stride, dilation, padding = (parameters[name] for name in ("window_strides", "lhs_dilation", "padding"))
     grouped = parameters["feature_group_count"] > 1 or parameters["batch_group_count"] > 1

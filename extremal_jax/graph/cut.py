@@ -19,8 +19,8 @@ class Parts(NamedTuple):
     """The two parts of a function.
 
     Attributes:
-      before: of the function's arguments; it gives the named value.
-      after: of the named value; it gives the function's outputs.
+      before: from the function's arguments to the named value.
+      after: from the named value to the function's outputs.
       activation: the named value's name, shape and dtype.
     """
 
@@ -34,16 +34,16 @@ def split(function: Callable[..., Any], name: str, *example: Any) -> Parts:
 
     Args:
       function: of pytrees of arrays.
-      name: of a value that cuts the function in two: its outputs depend on its arguments through this value alone.
+      name: of a value that cuts the function in two: the outputs depend on the arguments through this value only.
       example: arguments, arrays or `jax.ShapeDtypeStruct`s; both parts are for these shapes only.
 
     Returns:
-      The two parts, with `after(before(*example))` equal to `function(*example)`. Each computes only what it needs. Derivatives of their
-      own (`custom_jvp`, `custom_vjp`) are kept but for those of calls that the name lies within.
+      The two parts, with `after(before(*example))` equal to `function(*example)`. Each runs only the equations that it
+      needs. Custom derivatives (`custom_jvp`, `custom_vjp`) are kept, except in calls that contain the name.
 
     Raises:
-      ValueError: if the name is not there, is given twice, or lies within control flow; if the value does not cut the function, in a
-        sentence that says what passes around it; or, when a part is called, if it is given other shapes.
+      ValueError: if the name is not there, is given twice, or lies within control flow; if the value does not cut the
+        function, with the value that passes around it; or, when a part is called, if it is given other shapes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -62,7 +62,7 @@ def split(function: Callable[..., Any], name: str, *example: Any) -> Parts:
         names = ", ".join(repr(activation.name) for activation in _all_cuts(traced.closed))
         raise ValueError(
             f"the activation {name!r} does not cut the function: {around} passes around it to the outputs;"
-            f" {'these do: ' + names if names else 'nor does any other'}"
+            f" {'these do: ' + names if names else 'nor does any other activation'}"
         )
     head, tail = _needed(jaxpr.eqns, cut.outvars), _needed(jaxpr.eqns, jaxpr.outvars, given=cut.outvars)
 
@@ -83,7 +83,7 @@ def split(function: Callable[..., Any], name: str, *example: Any) -> Parts:
 
 
 def cuts(function: Callable[..., Any], *example: Any) -> tuple[Activation, ...]:
-    """The named values at which a function can be split, in the order in which they are computed.
+    """List the named values at which a function can be split, in the order in which they are computed.
 
     Example:
       >>> import jax.numpy as jnp
@@ -97,7 +97,7 @@ def cuts(function: Callable[..., Any], *example: Any) -> tuple[Activation, ...]:
 
 
 def _all_cuts(closed: ClosedJaxpr) -> tuple[Activation, ...]:
-    """The names that are given once, and cut a jaxpr, opened for the sake of all of them."""
+    """The activations that cut a jaxpr and whose names are given once; all calls that contain a name are opened."""
     jaxpr = opened(closed, lambda equation: name_of(equation) is not None).jaxpr
     named = [equation for equation in jaxpr.eqns if name_of(equation) is not None]
     count = collections.Counter(map(name_of, named))
@@ -110,11 +110,11 @@ def _check_like_the_example(closed: ClosedJaxpr, values: Sequence[Any]) -> None:
     expected, came = [aval.shape for aval in closed.in_avals], [jnp.shape(value) for value in values]
     if expected != came:
         known, got = (f"{len(shapes)} of {', '.join(map(str, shapes))}" if shapes else "none" for shapes in (expected, came))
-        raise ValueError(f"before() takes arrays of the shapes of the example that was split, {known}, got {got}; split it for these")
+        raise ValueError(f"before() takes arrays of the example's shapes, {known}, got {got}; split the function for these shapes")
 
 
 def _needed(equations: Iterable[JaxprEqn], wanted: Iterable[Any], given: Iterable[Any] = ()) -> list[JaxprEqn]:
-    """The equations, in their order, that compute what is wanted from what is given."""
+    """The equations, in order, that compute the wanted values from the given ones."""
     given = set(given)
     open_ends = _variables(wanted) - given
     needed = []
@@ -126,14 +126,14 @@ def _needed(equations: Iterable[JaxprEqn], wanted: Iterable[Any], given: Iterabl
 
 
 def _passing_around(jaxpr: Jaxpr, cut: JaxprEqn) -> str | None:
-    """What reaches the outputs from the arguments otherwise than through a value, in words; None if nothing does."""
+    """The value, in words, through which the outputs depend on the arguments around the cut; None if there is none."""
     at = next(index for index, equation in enumerate(jaxpr.eqns) if equation is cut)
-    early: dict[Any, str] = dict.fromkeys(jaxpr.invars, "an argument")  # what depends on the arguments before the cut
+    early: dict[Any, str] = dict.fromkeys(jaxpr.invars, "an argument")  # the values before the cut that depend on the arguments
     for equation in jaxpr.eqns[:at]:
         if not early.keys().isdisjoint(_variables(equation.invars)):
             name = name_of(equation)
-            what = f"the output of {equation.primitive.name!r}" if name is None else f"the activation {name!r}"
-            early.update(dict.fromkeys(equation.outvars, what))
+            title = f"the output of {equation.primitive.name!r}" if name is None else f"the activation {name!r}"
+            early.update(dict.fromkeys(equation.outvars, title))
     late = _needed(jaxpr.eqns[at + 1 :], jaxpr.outvars)
     passing = [atom for equation in late for atom in equation.invars] + list(jaxpr.outvars)
     found = next((atom for atom in passing if not isinstance(atom, Literal) and atom in early), None)

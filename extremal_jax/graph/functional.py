@@ -1,34 +1,41 @@
 """Any callable as a static program and its arrays.
 
-A compiled program should take a model's arrays as arguments: constants would be copied into it, and other weights would compile it again.
-So a model is split in two: a `Program`, hashable and without arrays, and the arrays.
+A compiled program should take a model's arrays as arguments: constants would be copied into it, and other weights would
+compile it again. So a model is split in two: a `Program`, hashable and without arrays, and the arrays.
 
-- A pytree (a Flax NNX or Equinox module, a `jax.tree_util.Partial`) is taken apart into its leaves.
-- Any other callable (a closure, `functools.partial`, a bound method) is traced, and the arrays that it closes over are lifted out of the
-  trace. It is traced anew each time, since those arrays may have changed; if the trace is the one of last time but for their
-  values, the result is the same `Program`, and nothing compiles again.
+- A pytree (a Flax NNX or Equinox module, a `jax.tree_util.Partial`), a bound method and a `functools.partial` are
+  taken apart into a function and the leaves of its arguments, where nothing but those leaves holds arrays.
+- Any other callable (a closure, a lambda) is traced, and the arrays that it closes over are lifted out of the trace. It
+  is traced at each call, since those arrays may have changed. A trace that computes the same as an earlier one, but for
+  the values of the arrays, gives the earlier `Program`, and nothing is compiled.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+import itertools
 import types
-import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, JaxprEqn
 
+from extremal_jax.graph.contents import contents, trace_contents
 from extremal_jax.graph.interpreter import bodies, opened
 
 Arrays = Sequence[Any]
 Program = Callable[..., Any]  # (arrays, *arguments) -> outputs; hashable
+_MOST_PROGRAMS = 256  # that are remembered
+_MANY = 16  # programs of one code that differ in constants alone: so many are warned of
 
 
 def partition(function: Callable[..., Any], *example: Any) -> tuple[Program, Arrays]:
-    """Part a callable into a program and its arrays.
+    """Split a callable into a program and its arrays.
 
     Args:
       function: of arrays.
@@ -36,6 +43,9 @@ def partition(function: Callable[..., Any], *example: Any) -> tuple[Program, Arr
 
     Returns:
       (program, arrays), with `program(arrays, *example)` equal to `function(*example)`.
+
+    Warns:
+      UserWarning: once for a function whose code gives a new program again and again, as each is compiled.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -49,45 +59,75 @@ def partition(function: Callable[..., Any], *example: Any) -> tuple[Program, Arr
 
 @dataclass(frozen=True)
 class _Tree:
-    """A pytree that is a function, without its arrays."""
+    """A pytree of a function, its first arguments and its keywords, without the arrays.
+
+    Attributes:
+      structure: of the pytree.
+      record: the contents of the leaves that are no arrays.
+      others: those leaves and their positions.
+    """
 
     structure: Any
-    others: tuple[tuple[int, Any], ...]
+    record: Hashable
+    others: tuple[tuple[int, Any], ...] = field(compare=False)
 
     def __call__(self, arrays: Arrays, *arguments: Any) -> Any:
         leaves = list(arrays)
         for position, leaf in self.others:
             leaves.insert(position, leaf)
-        return jax.tree.unflatten(self.structure, leaves)(*arguments)
+        function, first, keywords = jax.tree.unflatten(self.structure, leaves)
+        return function(*first, *arguments, **keywords)
 
 
 def _from_tree(function: Callable[..., Any]) -> tuple[_Tree, Arrays] | None:
-    leaves, structure = jax.tree.flatten(function)
-    if jax.tree_util.treedef_is_leaf(structure):
-        return None
+    """A program without a trace; None where there are no arrays, or where some may be elsewhere than in the leaves."""
+    leaves, structure = jax.tree.flatten(_applied(function))
     is_array = [isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves]
     others = tuple((i, leaf) for i, leaf in enumerate(leaves) if not is_array[i])
-    program = _Tree(structure, others)
+    if not any(is_array):
+        return None
+    found = contents(others)
+    program = _Tree(structure, found.record, others)
     try:
         hash(program)
     except TypeError:
         return None
-    return program, [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]
+    return (program, [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]) if found.fixed else None
+
+
+def _applied(function: Any) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """A function, its first arguments and its keywords: those of a partial, and the object of a bound method."""
+    first: tuple[Any, ...] = ()
+    keywords: dict[str, Any] = {}
+    while True:
+        if isinstance(function, functools.partial):
+            function, first, keywords = function.func, function.args + first, {**function.keywords, **keywords}
+        elif isinstance(function, types.MethodType):
+            function, first = function.__func__, (function.__self__, *first)
+        else:
+            return function, first, keywords
 
 
 class _Trace:
-    """A traced function, without the arrays that it closed over. Two are equal only if they are one."""
+    """A traced function of the arrays that it closed over and of its arguments. Two are equal only if they are one."""
 
-    def __init__(self, jaxpr: Jaxpr, structure: Any):
-        self.jaxpr, self.structure = jaxpr, structure
+    def __init__(self, closed: ClosedJaxpr, structure: Any):
+        def lifted(*values: Any) -> Any:
+            constants, arguments = values[: len(closed.consts)], values[len(closed.consts) :]
+            return jax.core.eval_jaxpr(closed.jaxpr, constants, *arguments)
+
+        self.jaxpr = jax.make_jaxpr(lifted)(*map(jax.typeof, closed.consts), *closed.in_avals).jaxpr
+        self.structure = structure
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     def __call__(self, arrays: Arrays, *arguments: Any) -> Any:
-        outputs = jax.core.eval_jaxpr(self.jaxpr, arrays, *jax.tree.leaves(arguments))
+        outputs = jax.core.eval_jaxpr(self.jaxpr, (), *arrays, *jax.tree.leaves(arguments))
         return jax.tree.unflatten(self.structure, outputs)
-
-
-_traces: dict[tuple[int, Any], tuple[weakref.ref, list[_Trace]]] = {}
-_TRACES_PER_FUNCTION = 8
 
 
 def _from_trace(function: Callable[..., Any], *example: Any) -> tuple[_Trace, Arrays]:
@@ -97,71 +137,42 @@ def _from_trace(function: Callable[..., Any], *example: Any) -> tuple[_Trace, Ar
     closed, shape = jax.make_jaxpr(call, return_shape=True)(*example)
     if any(_has_constants(equation) for equation in closed.jaxpr.eqns):
         closed = opened(closed)
-    new = _Trace(closed.jaxpr, jax.tree.structure(shape))
-    known = _known_traces(function)
-    for trace in known:
-        if trace.structure == new.structure and _same(trace.jaxpr, new.jaxpr):
-            return trace, closed.consts
-    known.insert(0, new)
-    del known[_TRACES_PER_FUNCTION:]
-    return new, closed.consts
+    structure = jax.tree.structure(shape)
+    found = trace_contents(closed.jaxpr, structure)
+    known: list[_Trace] = [] if found.traced else _known(found.record)
+    if not known:
+        known.append(_Trace(closed, structure))
+        _count_program(_code(function), (*closed.in_avals, *(equation.primitive.name for equation in closed.jaxpr.eqns)))
+    return known[0], closed.consts
 
 
-def _known_traces(function: Callable[..., Any]) -> list[_Trace]:
-    """The traces remembered of a function, for as long as it lives. A bound method lives as long as its object."""
-    owner, name = (function.__self__, function.__func__) if isinstance(function, types.MethodType) else (function, None)
-    key = (id(owner), name)
-    if key not in _traces:
-        try:
-            reference = weakref.ref(owner, lambda _: _traces.pop(key, None))
-        except TypeError:
-            return []
-        _traces[key] = (reference, [])
-    return _traces[key][1]
+@functools.lru_cache(maxsize=_MOST_PROGRAMS)
+def _known(record: Hashable) -> list[_Trace]:
+    """The program of a record, once there is one."""
+    return []
 
 
-def _constants(body: ClosedJaxpr | Jaxpr) -> Sequence[Any]:
-    return body.consts if isinstance(body, ClosedJaxpr) else ()
+def _count_program(code: Any, form: tuple[Any, ...]) -> None:
+    """Warn if this is a new program of a code that had many of the same form, which differ in constants alone."""
+    if next(_counter(code, form)) == _MANY:
+        name = getattr(code, "co_qualname", None) or getattr(code, "__qualname__", code)
+        warnings.warn(
+            f"the model {name!r} was another program at each of {_MANY} calls, and each was compiled. Give whatever changes"
+            f" from call to call as an array that the model closes over, or in functools.partial(function, arrays)",
+            stacklevel=2,
+        )
+
+
+@functools.lru_cache(maxsize=_MOST_PROGRAMS)
+def _counter(code: Hashable, form: tuple[Any, ...]) -> Iterator[int]:
+    return itertools.count(1)
+
+
+def _code(function: Any) -> Any:
+    """The code of a callable: a function's own, that of the function in a partial or a wrapper, or an object's class."""
+    function = inspect.unwrap(_applied(function)[0])
+    return getattr(function, "__code__", None) or type(function)
 
 
 def _has_constants(equation: JaxprEqn) -> bool:
     return any(len(body.consts) > 0 or any(_has_constants(e) for e in body.jaxpr.eqns) for body in bodies(equation))
-
-
-def _same(a: Jaxpr, b: Jaxpr) -> bool:
-    """Whether two traces of one function are equal but for the values of the arrays that it closes over."""
-    if len(a.eqns) != len(b.eqns):
-        return False
-    numbers: tuple[dict[Any, int], dict[Any, int]] = ({}, {})
-
-    def atoms(index: int, values: Sequence[Any]) -> list[Any]:
-        table = numbers[index]
-        return [
-            (str(v.aval), np.asarray(v.val).tobytes()) if isinstance(v, Literal) else (str(v.aval), table.setdefault(v, len(table)))
-            for v in values
-        ]
-
-    if atoms(0, [*a.constvars, *a.invars]) != atoms(1, [*b.constvars, *b.invars]):
-        return False
-    for x, y in zip(a.eqns, b.eqns, strict=True):
-        if x.primitive is not y.primitive or atoms(0, x.invars) != atoms(1, y.invars):
-            return False
-        if x.params.keys() != y.params.keys() or not all(_same_parameter(x.params[k], y.params[k]) for k in x.params):
-            return False
-        if atoms(0, x.outvars) != atoms(1, y.outvars):
-            return False
-    return atoms(0, a.outvars) == atoms(1, b.outvars)
-
-
-def _same_parameter(x: Any, y: Any) -> bool:
-    if type(x) is not type(y):
-        return False
-    if isinstance(x, ClosedJaxpr | Jaxpr):
-        constants = zip(_constants(x), _constants(y), strict=False)
-        x, y = (body.jaxpr if isinstance(body, ClosedJaxpr) else body for body in (x, y))
-        return all(c is d for c, d in constants) and _same(x, y)
-    if type(x) is tuple:
-        return len(x) == len(y) and all(map(_same_parameter, x, y))
-    if callable(x) or hasattr(x, "call_wrapped"):  # rules of a custom derivative, made anew by each trace of their owner
-        return True
-    return x is y or bool(np.all(x == y))

@@ -1,15 +1,17 @@
 """Rewrite any JAX function, equation by equation.
 
-A traced function is data: a jaxpr, a list of equations, each a primitive applied to values. `rewrite` walks it, lets rules replace
-equations, and follows calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`) and control flow (`scan`, `while_loop`, `cond`) into their bodies,
-whose structure it keeps. `opened` puts the bodies of calls in their place, so that what is left is a list of equations that can be read
-from top to bottom. Nothing of the caller's is patched, and the result is a function like any other: it can be jitted, mapped and
-differentiated.
+A traced function is data: a jaxpr, a list of equations, each a primitive applied to values. `rewrite` walks the list,
+lets rules replace equations, and follows calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`) and control flow (`scan`,
+`while_loop`, `cond`) into their bodies, whose structure it keeps. `opened` replaces calls by their bodies, so that
+the equations can be read from top to bottom. The caller's function is not changed, and the result can be jitted,
+mapped and differentiated like any other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,8 +21,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 Rule = Callable[[JaxprEqn, Sequence[Any]], Sequence[Any] | None]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_PLAIN_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})  # they mean their bodies
-_CALLS = _PLAIN_CALLS | {"checkpoint", "remat", "remat2", "custom_jvp_call", "custom_vjp_call"}  # and how these are differentiated
+_PLAIN_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})  # the same as their bodies
+_CALLS = _PLAIN_CALLS | {"checkpoint", "remat", "remat2", "custom_jvp_call", "custom_vjp_call"}  # and their derivatives
 
 
 class Trace(NamedTuple):
@@ -36,7 +38,7 @@ class Trace(NamedTuple):
 
 
 def trace(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Trace:
-    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s. The flat inputs are those of `flat_inputs`."""
+    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s, to a jaxpr of the inputs of `flat_inputs`."""
     values, structure = jax.tree.flatten((arguments, keywords))
 
     def flat(*values: Any) -> Any:
@@ -48,7 +50,7 @@ def trace(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Tra
 
 
 def flat_inputs(*arguments: Any, **keywords: Any) -> list[Any]:
-    """The arguments of a call, in the order of the inputs of its trace.
+    """Flatten the arguments of a call, in the order of the inputs of its trace.
 
     Example:
       >>> flat_inputs((1, 2), b=4, a=3)
@@ -58,15 +60,15 @@ def flat_inputs(*arguments: Any, **keywords: Any) -> list[Any]:
 
 
 def rewrite(function: Function, rule: Rule) -> Function:
-    """The same function with some of its equations replaced.
+    """Replace some equations of a function.
 
     Args:
       function: of pytrees of arrays.
-      rule: called with an equation and the values of its inputs; it returns the values of its outputs, or None to leave the equation as it
-        is.
+      rule: from an equation and the values of its inputs to the values of its outputs, or None to leave the equation
+        as it is.
 
     Returns:
-      A function of the same signature. It traces `function` when called, so under `jit` that happens once.
+      A function of the same signature. It traces `function` at each call; under `jit`, once.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -86,7 +88,7 @@ def rewrite(function: Function, rule: Rule) -> Function:
 
 
 def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]:
-    """The outputs of a jaxpr, its equations passed through a rule."""
+    """Evaluate a jaxpr, with its equations passed through a rule."""
     jaxpr = closed.jaxpr
     environment = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*closed.consts, *arguments), strict=True))
     run(jaxpr.eqns, environment, rule)
@@ -94,10 +96,10 @@ def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[
 
 
 def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule) -> None:
-    """Evaluate equations in their order; the environment has the values of what they read, and receives those of what they write."""
+    """Evaluate equations in order; the environment maps variables to values, and receives the outputs."""
     for equation in equations:
         values = [read(environment, atom) for atom in equation.invars]
-        with equation.ctx.manager:
+        with equation.ctx.manager, _scopes(equation):
             outputs = rule(equation, values)
             if outputs is None:
                 parameters = {name: _rewritten(value, rule) for name, value in equation.params.items()}
@@ -116,13 +118,13 @@ def unchanged(equation: JaxprEqn, values: Sequence[Any]) -> None:
 
 
 def opened(closed: ClosedJaxpr, wanted: Callable[[JaxprEqn], bool] = lambda equation: False) -> ClosedJaxpr:
-    """The same jaxpr with the bodies of calls put in their place, recursively.
+    """Replace the calls in a jaxpr by their bodies, recursively; `scope_of` gives the calls' names.
 
     Args:
       closed: any jaxpr.
-      wanted: which equations should come to the surface. For their sake, calls that say how they are differentiated (`custom_jvp`,
-        `custom_vjp`, `remat`) are opened as well, and then differentiated like what is in them; without a wanted equation in them they stay
-        closed. Control flow is never opened.
+      wanted: the equations that should come to the surface. Calls with custom derivatives or rematerialisation
+        (`custom_jvp`, `custom_vjp`, `remat`) are opened only if they contain such an equation, and are then
+        differentiated like their bodies. Control flow is never opened.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -138,14 +140,36 @@ def opened(closed: ClosedJaxpr, wanted: Callable[[JaxprEqn], bool] = lambda equa
             return None
         if equation.primitive.name in _PLAIN_CALLS or any(wanted(inner) for inner in inside(equation)):
             [body] = bodies(equation)
-            return evaluate(body, values, rule)
+            name = equation.params.get("name") or equation.primitive.name
+            with jax.named_scope(f"{name} {next(numbers)}"):
+                return evaluate(body, values, rule)
         return None
 
+    numbers = itertools.count()
     return jax.make_jaxpr(lambda *values: evaluate(closed, values, rule))(*closed.in_avals)
 
 
+def scope_of(equation: JaxprEqn) -> tuple[str, ...]:
+    """The names of the calls that an equation of an opened jaxpr came from, the outermost first, each with a number.
+
+    Example:
+      >>> import jax
+      >>> surface = opened(jax.make_jaxpr(jax.nn.relu6)(1.0), lambda equation: equation.primitive.name == "max")
+      >>> scope_of(surface.jaxpr.eqns[0])
+      ('custom_jvp_call 0', 'relu6 1')
+    """
+    return tuple(scope.name for scope in equation.source_info.name_stack.stack if type(scope).__name__ == "Scope")
+
+
+def _scopes(equation: JaxprEqn) -> contextlib.ExitStack:
+    scopes = contextlib.ExitStack()
+    for name in scope_of(equation):
+        scopes.enter_context(jax.named_scope(name))
+    return scopes
+
+
 def bodies(equation: JaxprEqn) -> list[ClosedJaxpr]:
-    """The jaxprs among an equation's parameters: the body of a call, those of a loop, the branches of a condition."""
+    """The jaxprs among an equation's parameters: the bodies of a call or a loop, or the branches of a condition."""
     parts = [part for value in equation.params.values() for part in (value if type(value) is tuple else (value,))]
     return [part if isinstance(part, ClosedJaxpr) else ClosedJaxpr(part, ()) for part in parts if isinstance(part, ClosedJaxpr | Jaxpr)]
 

@@ -1,6 +1,6 @@
 """The gradient of max-pools in a form that XLA's CPU backend runs well.
 
-XLA's own form, which goes from window to window and looks for the largest value of each, is a naive loop there, two to five times slower.
+XLA's own form is a naive loop over the windows, two to five times slower.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import JaxprEqn
 
-_MOST_TAPS = 49  # of a window, 7x7: each is an operation of its own in the program
+_MOST_TAPS = 49  # of a window, 7x7; each tap is an operation in the program
 
 
 def max_pool_gradient(equation: JaxprEqn, values: Sequence[Any]) -> list[Array] | None:
-    """The output of an equation `select_and_scatter_add`, as a sum over the taps of the window; None where that is not a max-pool's.
+    """The output of an equation `select_and_scatter_add` as a sum over the taps of the window; None if it is no max-pool's.
 
         ∂x_i = Σ_{o, k: i = s o + k} g_o [x_i = y_o, and no tap of the window before k is y_o]
 
-    y is the max-pool of x, and g the cotangent of y: of equal values, the first gets it.
+    y is the max-pool of x, and g the cotangent of y. Of equal values, the first gets it.
     """
     g, x = values
     sizes, strides = equation.params["window_dimensions"], equation.params["window_strides"]

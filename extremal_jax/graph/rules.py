@@ -1,9 +1,10 @@
 """The same function forward, with another backward pass.
 
-Guided backpropagation, deconvnets and excitation backpropagation all replace the derivative of some operations by another rule. Here a rule
-is a record that says to which equations of a traced function it applies and what it sends back through them; a `RuleTable` is an ordered
-list of rules. `with_backward_rules` interprets a function and gives each equation the first rule that applies. Equations are recognised by
-what they compute, not by the name of a layer: a ReLU is a maximum with zero, `max(x, 0)`.
+Guided backpropagation, deconvnets and excitation backpropagation replace the derivative of some operations by another
+rule. A `Rule` is a record of the equations of a traced function to which it applies, and of the cotangents that it
+sends back through them; a `RuleTable` is an ordered list of rules. `with_backward_rules` interprets a function and
+gives each equation the first rule that applies. Equations are recognised by their operation, not by the name of a
+layer.
 """
 
 from __future__ import annotations
@@ -20,24 +21,27 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from extremal_jax.graph.interpreter import evaluate, flat_inputs, inside, opened, trace
+from extremal_jax.graph.surface import Surface
 
-_SAME_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "pvary", "reshape"})  # of a number, they give the number
+_SAME_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "pvary", "reshape"})  # keep a number as it is
 
 
 class Site(NamedTuple):
-    """An equation, and what is known of its inputs.
+    """An equation, its inputs and its surroundings.
 
     Attributes:
       equation: of a jaxpr.
-      active: for each input, whether it depends on the function's arguments; what does not, such as weights, is a constant of the pass.
-      literals: for each input, the number that it is everywhere, where the trace says so; else None.
-      downstream: the names of the primitives through which its output reaches the function's outputs.
+      active: for each input, whether it depends on the function's arguments; others, such as weights, are constants.
+      literals: for each input, the number that it equals everywhere, if the trace shows it; else None.
+      downstream: the names of the primitives through which the output reaches the function's outputs.
+      surface: the function that the equation is part of, with its calls opened; None within control flow.
     """
 
     equation: JaxprEqn
     active: tuple[bool, ...]
     literals: tuple[float | None, ...]
     downstream: frozenset[str] = frozenset()
+    surface: Surface | None = None
 
     @property
     def primitive(self) -> str:
@@ -54,20 +58,20 @@ class Site(NamedTuple):
         return f"{_title(self.equation)}: {', '.join(inputs)} -> {', '.join(outputs)}"
 
 
-# (the equation, its inputs, its output, the cotangent of the output) -> a cotangent for each input; None where none is sent
+# (site, inputs, output, cotangent of the output) -> a cotangent for each input; None for inputs that get none
 Backward = Callable[[Site, Sequence[Array], Array, Array], Sequence[Array | None]]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is sent back through some equations in the place of the derivative.
+    """A backward pass through some equations, in place of the derivative.
 
     Attributes:
-      name: what the rule is called.
+      name: of the rule.
       primitives: the names of the primitives that it may apply to, of one output each.
-      backward: a function of (site, inputs, output, cotangent) that returns a cotangent for each input, and None for those that get none.
-      applies: of the equations of those primitives, to which; to all, unless given. Equations that no argument reaches are not asked about.
-      description: in a line.
+      backward: from (site, inputs, output, cotangent) to a cotangent for each input, None for inputs that get none.
+      applies: predicate on sites with those primitives; default: all. Equations that no argument reaches are no sites.
+      description: in one line.
     """
 
     name: str
@@ -91,9 +95,9 @@ class RuleTable:
     Attributes:
       name: of the method.
       rules: the first that applies to an equation is used.
-      passes: the names of the primitives that keep their derivative where no rule applies; any other that an argument reaches is refused.
-        None: all keep it.
-      lacking: what a function lacks to which no rule applies, for the error that says so.
+      passes: the names of the primitives that keep their derivative where no rule applies; all others that an argument
+        reaches are refused. None: all keep it.
+      lacking: the sentence of the error if no rule applies to any equation.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -118,7 +122,7 @@ class RuleTable:
         return frozenset[str]().union(*(rule.primitives for rule in self.rules))
 
     def matches(self, function: Callable[..., Any], *example: Any, **keywords: Any) -> Matches:
-        """Which equations of a function get which rule.
+        """List the equations of a function that get a rule.
 
         Args:
           function: of pytrees of arrays.
@@ -136,18 +140,18 @@ class RuleTable:
 
 
 class Matches(NamedTuple):
-    """Which equations of a function get which rule, in the order of the equations.
+    """The equations of a function that get a rule, in the order of the equations.
 
     Attributes:
       table: the rules.
-      pairs: of a rule and the equation that gets it.
+      pairs: a rule, and the equation that gets it.
     """
 
     table: RuleTable
     pairs: tuple[tuple[Rule, Site], ...]
 
     def count(self, name: str) -> int:
-        """How many equations get the rule of this name."""
+        """The number of equations that get the rule of this name."""
         return sum(rule.name == name for rule, _ in self.pairs)
 
     def __str__(self) -> str:
@@ -155,21 +159,21 @@ class Matches(NamedTuple):
 
 
 def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Callable[..., Any]:
-    """The same function forward, with another backward pass.
+    """Give a function another backward pass; the forward pass stays.
 
     Args:
-      function: of pytrees of arrays; what it closes over, a model's weights, is constant.
+      function: of pytrees of arrays; the arrays that it closes over, such as weights, are constants.
       table: the rules.
 
     Returns:
-      A function of the same arguments and outputs. Its reverse-mode derivative (`jax.grad`, `jax.vjp`) goes by the rules; it has no
-      forward mode. Calls with a derivative of their own (`custom_jvp`, `custom_vjp`), and `remat`, are opened where they hold a primitive
-      that a rule may apply to, and keep theirs elsewhere.
+      A function of the same arguments and outputs. Its reverse-mode derivative (`jax.grad`, `jax.vjp`) follows the
+      rules; it has no forward mode. Calls with custom derivatives (`custom_jvp`, `custom_vjp`) and `remat` are opened
+      if they contain a primitive that a rule may apply to; others keep their derivatives.
 
     Raises:
-      TypeError: if the table is something else.
-      ValueError: when called: if no rule applies to any equation; if one applies to an equation within control flow, out of its reach, or
-        to one of several outputs; or if the table refuses an operation.
+      TypeError: if the table is no `RuleTable`.
+      ValueError: when called: if no rule applies to any equation; if a rule applies to an equation within control
+        flow, which it cannot reach, or of several outputs; or if the table refuses an operation.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -181,7 +185,7 @@ def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Calla
     """
 
     if not isinstance(table, RuleTable):
-        raise TypeError(f"table must be a RuleTable, of the rules to go by, got {type(table).__name__}")
+        raise TypeError(f"table must be a RuleTable, got {type(table).__name__}")
 
     @functools.wraps(function)
     def ruled(*arguments: Any, **keywords: Any) -> Any:
@@ -199,7 +203,7 @@ def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Calla
 
 
 def _ruled(rule: Rule, site: Site) -> Callable[..., Array]:
-    """An equation as a function whose backward pass is a rule's."""
+    """An equation as a function whose backward pass is a rule."""
     apply = jax.custom_vjp(site.evaluate)
 
     def forward(*inputs: Any) -> tuple[Array, Any]:
@@ -215,20 +219,20 @@ def _ruled(rule: Rule, site: Site) -> Callable[..., Array]:
 
 
 def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Site]]:
-    """The rule of each equation of an opened jaxpr that has one, by the equation's id."""
+    """The rules of the equations of an opened jaxpr, by the equation's id."""
     assigned: dict[int, tuple[Rule, Site]] = {}
-    active = set(surface.jaxpr.invars)
+    graph = Surface(surface.jaxpr)
     literals: dict[Any, float] = {}
     downstream = _downstream(surface.jaxpr)
     for equation in surface.jaxpr.eqns:
         numbers = tuple(_number(atom, literals) for atom in equation.invars)
         if equation.primitive.name in _SAME_NUMBER and numbers[0] is not None:
             literals[equation.outvars[0]] = numbers[0]
-        reached = tuple(not isinstance(atom, Literal) and atom in active for atom in equation.invars)
-        if not any(reached):
+        active = graph.active(equation)
+        if not active:
             continue
-        active.update(equation.outvars)
-        site = Site(equation, reached, numbers, downstream[id(equation)])
+        reached = tuple(not isinstance(atom, Literal) and atom in active for atom in equation.invars)
+        site = Site(equation, reached, numbers, downstream[id(equation)], graph)
         rule = _first(table, site)
         if rule is not None:
             _check_outputs(table, rule, equation)
@@ -236,7 +240,7 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
             continue
         _check_reach(table, equation)
         if table.passes is not None and equation.primitive.name not in table.passes:
-            both = " of values that all depend on the arguments" if sum(reached) > 1 else ""
+            both = " of several values that depend on the arguments" if sum(reached) > 1 else ""
             raise ValueError(
                 f"{table.name} has no rule for {_title(equation)}{both}, which gives {equation.outvars[0].aval.str_short()}; it has rules"
                 f" for {', '.join(sorted(table.primitives))}"
@@ -249,7 +253,7 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
 
 
 def _downstream(jaxpr: Jaxpr) -> dict[int, frozenset[str]]:
-    """For each equation, by its id, the names of the primitives through which its outputs reach those of the jaxpr."""
+    """For each equation, by its id, the names of the primitives through which its outputs reach the jaxpr's outputs."""
     after = {atom: frozenset[str]() for atom in jaxpr.outvars if not isinstance(atom, Literal)}
     downstream = {}
     for equation in reversed(jaxpr.eqns):
@@ -269,14 +273,13 @@ def _check_outputs(table: RuleTable, rule: Rule, equation: JaxprEqn) -> None:
     """Raise a ValueError if an equation has several outputs."""
     if equation.primitive.multiple_results:
         raise ValueError(
-            f"the rule {rule.name!r} of {table.name} applies to {equation.primitive.name!r}, whose outputs are a list of"
-            f" {len(equation.outvars)}, and a rule sends back one cotangent, of one output; leave {equation.primitive.name!r} out of its"
-            f" primitives"
+            f"the rule {rule.name!r} of {table.name} applies to {equation.primitive.name!r}, which has a list of outputs"
+            f" ({len(equation.outvars)}); rules are for equations of one output: leave {equation.primitive.name!r} out of its primitives"
         )
 
 
 def _check_reach(table: RuleTable, equation: JaxprEqn) -> None:
-    """Raise a ValueError if a rule would apply to an equation in the body of another, whatever of its inputs the arguments reach."""
+    """Raise a ValueError if a rule would apply to an equation in a body, whichever of its inputs the arguments reach."""
     for inner in inside(equation):
         count = len(inner.invars)
         numbers = tuple(_number(atom, {}) for atom in inner.invars)
@@ -285,7 +288,7 @@ def _check_reach(table: RuleTable, equation: JaxprEqn) -> None:
             if rule is not None:
                 raise ValueError(
                     f"the rule {rule.name!r} of {table.name} would apply to {inner.primitive.name!r} within a {equation.primitive.name},"
-                    f" where it cannot reach; unroll that part of the function"
+                    f" which it cannot reach; unroll that part of the function"
                 )
 
 
@@ -296,6 +299,6 @@ def _number(atom: Any, literals: dict[Any, float]) -> float | None:
 
 
 def _title(equation: JaxprEqn) -> str:
-    """The primitive of an equation, with the name of the function that it calls."""
+    """The primitive of an equation, and the name of the function that it calls."""
     name = equation.params.get("name")
     return f"{equation.primitive.name} ({name})" if isinstance(name, str) else equation.primitive.name

@@ -1,7 +1,7 @@
-"""Arrays under `shard_map`: over which axes of the device mesh one varies is part of its type.
+"""Arrays under `shard_map`: the axes of the device mesh over which an array varies are part of its type.
 
-What goes round a loop must keep its type, and the operands of one primitive must agree; `jax.numpy` sees to the latter, a jaxpr that was
-traced elsewhere does not.
+The carry of a loop must keep its type, and the operands of a primitive must agree. `jax.numpy` makes operands agree;
+a jaxpr that was traced elsewhere does not.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from jax.core import Tracer
 
 
 def varying_alike(*trees: Any) -> Any:
-    """The same trees of arrays, each array (other leaves are left alone) varying over all axes that any of them varies over. Outside
-    `shard_map`, the very same.
+    """Make all arrays in trees vary over every axis that any of them varies over; outside `shard_map`, change nothing.
+
+    Leaves that are no arrays stay as they are.
 
     Example:
       >>> import jax.numpy as jnp
@@ -30,7 +31,7 @@ def varying_alike(*trees: Any) -> Any:
 
 
 def like(shape: jax.ShapeDtypeStruct, array: Any) -> jax.ShapeDtypeStruct | Array:
-    """An example of a shape that varies as an array does: the shape itself, or under `shard_map` an array of zeros."""
+    """An example of a shape that varies like an array: the shape itself, or under `shard_map` an array of zeros."""
     if not _axes(array):
         return shape
     zeros, _ = varying_alike(jnp.zeros(shape.shape, shape.dtype), array)

@@ -1,19 +1,24 @@
-"""Sentences for mistakes at the boundary: what was expected, what came, what to try."""
+"""Checks of what callers give, and the sentences of their errors: what was expected, what came, what to try."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Any
+import math
+import numbers
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
+
+Record = TypeVar("Record")
 
 
 def nearest(name: object, options: Iterable[str]) -> str:
-    """A suggestion for a name that is not among the options, or all of them when none is near.
+    """A suggestion for a name that is not among the options, or all of them if none is near.
 
     Example:
       >>> nearest("preserv", ["preserve", "delete"])
@@ -32,22 +37,109 @@ def check_choice(argument: str, value: object, options: Iterable[str]) -> None:
     """Raise a ValueError unless the value is one of the options.
 
     Example:
-      >>> check_choice("game", "play", ["preserve", "delete"])
+      >>> check_choice("padding", "edges", ["edge", "zeros"])
       Traceback (most recent call last):
-      ValueError: game must be one of 'preserve', 'delete', got 'play'
+      ValueError: padding must be one of 'edge', 'zeros', got 'edges'; did you mean 'edge'?
     """
     options = list(options)
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         near = difflib.get_close_matches(str(value), options, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{argument} must be one of {', '.join(map(repr, options))}, got {value!r}{hint}")
 
 
-def check_key(key: Any) -> Array:
-    """A key of random numbers: the one that is given, or `jax.random.key(0)` for None.
+def find(argument: str, value: object, table: Mapping[str, Record], kind: type[Record]) -> Record:
+    """The record that a caller names or gives.
+
+    Args:
+      argument: the name of the argument, for the error.
+      value: a key of the table, or a record of the caller's own.
+      table: the known records by name.
+      kind: the class of the records.
 
     Raises:
-      TypeError: if it is no key of JAX's.
+      ValueError: if the value is neither.
+    """
+    if isinstance(value, Forgotten) or isinstance(value, kind):  # noqa: SIM101 (a protocol would read attributes of the first)
+        return value  # type: ignore[return-value]
+    check_choice(argument, value, table)
+    return table[value]  # type: ignore[index]
+
+
+class Forgotten:
+    """A stand-in for a function or a record that a file names but cannot hold. Using it is an error that says so."""
+
+    def __init__(self, field: str, name: str) -> None:
+        self.__field, self.__name__ = field, name
+
+    def __call__(self, *_: Any) -> Any:
+        raise ValueError(
+            f"the {self.__field} of the saved run ({self.__name__}) is not in its file; set it again, with dataclasses.replace"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self()
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number; a truth value is not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_positive(value: object) -> bool:
+    """Whether a value is one positive, finite number; an array without axes counts as a number.
+
+    Example:
+      >>> is_positive(np.float32(0.5)), is_positive("0.5"), is_positive(math.inf)
+      (True, False, False)
+    """
+    number = np.asarray(value)
+    return number.ndim == 0 and number.dtype.kind in "fiu" and bool(0 < number < math.inf)
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Raise a ValueError unless a value is a whole number of at least `least`.
+
+    Example:
+      >>> check_count("num_steps", 2.5, 1)
+      Traceback (most recent call last):
+      ValueError: num_steps must be a whole number, at least 1, got 2.5
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
+
+
+def check_positive(name: str, value: Any, unit: str = "") -> None:
+    """Raise a ValueError unless a value is a positive, finite number."""
+    if not is_number(value) or not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a positive number{unit}, got {value!r}")
+
+
+def check_share(name: str, value: Any, of: str) -> None:
+    """Raise a ValueError unless a value is a number from 0 to 1."""
+    if not is_number(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a share of {of}, from 0 to 1, got {value!r}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise a TypeError unless a value is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_chunk_size(value: object) -> None:
+    """Raise a ValueError unless a value is a positive whole number or None."""
+    if value is not None:
+        check_count("chunk_size", value, 1)
+
+
+def check_key(key: Any) -> Array:
+    """The random key that a caller gives, or `jax.random.key(0)` for None.
+
+    Raises:
+      TypeError: if it is not a JAX key.
     """
     if key is None:
         return jax.random.key(0)
@@ -55,3 +147,53 @@ def check_key(key: Any) -> Array:
     if dtype is None or (0 if jnp.issubdtype(dtype, jax.dtypes.prng_key) else 1 if dtype == np.uint32 else None) != rank:
         raise TypeError(f"key must be one of JAX's keys, such as jax.random.key(0), got {key!r}")
     return key
+
+
+def as_array(name: str, value: Any) -> Array | np.ndarray:
+    """The array that a caller gives: a JAX or NumPy array as it is, anything else converted.
+
+    Tensors of other libraries are converted through `__array__` or DLPack, after they are detached from their own
+    gradients.
+
+    Raises:
+      TypeError: if it is a masked array with missing values, or cannot be converted.
+      ValueError: if it is a sequence of arrays of different shapes.
+
+    Example:
+      >>> as_array("images", [[1.0, 2.0]]).shape
+      (1, 2)
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise TypeError(f"{name} must not be a masked array with missing values; fill them, as in {name}.filled(0)")
+        return value.data
+    if isinstance(value, Array | np.ndarray | Tracer):
+        return value
+    if isinstance(value, list | tuple):
+        shapes = {np.shape(part) for part in value if hasattr(part, "shape")}
+        if len(shapes) > 1:
+            raise ValueError(f"{name} must have one shape, got a sequence of {', '.join(map(str, sorted(shapes)))}; resize them first")
+        value = [as_array(name, part) if hasattr(part, "shape") else part for part in value]
+    value = value.detach() if hasattr(value, "detach") else value
+    try:
+        array = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
+    except ValueError as error:
+        raise ValueError(f"{name} must have one shape, got a ragged sequence ({error})") from error
+    except Exception as error:
+        try:
+            return jnp.from_dlpack(value)
+        except Exception:
+            raise TypeError(f"{name} must be an array, got {type(value).__name__} ({error})") from error
+    if array.dtype.kind in "OSU":
+        raise TypeError(f"{name} must be an array of numbers, got {value!r}")
+    return array
+
+
+def values_of(array: Any, dtype: Any = None) -> np.ndarray | None:
+    """The values of an array where they are known: None under a trace."""
+    return None if isinstance(array, Tracer) else np.asarray(array, dtype)
+
+
+def quoted(names: Collection[object]) -> str:
+    """Names in quotes, with commas between them."""
+    return ", ".join(map(repr, names))

@@ -1,22 +1,27 @@
-"""Files are written whole or not at all."""
+"""Writing files so that each is whole or absent, also after a crash or a power cut."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_UNSYNCABLE = {errno.EACCES, errno.EPERM, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP}  # Windows, some network file systems
+
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`, moved to it when the block ends, and deleted when the block raises or is interrupted.
+    """Yield a temporary path beside `path`; move it there when the block ends, or delete it when the block raises.
 
-    The temporary name keeps the suffix, by which writers choose a format.
+    The temporary name keeps the suffix, from which many writers infer the format. The file is synced before the move,
+    its folder after it.
 
     Raises:
-      OSError: if the folder cannot be made or written, in a sentence that names it.
+      TypeError: if `path` is not a path.
+      OSError: if the folder cannot be created or written; the message names it.
 
     Example:
       >>> folder = Path(tempfile.mkdtemp())
@@ -25,36 +30,78 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
       >>> [path.name for path in folder.iterdir()]
       ['numbers.txt']
     """
-    temporary = _temporary(Path(path))
+    path = as_path(path)
+    temporary = _temporary(path)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        with _opened(temporary, os.O_RDWR) as descriptor:
+            temporary.chmod(0o666 & ~_umask())
+            os.fsync(descriptor)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise now what `whole_file(path)` would raise at its start: before a long run, not after it. Makes the folder.
+    """Create the folder of `path` and raise now the errors that `whole_file(path)` would raise after a long run.
 
     Raises:
-      OSError: if the folder cannot be made or written, in a sentence that names it.
+      TypeError: if `path` is not a path.
+      OSError: if the folder cannot be created or written; the message names it.
 
     Example:
       >>> check_writable(Path(tempfile.mkdtemp()) / "out" / "result.npz")
     """
-    _temporary(Path(path)).unlink()
+    _temporary(as_path(path)).unlink()
+
+
+def as_path(path: object) -> Path:
+    """Convert a string or an `os.PathLike` to a `Path`.
+
+    Raises:
+      TypeError: for anything else, such as an open file.
+
+    Example:
+      >>> as_path(b"result.npz")
+      Traceback (most recent call last):
+      TypeError: path must be a str or a pathlib.Path, such as 'result.npz', got bytes
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a str or a pathlib.Path, such as 'result.npz', got {type(path).__name__}")
+    return Path(path)
 
 
 def _temporary(path: Path) -> Path:
-    """A new empty file beside `path`, whose folder is made if need be."""
+    """A new empty file beside `path`, whose folder is created where it is missing."""
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
     except OSError as error:
         raise type(error)(f"cannot write {path}: {error.strerror or error}; choose another output folder") from error
-    os.close(handle)
+    os.close(descriptor)
     return Path(name)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the entries of a folder survive a power cut, where the system can sync folders."""
+    try:
+        with _opened(folder, os.O_RDONLY) as descriptor:
+            os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSYNCABLE:
+            raise
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:

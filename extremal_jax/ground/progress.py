@@ -1,4 +1,4 @@
-"""Watching a run: a bar for people, a function for programs. Silent unless asked."""
+"""Progress of a run: a bar for people, or calls of a function. Silent by default."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
-      step: steps done.
-      num_steps: steps in all.
-      reward: the mean reward over all masks at the last step.
+      step: the number of completed steps.
+      num_steps: the number of all steps.
+      reward: the mean reward of all masks at the last completed step.
     """
 
     step: int
@@ -26,7 +26,14 @@ Watcher = Callable[[Progress], None]
 
 @contextlib.contextmanager
 def watching(progress: bool | Watcher | None) -> Iterator[Watcher | None]:
-    """What a run should call: nothing, the caller's function, or a bar on standard error that lasts as long as the block.
+    """Yield the function that a run should call, or None.
+
+    Args:
+      progress: None or False for no progress; True for a bar on standard error while the block runs; or a function of a
+        `Progress`.
+
+    Raises:
+      TypeError: for anything else.
 
     Example:
       >>> with watching(print) as watcher:

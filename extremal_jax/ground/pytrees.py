@@ -17,8 +17,9 @@ Class = TypeVar("Class", bound=type)
 def pytree(*, static: Iterable[str] = ()) -> Callable[[Class], Class]:
     """Make a class a frozen dataclass and a pytree.
 
-    `jax.tree_util.register_dataclass` calls the constructor whenever it puts an object together, also with the placeholders that
-    transformations use in place of arrays. Here that passes the constructor by, so that it may check its arguments.
+    `jax.tree_util.register_dataclass` calls the constructor whenever it puts an object together, also with the
+    placeholders that transformations use in place of arrays. Here that passes the constructor by, so that it may check
+    its arguments.
 
     Args:
       static: the fields that are part of the structure rather than children; they must be hashable.

@@ -1,4 +1,4 @@
-"""Small random movements of a picture. What excites a layer under all of them is a shape; what does so at one place alone is noise."""
+"""Small random movements of a picture. A shape excites a layer under all of them; noise does so at one place only."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ def draw_movements(key: Array, num_steps: int, jitter: float, rotation: float, s
     Args:
       key: of the draw.
       num_steps: T.
-      jitter: the most that a picture is shifted along either axis, in pixels.
-      rotation: the most that it is turned either way, in degrees.
-      scale: the most that it is enlarged or shrunk, as a share.
+      jitter: the largest shift along either axis, in pixels.
+      rotation: the largest rotation either way, in degrees.
+      scale: the largest change of size, as a share.
 
     Returns:
       `shift` (T, 2) in pixels, `angle` (T,) in radians, and `zoom` (T,), a factor; each is uniform.
     """
-    uniform = jax.random.uniform(key, (num_steps, 4), minval=-1.0)
+    uniform = jax.random.uniform(key, (num_steps, 4), jnp.float32, minval=-1.0)
     return dict(shift=jitter * uniform[:, :2], angle=jnp.deg2rad(rotation) * uniform[:, 2], zoom=1 + scale * uniform[:, 3])
 
 
 def move(
     images: Float[Array, "B H W C"], shift: Float[Array, " 2"], angle: Float[Array, ""], zoom: Float[Array, ""]
 ) -> Float[Array, "B H W C"]:
-    """Turn and enlarge pictures about their middle, and shift them: bilinear, and periodic at the border.
+    """Rotate and scale pictures about their middle, and shift them, by bilinear interpolation, periodic at the border.
 
     Args:
       images: (B, H, W, C).
@@ -46,11 +46,11 @@ def move(
     height, width = images.shape[1:3]
     middle = jnp.array([(height - 1) / 2, (width - 1) / 2], images.dtype)
     grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"), axis=-1).astype(images.dtype)
-    y, x = jnp.moveaxis((grid - middle - shift) / zoom, -1, 0)
+    y, x = jnp.moveaxis((grid - (middle + shift)[None, None]) / zoom, -1, 0)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     y, x = middle[0] + cos * y + sin * x, middle[1] + cos * x - sin * y
     top, left = jnp.floor(y), jnp.floor(x)
-    down, right = (y - top)[..., None], (x - left)[..., None]
+    down, right = (y - top)[None, ..., None], (x - left)[None, ..., None]
     rows = [jnp.mod(top.astype(jnp.int32) + i, height) for i in (0, 1)]
     columns = [jnp.mod(left.astype(jnp.int32) + i, width) for i in (0, 1)]
     upper, lower = ((1 - right) * images[:, row, columns[0]] + right * images[:, row, columns[1]] for row in rows)

@@ -1,4 +1,5 @@
-"""The objective of feature inversion: how near a picture's activation comes to the one asked for, and how natural the picture is.
+"""The objective of feature inversion: how similar a picture's activation is to the one asked for, and how natural the
+picture is.
 
 With all places and channels of an activation as one vector:
 
@@ -6,7 +7,8 @@ With all places and channels of an activation as one vector:
     l2:       −‖Φ_l(x) − t‖² / ‖t‖²
     mean:     ⟨Φ_l(x), t⟩ / Σ t; for one channel, t = 1 there and 0 elsewhere, its mean
 
-The dot product alone grows with any activation at all; weighted by the cosine, it must point where t does.
+The dot product alone grows with any activation at all. Weighted by the cosine, the activation must also point where t
+points.
 """
 
 from __future__ import annotations
@@ -21,17 +23,17 @@ from jax import Array
 
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import pytree
+from extremal_jax.inversion.config import InversionConfig
 from extremal_jax.inversion.fourier import pictures
 from extremal_jax.inversion.movements import move
-from extremal_jax.inversion.prior import NaturalImages
-from extremal_jax.optimise.solver import Now
+from extremal_jax.optimise.solver import Now, listen
 
-_LEAST_COSINE = 0.1  # so that a picture that shows nothing yet has somewhere to go
+_LEAST_COSINE = 0.1  # so that a picture that shows nothing yet has a gradient
 
 
 @dataclass(frozen=True)
 class InversionPlan:
-    """What shapes the compiled program.
+    """The static part of a problem: equal plans share one compilation.
 
     Attributes:
       head: the model up to the layer, without its arrays.
@@ -57,13 +59,14 @@ class Weights(NamedTuple):
     cosine_power: Array
 
 
-def weights_of(prior: NaturalImages, cosine_power: float) -> Weights:
-    """The numbers of a prior, and p of the objective "dot"."""
-    return Weights(*(jnp.float32(x) for x in (prior.decay, prior.correlation, prior.total_variation, cosine_power)))
+def weights_of(config: InversionConfig) -> Weights:
+    """The numbers of the prior, and p of the objective "dot"."""
+    prior = config.prior
+    return Weights(*(jnp.float32(x) for x in (prior.decay, prior.correlation, prior.total_variation, config.cosine_power)))
 
 
 class InversionRecord(NamedTuple):
-    """What is noted of a step, picture by picture: the objective, and the total variation."""
+    """The record of one step, picture by picture: the objective, and the total variation."""
 
     rewards: Array
     total_variation: Array
@@ -79,7 +82,7 @@ class InversionProblem:
       mean: (C,), of the model's input.
       std: (C,), likewise.
       weights: numbers.
-      plan: what shapes the program.
+      plan: the static part.
     """
 
     arrays: Arrays
@@ -89,9 +92,10 @@ class InversionProblem:
     weights: Weights
     plan: InversionPlan
 
-    def __call__(self, params: Array, elements: Array | None, now: Now) -> tuple[Array, InversionRecord]:
+    def __call__(self, params: Array, elements: Array | None, now: Now, signal: Array) -> tuple[Array, InversionRecord]:
         images = self.images(params)
-        values, _ = self.compare(move(images, now["shift"], now["angle"], now["zoom"]), elements)
+        moved = move(images, now["shift"], now["angle"], now["zoom"])
+        values, _ = self.compare(listen(moved, signal), elements)
         down, across = (jnp.abs(jnp.diff(images, axis=axis)).mean(axis=(1, 2, 3)) for axis in (1, 2))
         variation = down + across
         return values - self.weights.total_variation * variation, InversionRecord(values, variation)
@@ -102,7 +106,7 @@ class InversionProblem:
 
     def compare(self, images: Array, elements: Array | None) -> tuple[Array, Array]:
         """The objective and the cosine of pictures, (R,) each."""
-        activation = self.plan.head(self.arrays, (images - self.mean) / self.std).astype(jnp.float32)
+        activation = self.plan.head(self.arrays, (images - self.mean[None, None, None]) / self.std[None, None, None]).astype(jnp.float32)
         targets = self.targets if elements is None else self.targets[elements]
         a, t = activation.reshape(len(images), -1), targets.reshape(len(images), -1)
         product, squared = (a * t).sum(axis=1), (t * t).sum(axis=1)

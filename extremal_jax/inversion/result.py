@@ -1,40 +1,43 @@
-"""What feature inversion gives back."""
+"""The result of feature inversion."""
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from collections.abc import Mapping
+from typing import ClassVar
+
+from jaxtyping import Float
 
 from extremal_jax.ground.pytrees import AnyArray, pytree
+from extremal_jax.inversion.config import InversionConfig
 from extremal_jax.optimise.results import OfImages
-from extremal_jax.optimise.status import Finite
+from extremal_jax.optimise.settings import Settings
+from extremal_jax.optimise.status import Status
 from extremal_jax.optimise.storage import Saved
 
 
 @pytree()
-class InversionStatus(Finite):
-    """Whether a run went well.
+class InversionStatus(Status):
+    """Whether a run went well, for each picture; the attributes are those of `Status`."""
 
-    Attributes:
-      nonfinite_step: (...), the first step at which the objective or its gradient was not finite, or −1. From then on the picture stayed.
-    """
+    what = "picture"
 
-    nonfinite_step: Int[AnyArray, "*N"]
-
-    def _line(self, index: tuple[int, ...], step: int) -> str:
-        return f"picture {index[0]}: the objective or its gradient was not finite at step {step}; it is that of the step before"
+    def place(self, index: tuple[int, ...]) -> str:
+        return f"picture {index[0]}"
 
 
-@pytree()
-class InversionResult(OfImages, Saved, mark="extremal_jax inversion 1", status=InversionStatus):
+@pytree(static=("config", "at"))
+class InversionResult(OfImages, Saved):
     """Pictures found by feature inversion: one, or a batch of N. A pytree.
 
     Attributes:
       images: (..., H, W, C), RGB in [0, 1].
-      values: (...), the objective of each, not moved.
+      values: (...), the objective of each picture, not moved.
       cosines: (...), of the angle between each picture's activation and the one asked for.
       params: (..., 2, H, W // 2 + 1, C), the pictures' waves.
-      history: (..., T), the objective step by step, of moved pictures.
-      status: whether everything stayed finite.
+      history: (..., T), the objective of the moved pictures at each step.
+      status: whether the run went well.
+      config: the settings; None in a file of an older version.
+      at: the layer; None in a file of an older version.
     """
 
     images: Float[AnyArray, "*N H W C"]
@@ -43,5 +46,11 @@ class InversionResult(OfImages, Saved, mark="extremal_jax inversion 1", status=I
     params: Float[AnyArray, "*N 2 H F C"]
     history: Float[AnyArray, "*N T"]
     status: InversionStatus
+    config: InversionConfig | None = None
+    at: str | None = None
+
+    MARK: ClassVar[str] = "extremal_jax inversion 1"
+    SETTINGS: ClassVar[type[Settings]] = InversionConfig
+    PARTS: ClassVar[Mapping[str, type]] = {"status": InversionStatus}
 
     _single = "images", 3

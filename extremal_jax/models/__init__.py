@@ -1,7 +1,7 @@
 """Classifiers: Flax NNX networks, their weights, and the preparation of their input."""
 
 from extremal_jax.models.classifier import Classifier
-from extremal_jax.models.entries import Entry
+from extremal_jax.models.entry import Entry
 from extremal_jax.models.folding import fold_batch_norm
 from extremal_jax.models.naming import name_submodules
 from extremal_jax.models.registry import available, load

@@ -1,4 +1,4 @@
-"""A classifier: a network, the names of its classes, and the preparation that it expects of an image."""
+"""A classifier: a network, the names of its classes, and the preparation of its images."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from extremal_jax.models.preprocessing import Preprocessing
 
 
 class Classifier(nnx.Module):
-    """A network with what one needs to know to use it. A function (B, H, W, C) -> (B, classes), in inference mode.
+    """A network with its classes and its preprocessing: a function (B, H, W, C) -> (B, classes), in inference mode.
 
-    A fully convolutional network has scores at each place: (B, H, W, C) -> (B, h, w, classes).
-    The network computes in the type of its weights; the scores come in the type of the images.
+    A fully convolutional network returns scores at each place: (B, H, W, C) -> (B, h, w, classes). The network computes in the
+    type of its weights; the scores have the type of the images.
 
     Attributes:
       network: the Flax NNX module.
       name: as in `models.load`.
       classes: the names of the classes, in the order of the scores.
-      preprocessing: from a picture to the network's input.
-      activations: the names of the inner layers, in the order in which they are computed.
+      preprocessing: prepares an image for the network.
+      activations: the names of the inner layers, in the order of computation.
     """
 
     def __init__(
@@ -43,25 +43,26 @@ class Classifier(nnx.Module):
         if not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(f"images must hold floats, as `preprocess` makes them, got {images.dtype}")
         if images.ndim != 4:
-            raise ValueError(f"images must have the shape (B, H, W, C), got {images.shape}; of one image, image[None] makes such a batch")
+            raise ValueError(f"images must have the shape (B, H, W, C), got {images.shape}; image[None] makes a batch of one image")
         dtype = jax.tree.leaves(self.network)[0].dtype
         return self.network(images.astype(dtype)).astype(images.dtype)
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(height, width) of what `preprocess` returns; the network takes other sizes as well.
+        """(height, width) of the arrays that `preprocess` returns; the network takes other sizes as well.
 
-        A fully convolutional network is shown whole pictures: it is then the smallest that they are scaled to.
+        Fully convolutional networks take whole images, and this is the smallest size that they are scaled to.
         """
         return self.preprocessing.size
 
     def preprocess(self, image: Image.Image | np.ndarray | Any) -> Float[np.ndarray, "H W C"]:
-        """Prepare a picture: resize, crop, normalise. It is `preprocessing`, for which another one can be set.
+        """Resize, crop and normalise an image, as the attribute `preprocessing` says, which can be set.
 
         Args:
-          image: a Pillow image; or an array (H, W, 3), (H, W, 1) or (H, W), of uint8 or of floats in [0, 1].
+          image: a Pillow image, which is turned upright as by `data.load_image`; or an array (H, W, 3), (H, W, 1) or (H, W) of
+            NumPy, JAX, PyTorch or another library, of uint8 or of floats in [0, 1].
 
         Returns:
-          (H, W, C) float32, of `input_size`; from a fully convolutional network, with a longer side where the picture has one.
+          (H, W, C) float32, of `input_size`; for a fully convolutional network, the longer side may be longer.
         """
         return self.preprocessing(image)

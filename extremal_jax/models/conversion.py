@@ -1,9 +1,10 @@
 """Weights from files into networks: one engine, driven by tables.
 
-A `Layout` is data: how a publisher names and shapes the arrays of a network. `match` compares what a network wants with what a file has, by
-names and shapes alone, and says everything that does not fit. `fill` then converts the arrays one by one.
+A `Layout` is data: how a publisher names and shapes the arrays of a network. `match` compares a network with a file, by
+names and shapes alone, and lists everything that does not fit. `fill` then converts the arrays one by one.
 
-Every tensor of the file is used once or ignored by the layout, and every array of the network is filled; anything else is a problem.
+Every array of the network is filled, and every tensor of the file is used once or ignored by the layout; anything else is a
+problem. A trainer may have put the network's names under a prefix, such as `model.`; tensors outside it belong to the trainer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from extremal_jax.models.formats.pytorch import is_ema
 from extremal_jax.models.formats.safetensors import tensor_names
 
 Shape = tuple[int, ...]
@@ -29,8 +32,8 @@ class Form(NamedTuple):
     """How a file lays out one array of a network.
 
     Attributes:
-      shape: the tensor's shape in the file, from the array's shape in the network.
-      array: the array, from the tensor and the array's shape.
+      shape: maps the array's shape in the network to the tensor's shape in the file.
+      array: maps the tensor and the array's shape to the array.
     """
 
     shape: Callable[[Shape], Shape]
@@ -49,7 +52,7 @@ SAME = Form(lambda shape: shape, lambda tensor, _: tensor)
 KERNEL = Form(_outputs_first, lambda tensor, _: _outputs_last(tensor))
 """(outputs, inputs, *space) for (*space, inputs, outputs)."""
 BGR_KERNEL = Form(_outputs_first, lambda tensor, _: _outputs_last(tensor)[..., ::-1, :])
-"""The same for a network that sees blue first, where ours sees red first."""
+"""`KERNEL` of a network that takes blue first, for one that takes red first."""
 FLAT_KERNEL = Form(
     lambda shape: (shape[-1], math.prod(shape[:-1])), lambda tensor, shape: _outputs_last(tensor.reshape(_outputs_first(shape)))
 )
@@ -65,10 +68,11 @@ class Layout:
     """How a publisher's files name and shape the arrays of a family of networks.
 
     Attributes:
-      publisher: whose layout it is, for messages.
-      names: (pattern, replacement) pairs, as of `re.sub`; all of them, in order, turn the dotted path of an array into its tensor's name.
-      forms: (pattern, form) pairs; the first whose pattern is found in the path holds; without one the tensor is the array.
-      ignored: patterns of tensors that the network has no use for.
+      publisher: its name, for messages.
+      names: (pattern, replacement) pairs for `re.sub`. Applied in order, they turn the dotted path of an array into its
+        tensor's name.
+      forms: (pattern, form) pairs. The first whose pattern is found in the path applies; without one the tensor is the array.
+      ignored: patterns of tensors that the network does not use.
     """
 
     publisher: str
@@ -83,9 +87,11 @@ class Layout:
         return path
 
     def form(self, path: str) -> Form:
+        """The form of the array at a path."""
         return next((form for pattern, form in self.forms if re.search(pattern, path)), SAME)
 
     def ignores(self, name: str) -> bool:
+        """Whether the network does not use the tensor of this name."""
         return any(re.search(pattern, name) for pattern in self.ignored)
 
 
@@ -94,9 +100,9 @@ class Architecture:
     """A network that can be built, and the files that can fill it.
 
     Attributes:
-      build: the network, from `rngs` and the sizes below as keywords; it has defaults for all sizes.
-      layouts: of the files.
-      sizes: what is read from the file: for each keyword of `build`, the path of an array and the axis whose length it is.
+      build: makes the network, from `rngs` and the sizes below as keywords; it has defaults for all sizes.
+      layouts: the layouts of the files.
+      sizes: keywords of `build` that are read from the file: each is the length of an axis of the array at a path.
     """
 
     build: Callable[..., nnx.Module]
@@ -104,13 +110,13 @@ class Architecture:
     sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def abstract(self, sizes: Mapping[str, int]) -> nnx.Module:
-        """The network with shapes in the place of arrays."""
+        """The network with shapes in place of arrays."""
         key = jax.random.key(0)
         return nnx.eval_shape(lambda: self.build(**sizes, rngs=_OneKey(key)))
 
 
 class _OneKey(nnx.Rngs):
-    """The same key for every array, where values do not matter: counting keys takes time quadratic in their number under a trace."""
+    """One key for all arrays, whose values do not matter here: under a trace, counting keys takes quadratic time."""
 
     def __init__(self, key: jax.Array):
         self._key = nnx.data(key)
@@ -121,61 +127,89 @@ class _OneKey(nnx.Rngs):
 
 @dataclass(frozen=True)
 class Match:
-    """What came of comparing a network with a file.
+    """The comparison of a network with a file.
 
     Attributes:
-      network: with shapes in the place of arrays.
+      network: with shapes in place of arrays.
       layout: the one that fits best.
-      problems: all that does not fit, a line each.
+      prefix: before the names of the network's tensors in the file.
+      problems: everything that does not fit, a line each.
     """
 
     network: nnx.Module
     layout: Layout
+    prefix: str
     problems: tuple[str, ...]
 
 
-def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping[str, int] | None = None) -> Match:
+def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping[str, int] | None = None, *, ema: bool = False) -> Match:
     """Compare a file with a network, by names, shapes and kinds of number.
 
     Args:
-      tensors: of the file: anything with `shape` and `dtype`.
-      architecture: of the network.
-      sizes: those that are given instead of read from the file.
+      tensors: those of the file: anything with `shape` and `dtype`.
+      architecture: the network's.
+      sizes: sizes that are given instead of read from the file.
+      ema: match the tensors under a prefix that speaks of an exponential moving average, such as `model_ema.`.
     """
     given = dict(sizes or {})
     network = architecture.abstract(given)
     shapes = _shapes(network)
-    layout = max(architecture.layouts, key=lambda layout: sum(layout.name(path) in tensors for path in shapes))
+    layout, prefixes = _places(tensors, architecture.layouts, list(shapes), ema)
+    if len(prefixes) != 1:
+        several = f"several networks fit, under {' and '.join(map(repr, prefixes))}; keep one of them"
+        return Match(network, layout, "", (several if prefixes else "no exponential moving average of the weights, as ema=True asks for",))
+    prefix = prefixes[0]
+    inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    tensors = {name: tensor for name, tensor in inside.items() if not is_ema(name)}
     found = {key: (path, axis) for key, (path, axis) in architecture.sizes.items() if key not in given and layout.name(path) in tensors}
     for key, (path, axis) in found.items():
         shape = tensors[layout.name(path)].shape
-        if len(shape) > axis and shape[axis] not in (0, shapes[path][axis]):  # there is no network of nothing
+        if len(shape) > axis and shape[axis] not in (0, shapes[path][axis]):  # no network has a size of 0
             given[key] = shape[axis]
     if given != dict(sizes or {}):
         try:
             network = architecture.abstract(given)
         except ValueError as error:  # there is no such network
-            return Match(network, layout, (str(error),))
+            return Match(network, layout, prefix, (str(error),))
         shapes = _shapes(network)
-    return Match(network, layout, tuple(_problems(tensors, shapes, layout)))
+    return Match(network, layout, prefix, tuple(_problems(tensors, shapes, layout)))
+
+
+def _places(tensors: Mapping[str, Any], layouts: Sequence[Layout], paths: Sequence[str], ema: bool) -> tuple[Layout, list[str]]:
+    """The layout that finds most of a network's tensors, and the prefixes of those names: one, unless several networks fit."""
+    found: Counter[tuple[int, str]] = Counter()
+    for index, layout in enumerate(layouts):
+        wanted = {layout.name(path) for path in paths}
+        for name in tensors:
+            starts = (0, *(dot.end() for dot in re.finditer(r"\.", name)))
+            found.update((index, name[:start]) for start in starts if name[start:] in wanted)
+    pool = [place for place in found if is_ema(place[1]) == ema] or ([] if ema else list(found))
+    if not pool:
+        return layouts[0], [] if ema else [""]
+    best = max(found[place] for place in pool)
+    pool = [place for place in pool if found[place] == best]
+    mentions = (max if ema else min)(prefix.count("ema") for _, prefix in pool)  # of "ema.online." and "ema.ema." beside each other
+    index = min(index for index, prefix in pool if prefix.count("ema") == mentions)
+    prefixes = sorted(prefix for other, prefix in pool if other == index and prefix.count("ema") == mentions)
+    return layouts[index], prefixes[:1] if best < len(paths) or "" in prefixes else prefixes
 
 
 def fill(match: Match, tensors: dict[str, np.ndarray], dtype: Any = jnp.float32) -> nnx.Module:
-    """The matched network with the file's arrays. Each tensor is taken out of the dictionary when its turn comes, to save memory."""
+    """The matched network with the file's arrays. To save memory, each tensor leaves the dictionary when it is converted."""
     assert not match.problems, "the file fits the network"
     leaves, structure = jax.tree.flatten(match.network)
     arrays = []
     for path, leaf in zip(tensor_names(match.network), leaves, strict=True):
-        tensor = tensors.pop(match.layout.name(path))
+        tensor = tensors.pop(match.prefix + match.layout.name(path))
         array = match.layout.form(path).array(tensor, leaf.shape)
         arrays.append(jnp.asarray(np.ascontiguousarray(array, dtype)))
     return jax.tree.unflatten(structure, arrays)
 
 
 def fill_randomly(network: nnx.Module, key: jax.Array, dtype: Any = jnp.float32) -> nnx.Module:
-    """A network of shapes with random kernels that keep the size of what passes through ReLUs, and norms that do nothing.
+    """A network of shapes, filled with random kernels (He initialisation) and with norms that change nothing.
 
-    The numbers come from NumPy: `jax.random` would compile a program for each shape.
+    The numbers come from NumPy, because `jax.random` would compile a program for each shape.
     """
     leaves, structure = jax.tree.flatten(network)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
@@ -199,12 +233,17 @@ _ONES = ("scale", "var", "gamma")
 
 
 def has_sizes(tensors: Mapping[str, Any], architecture: Architecture) -> bool:
-    """Whether a file has the tensors from which an architecture's sizes are read, in any layout. Quick, and rules most files out."""
-    return any(all(layout.name(path) in tensors for path, _ in architecture.sizes.values()) for layout in architecture.layouts)
+    """Whether a file has, under any prefix, the tensors from which an architecture's sizes are read. Quick; rules most files out."""
+    for layout in architecture.layouts:
+        first, *others = (layout.name(path) for path, _ in architecture.sizes.values())
+        prefixes = [name.removesuffix(first) for name in tensors if name == first or name.endswith(f".{first}")]
+        if any(all(prefix + other in tensors for other in others) for prefix in prefixes):
+            return True
+    return False
 
 
 def numbers_used(tensors: Mapping[str, Any], architecture: Architecture) -> int:
-    """How many numbers of a file an architecture has a use for, in any layout."""
+    """The count of numbers in a file that an architecture does not ignore, in any layout."""
     layouts = architecture.layouts
     return sum(math.prod(tensor.shape) for name, tensor in tensors.items() if not all(layout.ignores(name) for layout in layouts))
 
@@ -234,6 +273,6 @@ def _problems(tensors: Mapping[str, Any], shapes: Mapping[str, Shape], layout: L
 
 
 def _fitting(name: str, shape: Shape, spare: Mapping[str, Shape]) -> str:
-    """A hint at the tensor of the same shape whose name is nearest."""
+    """A hint at the tensor of the same shape with the nearest name."""
     near = difflib.get_close_matches(name, [other for other in spare if spare[other] == shape], n=1, cutoff=0)
     return f"; {near[0]} would fit" if near else ""

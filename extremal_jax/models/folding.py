@@ -1,4 +1,4 @@
-"""Batch norm folded into convolutions: the same function with fewer operations."""
+"""Batch norms merged into convolutions: the same function with fewer operations."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ Module = TypeVar("Module", bound=nnx.Module)
 
 
 def fold_batch_norm(module: Module) -> Module:
-    """A copy of a module in which each convolution with a batch norm behind it is one convolution. The outputs stay the same, to rounding.
+    """A copy of a module in which each batch norm is merged into the convolution before it. The outputs are equal up to rounding.
 
-    A batch norm that stands before its convolution, with a ReLU between them, as in DenseNets, stays. `models.load` folds what it loads,
-    unless asked not to.
+    A batch norm before a convolution, as in DenseNets, stays. `models.load` folds unless `fold=False`.
 
     Example:
       >>> from flax import nnx
@@ -35,7 +34,7 @@ def fold_batch_norm(module: Module) -> Module:
 
 
 def fold_in_place(module: nnx.Module) -> None:
-    """The same, of the module itself: layer by layer, so that it takes little memory."""
+    """As `fold_batch_norm`, but changes the module itself, layer by layer, so that it takes little memory."""
     for _, layer in nnx.iter_modules(module):
         if isinstance(layer, ConvNorm | Chain):
             layer.fold()

@@ -1,4 +1,4 @@
-"""Weights from the Hugging Face hub, by its own client: with its cache, its progress bar, its settings, and its offline mode."""
+"""Weights from the Hugging Face hub, through its own client: its cache, progress bar, settings and offline mode."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 
 from extremal_jax.ground.checks import nearest
 
-FILENAMES = ("model.safetensors", "pytorch_model.bin")  # the first that there is
+FILENAMES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file on the hub, as a table of published weights lists it: with the full hash of a commit as its revision, and its digest.
+    """A file on the hub. Published weights are listed with the full hash of a commit as their revision, and their digest.
 
     Attributes:
       repo: "owner/name".
-      filename: within the repository; None: the first of `FILENAMES` that there is.
+      filename: within the repository; None: the first of `FILENAMES` that exists.
       revision: a commit, tag or branch; None: the default branch.
-      sha256: the digest of its content, in hexadecimal; None: the one that the hub publishes.
+      sha256: the hexadecimal digest of its content; None: the one that the hub publishes.
     """
 
     repo: str
@@ -34,17 +34,19 @@ class HubFile:
     sha256: str | None = None
 
     def fetch(self) -> Path:
-        """Its path in the cache; see `fetch`."""
+        """Download it and return its path in the cache; see `fetch`."""
         return fetch(self.repo, self.filename, self.revision, sha256=self.sha256)
 
     def config(self) -> dict[str, Any]:
-        """What the config.json of its repository says at its revision; nothing, where there is none; offline with a warning."""
+        """The config.json of its repository at its revision; empty if there is none, or, with a warning, if it cannot be reached."""
         try:
             text = fetch(self.repo, "config.json", self.revision).read_bytes()
         except FileNotFoundError:
             return {}
         except ConnectionError as error:
-            warnings.warn(f"pictures are prepared as for the default weights, for what {self.repo} says is unknown: {error}", stacklevel=3)
+            warnings.warn(
+                f"images are prepared as for the default weights, because the config of {self.repo} is unknown: {error}", stacklevel=3
+            )
             return {}
         try:
             content = json.loads(text)
@@ -57,7 +59,7 @@ def parse(text: str) -> HubFile:
     """The file that "hub:owner/name", "hub:owner/name@revision" or "hub:owner/name/filename@revision" means.
 
     Raises:
-      ValueError: for anything else.
+      ValueError: if the text has another form.
 
     Example:
       >>> parse("hub:timm/resnet50.a1_in1k@main")
@@ -72,13 +74,13 @@ def parse(text: str) -> HubFile:
 def fetch(repo: str, filename: str | None = None, revision: str | None = None, *, sha256: str | None = None) -> Path:
     """Download a file, unless it is in the cache, and verify it.
 
-    The digest is verified each time where `sha256` gives one, or where the hub publishes one, as it does for large files.
+    The digest is verified each time, if `sha256` gives one or the hub publishes one, as it does for large files.
 
     Args:
       repo: "owner/name".
-      filename: within the repository; None: model.safetensors, or pytorch_model.bin where there is no such.
+      filename: within the repository; None: model.safetensors, or else pytorch_model.bin.
       revision: a commit, tag or branch; None: the default branch.
-      sha256: the digest that the file must have, in hexadecimal.
+      sha256: the hexadecimal digest that the file must have.
 
     Returns:
       Its path in the cache.
@@ -86,7 +88,7 @@ def fetch(repo: str, filename: str | None = None, revision: str | None = None, *
     Raises:
       ImportError: if huggingface_hub is not installed.
       FileNotFoundError: if there is no such repository, revision or file.
-      PermissionError: if the repository wants its terms accepted first.
+      PermissionError: if the repository's terms must be accepted first.
       ConnectionError: if the hub cannot be reached, or offline mode is on, and the file is not in the cache.
       ValueError: if an argument is malformed or the digest is wrong.
     """
@@ -104,7 +106,7 @@ def fetch(repo: str, filename: str | None = None, revision: str | None = None, *
 
 
 def _download(repo: str, filenames: tuple[str, ...], revision: str | None) -> Path:
-    """The first that there is. Where the hub cannot be reached, the first in the cache."""
+    """The first that exists; if the hub cannot be reached, the first in the cache."""
     from huggingface_hub import hf_hub_download, list_repo_files
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -124,9 +126,9 @@ def _download(repo: str, filenames: tuple[str, ...], revision: str | None) -> Pa
 
 @contextlib.contextmanager
 def _sentences(repo: str, revision: str | None) -> Iterator[None]:
-    """The client's errors, each in a sentence that says what to try."""
+    """Turn the client's errors into sentences that say what to try."""
     from huggingface_hub import constants, errors
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # that of the client's transport, whichever it is
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the client's transport
 
     hub = constants.ENDPOINT
     try:
@@ -155,7 +157,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _verify(path: Path, sha256: str | None) -> None:
-    """Compare the digest with the one that is asked for, and with the published one, which the cache gives the file as its name."""
+    """Compare the digest with `sha256` and with the published one, which is the file's name in the cache."""
     content = path.resolve()
     published = content.name if _is_digest(content.name) else None
     if sha256 is None and published is None:
@@ -165,7 +167,7 @@ def _verify(path: Path, sha256: str | None) -> None:
     if published not in (None, digest):
         raise ValueError(f"{content} is corrupted: its SHA-256 is {digest}, and {published} is published; delete it and call again")
     if sha256 is not None and sha256.lower() != digest:
-        raise ValueError(f"{path.name} has the SHA-256 {digest}, and {sha256.lower()} was expected; it is another file, and is not used")
+        raise ValueError(f"{path.name} has the SHA-256 {digest}, and {sha256.lower()} was expected; it is another file and is not used")
 
 
 def _is_digest(text: str) -> bool:

@@ -1,27 +1,34 @@
-"""Names for the inner layers of Flax NNX models that give none."""
+"""Names for the inner layers of Flax and Equinox models that give none."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import Any, TypeVar
+import sys
+from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-Module = TypeVar("Module", bound=nnx.Module)
 
+def name_submodules(model: Any) -> Any:
+    """A copy of a model that names the output of each submodule by the submodule's path, for `extremal_jax.graph`.
 
-def name_submodules(model: Module) -> Module:
-    """A copy of a model in which the output of each submodule bears the submodule's path as its name, for `extremal_jax.graph`.
-
-    The arrays are shared, the model is left as it is.
+    The copy shares the arrays and has the same outputs. If a submodule returns several arrays, their names are `path.0`, `path.1`
+    and so on.
 
     Args:
-      model: any Flax NNX module. A submodule whose output is not one array but several gives them the names `path.0`, `path.1` and so on.
+      model: a Flax NNX module; a Flax Linen module, for `functools.partial(named.apply, variables)`, or one that is bound to its
+        variables; or an Equinox module.
 
     Returns:
-      A module of the same class and outputs.
+      An NNX or Equinox module of the same class name and fields; of a Linen module, an object with the same methods, whose
+      `apply` names activations.
+
+    Raises:
+      TypeError: for any other model.
 
     Example:
       >>> import jax.numpy as jnp
@@ -30,27 +37,101 @@ def name_submodules(model: Module) -> Module:
       >>> [(a.name, a.shape) for a in activations(name_submodules(model), jnp.ones((1, 3)))]
       [('layers.0', (1, 4))]
     """
-    if not isinstance(model, nnx.Module):
-        raise TypeError(
-            f"model must be a Flax NNX module, got {type(model).__name__}; name activations by jax.ad_checkpoint.checkpoint_name"
-        )
-    copy = nnx.merge(*nnx.split(model))
+    if isinstance(model, nnx.Module):
+        return _named_nnx(model)
+    linen, equinox = sys.modules.get("flax.linen"), sys.modules.get("equinox")
+    if linen is not None and isinstance(model, linen.Module):
+        if model.scope is None:
+            return NamedLinen(model)
+        module, variables = model.unbind()
+        return functools.partial(NamedLinen(module).apply, variables)
+    if equinox is not None and isinstance(model, equinox.Module):
+        return _named_equinox(model, "")
+    raise TypeError(
+        f"model must be a Flax NNX, Flax Linen or Equinox module, got {type(model).__name__}; in other models, name activations by "
+        "jax.ad_checkpoint.checkpoint_name(x, name)"
+    )
+
+
+def _named(outputs: Any, path: str) -> Any:
+    """The same outputs; their arrays bear the path as their name."""
+    leaves, structure = jax.tree.flatten(outputs)
+    names = [path] if len(leaves) == 1 else [f"{path}.{index}" for index in range(len(leaves))]
+    named = [
+        checkpoint_name(leaf, name) if isinstance(leaf, jax.Array | np.ndarray) else leaf for leaf, name in zip(leaves, names, strict=True)
+    ]
+    return jax.tree.unflatten(structure, named)
+
+
+def _named_nnx(model: nnx.Module) -> nnx.Module:
+    copied = nnx.merge(*nnx.split(model))
     module: Any
-    for path, module in nnx.iter_modules(copy):
+    for path, module in nnx.iter_modules(copied):
         if path and callable(module):
             module.activation_name = ".".join(map(str, path))
             kind: Any = type(module)
             object.__setattr__(module, "__class__", _naming(kind))
-    return copy
+    return copied
 
 
 @functools.cache
-def _naming(kind: type[nnx.Module]) -> type[nnx.Module]:
-    """A subclass that names its outputs. One for each class, so that equal models stay equal."""
+def _naming(kind: Any) -> type[nnx.Module]:
+    """A subclass that names its outputs: one for each class, so that equal models stay equal."""
 
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
-        leaves, structure = jax.tree.flatten(kind.__call__(self, *arguments, **options))
-        names = [self.activation_name] if len(leaves) == 1 else [f"{self.activation_name}.{index}" for index in range(len(leaves))]
-        return jax.tree.unflatten(structure, map(checkpoint_name, leaves, names))
+        return _named(kind.__call__(self, *arguments, **options), self.activation_name)
 
     return type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__, "__doc__": kind.__doc__})
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedLinen:
+    """A Linen module whose `apply` names the outputs of its submodules; everything else is the module's own."""
+
+    module: Any
+
+    def apply(self, variables: Any, *arguments: Any, **options: Any) -> Any:
+        """As `flax.linen.Module.apply`, with names."""
+        from flax import linen
+
+        def name(call: Any, arguments: Any, options: Any, context: Any) -> Any:
+            outputs, path = call(*arguments, **options), context.module.path
+            return _named(outputs, ".".join(path)) if path and context.method_name == "__call__" else outputs
+
+        with linen.intercept_methods(name):
+            return self.module.apply(variables, *arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # which copy and pickle look up before there is a module
+            raise AttributeError(name)
+        return getattr(self.module, name)
+
+
+def _named_equinox(value: Any, path: str) -> Any:
+    """A value in which each callable module names its outputs by its path."""
+    from equinox import Module
+
+    def inner(key: object, item: Any) -> Any:
+        return _named_equinox(item, f"{path}.{key}" if path else str(key))
+
+    kind: Any = type(value)
+    if kind in (list, tuple):
+        return kind(inner(index, item) for index, item in enumerate(value))
+    if kind is dict:
+        return {key: inner(key, item) for key, item in value.items()}
+    if not isinstance(value, Module):
+        return value
+    copied = object.__new__(_naming_equinox(kind, path) if path and callable(value) else kind)
+    for field, item in vars(value).items():
+        object.__setattr__(copied, field, inner(field, item))
+    return copied
+
+
+@functools.cache
+def _naming_equinox(kind: Any, path: str) -> Any:
+    """A subclass that names its outputs; its class holds the path, so that the leaves stay those of the module."""
+
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        return _named(kind.__call__(self, *arguments, **options), path)
+
+    return type(kind)(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__, "__doc__": kind.__doc__})

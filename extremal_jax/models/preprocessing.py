@@ -1,4 +1,4 @@
-"""From a picture to a network's input, and back."""
+"""From an image to a network's input, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from extremal_jax.data.images import MAX_PIXELS, to_rgb
 from extremal_jax.ground.checks import check_choice
 
-_LONGEST = 16  # times the shorter side, for a square input
+_LONGEST = 16  # times the shorter side, of which a square input uses the middle
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -25,12 +25,12 @@ class Preprocessing:
     """Scale the shorter side, crop the centre, normalise.
 
     Attributes:
-      size: (height, width) after the crop, in pixels; without a crop, the smallest that a picture is scaled to.
-      mean: of each channel, for values in [0, 1].
-      std: likewise.
-      crop: the share of the scaled picture's shorter side that the crop keeps; None: the whole picture is kept, however long.
+      size: (height, width) after the crop, in pixels; without a crop, the smallest size that an image is scaled to.
+      mean: the mean of each channel, for values in [0, 1].
+      std: the standard deviation of each channel, likewise.
+      crop: the share of the scaled image's shorter side that the crop keeps; None: keep the whole image.
       interpolation: "bilinear" or "bicubic".
-      antialias: whether the filter is widened when it shrinks a picture, so that nothing aliases; without it, bilinear alone.
+      antialias: widen the filter when an image shrinks, so that nothing aliases; False needs bilinear interpolation.
 
     Example:
       >>> import numpy as np
@@ -52,38 +52,39 @@ class Preprocessing:
         check_choice("interpolation", self.interpolation, _FILTERS if self.antialias else ["bilinear"])
 
     def __call__(self, image: Image.Image | np.ndarray | Any) -> Float[np.ndarray, "H W C"]:
-        """(H, W, C) float32 from a Pillow image, or an array (H, W, 3), (H, W, 1) or (H, W), of uint8 or of floats in [0, 1]."""
-        picture = _pillow(image)
-        scaled = self._scale(picture if self.crop is None else _middle(picture, self.size))
+        """(H, W, C) float32 from a Pillow image, which is turned upright, or an array (H, W, 3), (H, W, 1) or (H, W) of any library,
+        of uint8 or of floats in [0, 1]."""
+        opened = _pillow(image)
+        scaled = self._scale(opened if self.crop is None else _middle(opened, self.size))
         height, width = scaled.shape[:2] if self.crop is None else self.size
         top, left = round((scaled.shape[0] - height) / 2), round((scaled.shape[1] - width) / 2)
         pixels = scaled[top : top + height, left : left + width].astype(np.float32) / 255
         return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
 
-    def _scale(self, picture: Image.Image) -> Num[np.ndarray, "H W 3"]:
-        """The scaled picture, of values from 0 to 255."""
-        width, height = self._scaled_size(picture.width, picture.height)
+    def _scale(self, image: Image.Image) -> Num[np.ndarray, "H W 3"]:
+        """The scaled image, with values from 0 to 255."""
+        width, height = self._scaled_size(image.width, image.height)
         if width * height > MAX_PIXELS:
-            raise ValueError(f"image of {picture.height}x{picture.width} pixels would be scaled to {height}x{width}; crop it first")
+            raise ValueError(f"image of {image.height}x{image.width} pixels would be scaled to {height}x{width}; crop it first")
         if self.antialias:
-            return np.asarray(picture.resize((width, height), _FILTERS[self.interpolation]))
-        return _sampled(_sampled(np.asarray(picture), height, axis=0), width, axis=1)
+            return np.asarray(image.resize((width, height), _FILTERS[self.interpolation]))
+        return _sampled(_sampled(np.asarray(image), height, axis=0), width, axis=1)
 
     def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) of the scaled picture: the smallest in which the uncropped input fits, its longer side rounded down."""
-        least_height, least_width = (math.floor(n / (self.crop or 1) + 1e-6) for n in self.size)  # 224 / (224 / 232) is to be 232
+        """(width, height) of the smallest scaled image that holds the uncropped input; its longer side is rounded down."""
+        least_height, least_width = (math.floor(n / (self.crop or 1) + 1e-6) for n in self.size)  # 224 / (224 / 232) must be 232
         if width * least_height >= height * least_width:
             return width * least_height // height, least_height
         return least_width, height * least_width // width
 
     def picture(self, prepared: Float[Any, "*N H W C"]) -> np.ndarray:
-        """The picture of a network's input: (..., H, W, 3) uint8, the inverse of the normalisation."""
+        """The image of a network's input, (..., H, W, 3) uint8: the inverse of the normalisation."""
         pixels = np.asarray(prepared, np.float32) * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)
         return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
 def described(config: Mapping[str, Any], other: Preprocessing) -> Preprocessing:
-    """The preprocessing that the config.json of one of timm's repositories describes; what it does not say, or not so, is as in another.
+    """The preprocessing in the config.json of one of timm's repositories; missing or invalid fields come from `other`.
 
     Example:
       >>> config = {"pretrained_cfg": {"input_size": [3, 288, 288], "crop_pct": 0.95, "interpolation": "random"}}
@@ -115,7 +116,7 @@ def _numbers(values: object) -> bool:
 
 
 def _sampled(pixels: Num[np.ndarray, "..."], count: int, axis: int) -> Float[np.ndarray, "..."]:
-    """The values at the centres of `count` equal parts of an axis, on lines between the centres of pixels; constant beyond the ends."""
+    """Linear interpolation at the centres of `count` equal parts of an axis; constant beyond the outermost pixels' centres."""
     last = pixels.shape[axis] - 1
     places = np.clip((np.arange(count) + 0.5) * (last + 1) / count - 0.5, 0, last)
     below = np.floor(places).astype(int)
@@ -123,28 +124,30 @@ def _sampled(pixels: Num[np.ndarray, "..."], count: int, axis: int) -> Float[np.
     return pixels.take(below, axis) * (1 - share) + pixels.take(np.minimum(below + 1, last), axis) * share
 
 
-def _middle(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The middle of a long strip, of which the crop keeps less: scaled whole, it would take the memory of its length."""
-    longest = _LONGEST * max(size) // min(size) * min(picture.size)
-    width, height = (min(side, longest) for side in picture.size)
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))
+def _middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The middle of a long strip, which holds the crop; scaling the whole strip would take the memory of its length."""
+    longest = _LONGEST * max(size) // min(size) * min(image.size)
+    width, height = (min(side, longest) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _pillow(image: Image.Image | np.ndarray | Any) -> Image.Image:
     if isinstance(image, Image.Image):
         return to_rgb(image)
-    pixels = np.asarray(image)
+    by_dlpack = hasattr(image, "__dlpack__") and not hasattr(image, "__array__")
+    pixels = np.from_dlpack(image) if by_dlpack else np.asarray(image)
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3):
-        raise ValueError(f"image must be a Pillow image or an array (H, W, 3), (H, W, 1) or (H, W), got the shape {pixels.shape}")
+        hint = "; move the channels last" if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else ""
+        raise ValueError(f"image must be a Pillow image or an array (H, W, 3), (H, W, 1) or (H, W), got the shape {pixels.shape}{hint}")
     if pixels.size == 0:
         raise ValueError(f"image must not be empty, got the shape {pixels.shape}")
     if pixels.dtype != np.uint8:
         if not jnp.issubdtype(pixels.dtype, jnp.floating):
             raise TypeError(f"image must hold uint8, or floats in [0, 1], got {pixels.dtype}")
-        pixels = pixels.astype(np.promote_types(pixels.dtype, np.float32), copy=False)  # some are not NumPy's own
+        pixels = pixels.astype(np.promote_types(pixels.dtype, np.float32), copy=False)  # ml_dtypes are not NumPy's own
         if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
             raise ValueError(f"image must hold floats in [0, 1], or uint8, got values from {pixels.min():g} to {pixels.max():g}")
         pixels = np.rint(pixels * 255).astype(np.uint8)

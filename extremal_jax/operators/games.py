@@ -1,4 +1,4 @@
-"""The games: which masks are shown to the model, and how the responses combine into what is maximised.
+"""The games: which masks are shown to the model, and how the responses combine into the reward.
 
     preserve:   Φ(m ⊗ x)                     the mask keeps the evidence
     delete:     −Φ((1 − m) ⊗ x)              the mask covers the evidence
@@ -18,11 +18,14 @@ from jaxtyping import Float
 
 @dataclass(frozen=True)
 class Game:
-    """One or two terms, each with the mask or its complement, and a sign.
+    """One or two terms, each with the mask or its complement, and a sign. To add a game, add a record to `GAMES`.
 
     Attributes:
-      name: how a `Config` asks for it.
+      name: the name by which a `Config` asks for it.
+      description: one line of help.
       terms: pairs (whether the complement is shown, sign of its response).
+      reading: what the reward stands for, in figures and tables.
+      sign: of the reward in that reading; −1 where the reward is minus a response.
 
     Example:
       >>> import jax.numpy as jnp
@@ -33,19 +36,22 @@ class Game:
     """
 
     name: str
+    description: str
     terms: tuple[tuple[bool, int], ...]
+    reading: str = "response"
+    sign: int = 1
 
     def show(self, masks: Float[Array, "*masks H W"]) -> Float[Array, "terms *masks H W"]:
         """The masks that perturb the image, term by term."""
         return jnp.stack([1 - masks if complement else masks for complement, _ in self.terms])
 
     def combine(self, responses: Float[Array, "terms *masks"]) -> Float[Array, "*masks"]:  # noqa: F821
-        """What is maximised, from the responses to the masks of `show`: the reward."""
+        """The reward, from the responses to the masks of `show`."""
         signs = jnp.array([sign for _, sign in self.terms], responses.dtype)
         return jnp.tensordot(signs, responses, 1)
 
 
-PRESERVE = Game("preserve", ((False, 1),))
-DELETE = Game("delete", ((True, -1),))
-DUAL = Game("dual", ((False, 1), (True, -1)))
+PRESERVE = Game("preserve", "the mask keeps the evidence", ((False, 1),))
+DELETE = Game("delete", "the mask covers the evidence", ((True, -1),), "response left", -1)
+DUAL = Game("dual", "both at once: the mask keeps the evidence, its complement has none", ((False, 1), (True, -1)), "difference")
 GAMES = {game.name: game for game in (PRESERVE, DELETE, DUAL)}

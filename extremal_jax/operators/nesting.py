@@ -1,7 +1,7 @@
 """Masks of growing area as one order of pixels: nested masks.
 
-The masks of two areas are found each for itself, so the smaller need not lie within the larger. Nested masks do: S_1 ⊂ S_2 ⊂ ... ⊂ S_K,
-each of exactly as many pixels as asked for,
+The masks of two areas are found each for itself, so the smaller need not lie within the larger. Nested masks do: S_1 ⊂
+S_2 ⊂ ... ⊂ S_K, each of exactly as many pixels as asked for,
 
     S_k = S_{k−1} ∪ the n_k − n_{k−1} pixels outside of it that m_k values highest
 """
@@ -27,8 +27,8 @@ def rank_places(masks: Float[Array, "*N K H W"], areas: Float[Array, "*N K"], im
 def rank_pixels(masks: Float[Array, "K n"], areas: Float[Array, " K"], importance: Float[Array, " n"]) -> Int[Array, " n"]:
     """The pixels in the order in which growing masks come to keep them.
 
-    A pixel's place is decided by the smallest area whose nested mask keeps it, then by the value that the mask of this area gives it, then
-    by `importance`. Pixels that no mask keeps come last, by the sum of the masks.
+    A pixel's place is decided by the smallest area whose nested mask keeps it, then by the value that the mask of this
+    area gives it, then by `importance`. Pixels that no mask keeps come last, by the sum of the masks.
 
     Args:
       masks: (K, n) in [0, 1]: the masks of one image as rows.

@@ -1,14 +1,20 @@
-"""Perturbations: how a mask removes pixels. m ⊗ x keeps a pixel where m = 1 and perturbs it most where m = 0.
+"""Perturbations: how a mask removes pixels. m ⊗ x keeps x where m = 1 and perturbs it most where m = 0.
 
-    blur:       Gaussian blur with standard deviation σ(u) = max_blur (1 − m(u)) at pixel u, read from a pyramid of L levels by linear
-                interpolation between the two that are nearest
+    blur:       Gaussian blur with standard deviation σ(u) = max_blur (1 − m(u)) at pixel u
     fade:       m x
-    reference:  m x + (1 − m) r, for an image r of the caller's
+    reference:  m x + (1 − m) r, for an image r that the caller gives
 
-All three are pyramids, from the most perturbed level to the image itself; the last two need only those two.
+Each perturbation is a pyramid of L levels, from the most perturbed image to the image itself. A mask value reads the
+pyramid by linear interpolation between the two nearest levels; fade and reference need only two.
+
+To add a perturbation, write a frozen dataclass with the members of `Perturbation` and put it in `PERTURBATIONS`. Fields
+that are named like fields of `Config` are filled from the config.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jax import Array
@@ -16,7 +22,66 @@ from jaxtyping import Float
 
 from extremal_jax.ground.filters import gaussian_blur
 
-PERTURBATIONS = ("blur", "fade", "reference")
+
+@runtime_checkable
+class Perturbation(Protocol):
+    """A frozen record of one kind of perturbation.
+
+    Attributes:
+      name: the name by which a `Config` asks for it.
+      description: one line of help.
+      needs_reference: whether the caller must give a reference image.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    needs_reference: ClassVar[bool]
+
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
+        """The levels of a batch of images or activations, (N, ..., C) -> (N, L, ..., C); the last level is the image."""
+
+
+@dataclass(frozen=True)
+class Blur:
+    """Gaussian blur; the attributes are those of `blur_pyramid`."""
+
+    num_levels: int = 8
+    max_blur: float = 20.0
+    padding: str = "edge"
+    name: ClassVar[str] = "blur"
+    description: ClassVar[str] = "blur the pixels that the mask removes"
+    needs_reference: ClassVar[bool] = False
+
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
+        return blur_pyramid(images, self.num_levels, self.max_blur, self.padding)
+
+
+@dataclass(frozen=True)
+class Fade:
+    """Multiplication by the mask."""
+
+    name: ClassVar[str] = "fade"
+    description: ClassVar[str] = "fade to zero, the mean colour of most classifiers' inputs"
+    needs_reference: ClassVar[bool] = False
+
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
+        return jnp.stack([jnp.zeros_like(images), images], axis=1)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Replacement by a reference image."""
+
+    name: ClassVar[str] = "reference"
+    description: ClassVar[str] = "replace by the pixels of a reference image"
+    needs_reference: ClassVar[bool] = True
+
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
+        assert reference is not None, "the boundary asks for it"
+        return reference_pyramid(images, reference)
+
+
+PERTURBATIONS: dict[str, Perturbation] = {record.name: record for record in (Blur(), Fade(), Reference())}
 
 
 def blur_pyramid(
@@ -38,7 +103,7 @@ def blur_pyramid(
 
 
 def reference_pyramid(images: Float[Array, "*batch H W C"], reference: Array | float = 0.0) -> Float[Array, "*batch 2 H W C"]:
-    """Two levels, a reference image (or a value; 0 makes the fade) and the image.
+    """Two levels: a reference image (or a value; 0 fades to black) and the image.
 
     Args:
       images: (..., H, W, C).
@@ -47,19 +112,21 @@ def reference_pyramid(images: Float[Array, "*batch H W C"], reference: Array | f
     Returns:
       (..., 2, H, W, C).
     """
-    return jnp.stack([jnp.broadcast_to(reference, images.shape).astype(images.dtype), images], axis=-4)
+    reference = jnp.asarray(reference, images.dtype)
+    reference = reference.reshape((1,) * (images.ndim - reference.ndim) + reference.shape)
+    return jnp.stack([jnp.broadcast_to(reference, images.shape), images], axis=-4)
 
 
 def perturb(pyramid: Float[Array, "L H W C"], masks: Float[Array, "*masks H W"]) -> Float[Array, "*masks H W C"]:
-    """Perturb one image by masks: m ⊗ x, linear between the two nearest levels.
+    """Perturb one image by masks: m ⊗ x.
 
     Args:
       pyramid: (L, H, W, C), from the most perturbed level to the image.
       masks: (..., H, W) in [0, 1].
 
     Returns:
-      (..., H, W, C). The gradient with respect to a mask value is that of the piece that the value lies in, one-sided at 0 and 1, where the
-      optimisation starts: never zero by a tie.
+      (..., H, W, C). The gradient with respect to a mask value is that of the piece that the value lies in, one-sided
+      at 0 and 1, where the optimisation starts: a tie never makes it zero.
 
     Example:
       >>> import jax.numpy as jnp
@@ -67,13 +134,29 @@ def perturb(pyramid: Float[Array, "L H W C"], masks: Float[Array, "*masks H W"])
       >>> perturb(reference_pyramid(image), jnp.full((2, 2), 0.25))[..., 0].tolist()
       [[2.0, 2.0], [2.0, 2.0]]
     """
-    pieces = len(pyramid) - 1
-    position = masks * pieces
+    return interpolate(pyramid, masks[..., None])
+
+
+def interpolate(levels: Float[Array, "L ..."], weights: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Read levels at weights in [0, 1], linear between the two nearest: 0 is the first level, 1 the last.
+
+    Args:
+      levels: (L, *shape).
+      weights: (..., *shape), where any axis of `shape` may have length 1.
+
+    Returns:
+      (..., *shape).
+    """
+    dtype = jnp.promote_types(levels.dtype, weights.dtype)
+    levels = levels.reshape(len(levels), *(1,) * (weights.ndim - levels.ndim + 1), *levels.shape[1:]).astype(dtype)
+    weights = weights.astype(dtype)
+    pieces = len(levels) - 1
+    position = weights * pieces
     piece = jnp.clip(jnp.floor(position), 0, pieces - 1)
     # A chain of selections instead of a gather: it fuses into one loop and suits every backend.
-    base, slope = pyramid[0], pyramid[1] - pyramid[0]
+    base, slope = levels[0], levels[1] - levels[0]
     for level in range(1, pieces):
-        here = (piece >= level)[..., None]
-        base = jnp.where(here, pyramid[level], base)
-        slope = jnp.where(here, pyramid[level + 1] - pyramid[level], slope)
-    return base + (position - piece)[..., None] * slope
+        here = piece >= level
+        base = jnp.where(here, levels[level], base)
+        slope = jnp.where(here, levels[level + 1] - levels[level], slope)
+    return base + (position - piece) * slope

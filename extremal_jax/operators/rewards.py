@@ -1,16 +1,18 @@
-"""Rewards: the scalar Φ that is to be excited, from a model's outputs.
+"""Rewards: the scalar Φ to be maximised, from a model's scores.
 
-A reward is a function of outputs (B, classes) and targets (B,) or (B, M), integers, that gives (B,). Outputs of a dense model,
-(B, h, w, classes), are first averaged over space. A caller's own function of the same form sees the outputs as they are.
+A reward is a function of the scores of one image, (classes,), and its target, () or (M,), integers. Scores of a dense
+model, (B, h, w, classes), are first averaged over space. A caller's own function sees whole batches of outputs as they
+are, (B, ...), with the targets (B,) or (B, M), and gives (B,).
 
-The functions are written for one image and mapped over the batch, so that no reward can mix images. (TorchRay's contrastive reward
-broadcasts K responses to K x K, and leaves the target out by setting it to −100, which fails for logits below that.)
+The named functions are written for one image and mapped over the batch, so that no reward can mix images. (TorchRay's
+contrastive reward broadcasts K responses to K x K, and leaves the target out by setting it to −100, which fails for
+logits below that.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +38,7 @@ def contrastive(scores: Float[Array, " classes"], target: Int[Array, ""]) -> Flo
 
 
 def margin(scores: Float[Array, " classes"], pair: Int[Array, " 2"]) -> Float[Array, ""]:
-    """The score of the first class of a pair minus that of the second: why this and not that."""
+    """The score of the first class of a pair minus the score of the second: why this and not that."""
     return scores[pair[0]] - scores[pair[1]]
 
 
@@ -45,44 +47,71 @@ def labels(scores: Float[Array, " classes"], targets: Int[Array, " M"]) -> Float
     return scores[targets].mean()
 
 
-class Reward(NamedTuple):
-    """A named reward.
+def binary(scores: Float[Array, " classes"], target: Int[Array, ""]) -> Float[Array, ""]:
+    """The single score of a model of two classes with its sign: target 1 is the positive class, target 0 the negative
+    one."""
+    return scores[0] * (2 * target - 1).astype(scores.dtype)
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A named reward. To add one, add a record to `REWARDS`.
 
     Attributes:
-      function: of one image's scores and targets.
+      function: of one image's scores and target.
+      description: one line of help.
       arity: how many classes make one target: 1, 2, or None for any number.
+      scores: how many scores the model must have at least; None: exactly one, for two classes.
     """
 
     function: RewardFunction
+    description: str
     arity: int | None = 1
+    scores: int | None = 1
+
+    @property
+    def name(self) -> str:
+        """The name by which a `Config` asks for it."""
+        return self.function.__name__
+
+    def num_targets(self, num_scores: int) -> int:
+        """How many classes there are to choose from, for a model of so many scores."""
+        return 2 if self.scores is None else num_scores
 
 
-REWARDS = {
-    "logit": Reward(logit),
-    "log_probability": Reward(log_probability),
-    "contrastive": Reward(contrastive),
-    "margin": Reward(margin, 2),
-    "labels": Reward(labels, None),
+REWARDS: dict[str, Reward] = {
+    record.name: record
+    for record in (
+        Reward(logit, "the target's score"),
+        Reward(log_probability, "the logarithm of the target's softmax probability", scores=2),
+        Reward(contrastive, "the target's score minus the highest of the others", scores=2),
+        Reward(margin, "the score of one class minus the score of another", arity=2),
+        Reward(labels, "the mean score of several classes", arity=None),
+        Reward(binary, "the single score of a model of two classes, with the sign of the target, 1 or 0", scores=None),
+    )
 }
 
 
-def reward(name: str | RewardFunction, outputs: Float[Array, "B ..."], targets: Int[Array, "B ..."]) -> Float[Array, " B"]:
-    """Responses of a batch.
+def reward(name: str | Reward | RewardFunction, outputs: Float[Array, "B ..."], targets: Int[Array, "B ..."]) -> Float[Array, " B"]:
+    """The reward of each image of a batch.
 
     Args:
-      name: a key of `REWARDS`, or a function of (outputs, targets) that gives one number per image.
+      name: a key of `REWARDS`, a `Reward`, or a function of (outputs, targets) that gives one number per image.
       outputs: (B, classes), or (B, h, w, classes), which the named rewards average over space.
       targets: (B,) class indices, or (B, M) for the rewards of several classes.
 
     Returns:
-      (B,).
+      (B,); NaN where a target of a named reward is not a class index.
 
     Example:
       >>> import jax.numpy as jnp
       >>> reward("contrastive", jnp.array([[1.0, 4.0, 2.0]]), jnp.array([1])).tolist()
       [2.0]
     """
-    if callable(name):
-        return name(outputs, targets)
+    record = REWARDS[name] if isinstance(name, str) else name
+    if not isinstance(record, Reward):
+        return record(outputs, targets)
     scores = outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs
-    return jax.vmap(REWARDS[name].function)(scores, targets)
+    values = jax.vmap(record.function)(scores, targets)
+    known = (targets >= 0) & (targets < record.num_targets(scores.shape[-1]))  # an index out of range would be clamped in silence
+    return jnp.where(known.reshape(len(values), -1).all(axis=1), values, jnp.nan)

@@ -1,4 +1,5 @@
-"""The driver: a run in parts of about ten steps, between which it can be watched and interrupted. Under a trace, in one part."""
+"""The driver: a run in parts of about ten steps, between which it can be watched and interrupted. Under a trace, in one
+part."""
 
 from __future__ import annotations
 
@@ -24,8 +25,9 @@ def drive(
     """Run all steps of a schedule.
 
     Args:
-      advance: a compiled function of (state, schedule) that runs as many steps as the schedule has, a `lax.scan`, and returns the state
-        after them and their record, with a leading axis of steps. A `jax.tree_util.Partial`, so that a trace of its arrays is seen.
+      advance: a compiled function of (state, schedule) that runs as many steps as the schedule has, a `lax.scan`, and
+        returns the state after them and their record, with a leading axis of steps. A `jax.tree_util.Partial`, so that
+        a trace of its arrays is seen.
       state: before the first step.
       schedule: arrays with a leading axis of steps.
       progress: as in `extremal_perturbation`; the record's `rewards` are what is shown.

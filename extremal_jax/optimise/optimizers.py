@@ -1,4 +1,7 @@
-"""The presets' optimizers: optax transformations of unit learning rate. They are values, so that equal presets are equal."""
+"""The presets' optimizers: optax transformations of unit learning rate.
+
+Their functions are defined at the level of the module, so that equal presets are equal and settings can be pickled.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,24 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-adam = optax.adam(1.0)
+_ADAM, _MOMENTUM = optax.adam(1.0), optax.sgd(1.0, momentum=0.9)
+_DECAY = 0.9  # of the dampened average
 
-momentum = optax.sgd(1.0, momentum=0.9)
+
+def _adam_init(params: Any) -> Any:
+    return _ADAM.init(params)
+
+
+def _adam_update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    return _ADAM.update(gradient, state, params)
+
+
+def _momentum_init(params: Any) -> Any:
+    return _MOMENTUM.init(params)
+
+
+def _momentum_update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    return _MOMENTUM.update(gradient, state, params)
 
 
 class DampenedMomentumState(NamedTuple):
@@ -19,27 +37,26 @@ class DampenedMomentumState(NamedTuple):
     average: Any
 
 
-def _dampened_momentum(decay: float) -> optax.GradientTransformation:
-    """Descent along a running average of gradients that begins with the first: PyTorch's SGD with dampening equal to its momentum."""
-
-    def init(params: Any) -> DampenedMomentumState:
-        return DampenedMomentumState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
-
-    def update(gradient: Any, state: DampenedMomentumState, params: Any = None) -> tuple[Any, DampenedMomentumState]:
-        kept = jnp.where(state.steps == 0, 0.0, decay)
-        average = jax.tree.map(lambda a, g: kept * a + (1 - kept) * g, state.average, gradient)
-        return jax.tree.map(jnp.negative, average), DampenedMomentumState(state.steps + 1, average)
-
-    return optax.GradientTransformation(init, update)
+def _dampened_init(params: Any) -> DampenedMomentumState:
+    return DampenedMomentumState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
 
 
-dampened_momentum = _dampened_momentum(0.9)
+def _dampened_update(gradient: Any, state: DampenedMomentumState, params: Any = None) -> tuple[Any, DampenedMomentumState]:
+    """Descent along a running average of gradients that starts with the first: PyTorch's SGD with dampening equal to
+    its momentum."""
+    kept = jnp.where(state.steps == 0, 0.0, _DECAY)
+    average = jax.tree.map(lambda a, g: kept.astype(g.dtype) * a + (1 - kept).astype(g.dtype) * g, state.average, gradient)
+    return jax.tree.map(jnp.negative, average), DampenedMomentumState(state.steps + 1, average)
 
+
+adam = optax.GradientTransformation(_adam_init, _adam_update)
+momentum = optax.GradientTransformation(_momentum_init, _momentum_update)
+dampened_momentum = optax.GradientTransformation(_dampened_init, _dampened_update)
 PRESETS = {"adam": adam, "momentum": momentum, "dampened_momentum": dampened_momentum}
 
 
 def optimizer_name(optimizer: optax.GradientTransformation) -> str:
-    """The name of one of the presets' optimizers, or that of the function that made another.
+    """The name of a preset's optimizer, or of the function that made another.
 
     Example:
       >>> optimizer_name(adam), optimizer_name(optax.sgd(0.1))
@@ -50,7 +67,7 @@ def optimizer_name(optimizer: optax.GradientTransformation) -> str:
 
 
 def forgotten(name: str) -> optax.GradientTransformation:
-    """Stands for an optimizer that a file names but cannot hold."""
+    """A stand-in for an optimizer that a file names but cannot hold."""
 
     def init(params: Any) -> Any:
         raise ValueError(f"the optimizer of the saved run ({name}) is not in its file; set `optimizer` again, with dataclasses.replace")

@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import jax
 
-Result = TypeVar("Result", bound="OfImages")  # `Self`, for the type checker of the tests
+Result = TypeVar("Result", bound="OfImages")  # beartype does not know `Self` here
 
 
 class OfImages:
-    """A result of one image or of a batch, of which it gives the images one by one."""
+    """The result of one image, or of a batch that can be indexed by image."""
 
-    _single = "masks", 3  # a field, and its rank in the result of one image
+    _single = "masks", 3  # a field, and its rank in the result of a single image
 
     def __getitem__(self: Result, index: int) -> Result:
         """One image of a batch."""

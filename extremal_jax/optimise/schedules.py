@@ -1,7 +1,7 @@
 """Numbers that change from step to step, as functions of a run's length.
 
-Wherever a schedule is asked for, a number, a sequence with one number per step, or a function of the step's index (an optax schedule) does
-as well. Values are arguments of the compiled program: another schedule compiles nothing.
+Wherever a schedule is asked for, a number, a sequence with one number per step, or a function of the step's index (an
+optax schedule) does as well. Values are arguments of the compiled program: another schedule compiles nothing.
 """
 
 from __future__ import annotations

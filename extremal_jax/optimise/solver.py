@@ -1,8 +1,8 @@
 """The optimisation: one step, and the scan that repeats it.
 
-It maximises the objectives of independent elements, each with its own parameters: the masks of one image and one area, or the pictures of a
-feature inversion. The optimizer sees one element at a time, so that no norm, line search or counter of its own can mix them: a batch is a
-loop.
+The solver maximises the objectives of independent elements, each with its own parameters: the mask of one image and one
+area, or one picture of a feature inversion. The optimizer sees one element at a time, so that its norms, line searches
+and counters cannot mix elements: a batch is a loop.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array, lax
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.ground.pytrees import pytree
 
 NEVER = -1
-# What the schedule says of one step: its number as "step", the "learning_rate", and what the objective wants to know.
+# The values of a schedule at one step: its number "step", the "learning_rate", and what else the objective reads.
 Now = Mapping[str, Any]
 
 
 class Record(NamedTuple):
-    """What is noted of a step, element by element.
+    """The record of one step, element by element.
 
     Attributes:
-      rewards: what the model answered.
+      rewards: the game's reward.
       area_losses: R_a(m), before its weight.
     """
 
@@ -38,45 +38,65 @@ class Record(NamedTuple):
     area_losses: Float[Array, "*T E"]
 
 
-# (parameters (R, ...), the elements that they belong to (R,) or None for all, now) -> the values (R,) to maximise, and their record: a
-# named tuple of arrays (R,), with the field `rewards`
-Objective = Callable[[Array, Array | None, Now], tuple[Array, Any]]
+# (parameters (R, ...), indices of the elements (R,) or None for all, now, signal (R,)) -> the values (R,) to maximise,
+# and their record: a named tuple of arrays (R,) with the field `rewards`. The objective passes what it shows to the
+# model through `listen(shown, signal)`.
+Objective = Callable[[Array, Array | None, Now, Array], tuple[Array, Any]]
 Projection = Callable[[Array], Array]
 
 
+@jax.custom_vjp
+def listen(shown: Float[Array, "R ..."], signal: Float[Array, " R"]) -> Float[Array, "R ..."]:
+    """`shown`, as it is. The gradient with respect to `signal` is the sum of the absolute gradients that reach each row
+    of `shown`.
+
+    So the solver knows whether the model's reward has sent any gradient back, whatever other terms the objective has.
+    """
+    return shown
+
+
+def _listened(signal: Array, gradient: Array) -> tuple[Array, Array]:
+    return gradient, jnp.abs(gradient).reshape(len(gradient), -1).sum(axis=1).astype(signal.dtype)
+
+
+listen.defvjp(lambda shown, signal: (shown, signal), _listened)
+
+
 def unit_box(params: Float[Array, "*E"]) -> Float[Array, "*E"]:
-    """The nearest parameters in [0, 1]: those of masks."""
+    """The nearest parameters in [0, 1], as masks have them."""
     return jnp.clip(params, 0, 1)
 
 
 def everywhere(params: Float[Array, "*E"]) -> Float[Array, "*E"]:
-    """No constraint at all."""
+    """The parameters as they are: no constraint."""
     return params
 
 
 @pytree()
 class State:
-    """Where an optimisation stands.
+    """The state of an optimisation.
 
     Attributes:
       params: (E, ...), the parameters of every element.
-      shown: (E, ...), those of the step before: the ones that the last record tells of.
+      shown: (E, ...), the parameters before the last update, which the last record describes.
       moments: the optimizer's state, with the same leading axis.
-      nonfinite_step: (E,), the first step at which an element's reward or gradient was not finite, or `NEVER`. From then on its parameters
-        stay.
+      nonfinite_step: (E,), the first step at which an element's reward or gradient was not finite, or `NEVER`. Its
+        parameters stay as they were from then on.
+      no_gradient: (E,), whether no gradient of the reward has come back so far.
     """
 
     params: Float[Array, "E ..."]
     shown: Float[Array, "E ..."]
     moments: Any
     nonfinite_step: Int[Array, " E"]
+    no_gradient: Bool[Array, " E"]
 
 
 def init(optimizer: optax.GradientTransformation, params: Float[Array, "E ..."]) -> State:
-    """The state before the first step, from the parameters (E, ...) to start with."""
-    # Made from the parameters, so that it varies over whatever devices and batches they vary over.
+    """The state before the first step, from the initial parameters (E, ...)."""
+    # Made from the parameters, so that it varies over the same devices and batches.
     never = jnp.full_like(params, NEVER, jnp.int32).min(axis=tuple(range(1, params.ndim)))
-    return State(params, params, jax.vmap(optimizer.init)(params), never)
+    return State(params, params, jax.vmap(optimizer.init)(params), never, never == NEVER)
 
 
 def step(
@@ -93,36 +113,42 @@ def step(
       objective: what to maximise.
       optimizer: an optax transformation; its updates, times the learning rate, are added to the parameters.
       state: where the optimisation stands.
-      now: what the schedule says of this step.
-      chunk_size: the most elements that are evaluated at a time; it bounds memory and changes nothing else.
-      project: what brings parameters back to where they must stay, after each step.
+      now: the values of the schedule at this step.
+      chunk_size: the most elements that are evaluated at a time. It bounds memory and changes nothing else.
+      project: brings the parameters back into their constraints after the step.
 
     Returns:
-      The next state, and the record of the one that came.
+      The next state, and the record of this step.
     """
-    gradient, record = in_chunks(functools.partial(_ascent, objective, now), chunk_size)(state.params)
+    gradient, received, record = in_chunks(functools.partial(_ascent, objective, now), chunk_size)(state.params)
     update = optax.with_extra_args_support(optimizer).update
-    updates, moments = jax.vmap(update)(jax.tree.map(jnp.negative, gradient), state.moments, state.params)
-    params = project(state.params + now["learning_rate"] * updates)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # optax relies on both
+        updates, moments = jax.vmap(update)(jax.tree.map(jnp.negative, gradient), state.moments, state.params)
+    params = project(state.params + now["learning_rate"].astype(updates.dtype) * updates)
 
     inner = tuple(range(1, params.ndim))
     finite = jnp.isfinite(record.rewards) & jnp.isfinite(gradient).all(axis=inner) & jnp.isfinite(updates).all(axis=inner)
     healthy = finite & (state.nonfinite_step == NEVER)
     params = jnp.where(jnp.expand_dims(healthy, inner), params, state.params)
     nonfinite_step = jnp.where(finite | (state.nonfinite_step != NEVER), state.nonfinite_step, now["step"])
-    return State(params, state.params, moments, nonfinite_step), record
+    return State(params, state.params, moments, nonfinite_step, state.no_gradient & (received == 0)), record
 
 
-def _ascent(objective: Objective, now: Now, params: Array, elements: Array | None) -> tuple[Array, Any]:
-    def total(params: Array) -> tuple[Array, Any]:
-        values, record = objective(params, elements, now)
+def _ascent(objective: Objective, now: Now, params: Array, elements: Array | None) -> tuple[Array, Array, Any]:
+    """The gradient of the objective, the gradient of the reward that came back to what was shown, and the record."""
+
+    def total(params: Array, signal: Array) -> tuple[Array, Any]:
+        values, record = objective(params, elements, now, signal)
         return values.sum(), record
 
-    return jax.grad(total, has_aux=True)(params)
+    signal = jnp.zeros_like(params).sum(axis=tuple(range(1, params.ndim)))
+    (gradient, received), record = jax.grad(total, argnums=(0, 1), has_aux=True)(params, signal)
+    return gradient, received, record
 
 
 def in_chunks(function: Callable[[Array, Array | None], Any], chunk_size: int | None) -> Callable[[Array], Any]:
-    """A function of (parameters, their elements) as a function of all parameters, evaluated so many elements at a time."""
+    """Map a function of (parameters, indices of their elements) over all parameters, `chunk_size` elements at a time;
+    None: all at once."""
 
     def chunked(params: Array) -> Any:
         count = len(params)
@@ -144,7 +170,7 @@ def scan(
     chunk_size: int | None = None,
     project: Projection = unit_box,
 ) -> tuple[State, Any]:
-    """As many steps as the schedule has: one `lax.scan`, on every backend. Records are stacked along a leading axis of steps."""
+    """All steps of a schedule: one `lax.scan`, on every backend. Records are stacked along a leading axis of steps."""
 
     def body(state: State, now: Now) -> tuple[State, Any]:
         return step(objective, optimizer, state, now, chunk_size, project)

@@ -2,50 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.optimise.solver import NEVER
 
 
-class Finite:
-    """What is told of `nonfinite_step`: for each thing that was optimised, the first step at which something was not finite, or −1."""
+@pytree()
+class Status:
+    """Whether a run went well, for each mask or picture.
 
-    nonfinite_step: Any
+    Attributes:
+      nonfinite_step: (..., K), the first step at which the reward or its gradient was not finite, or −1. The parameters
+        stayed as they were from that step on.
+      no_gradient: (..., K), whether no gradient of the reward ever came back: the result is where the run started, or
+        rounding noise.
+      nonfinite_image: (..., K), whether the response to the image itself is not finite.
+      depends_on_batch: (..., K), whether the response changed with the other images of the batch, as in training mode.
+    """
+
+    nonfinite_step: Int[AnyArray, "*N"]
+    no_gradient: Bool[AnyArray, "*N"] | None = None
+    nonfinite_image: Bool[AnyArray, "*N"] | None = None
+    depends_on_batch: Bool[AnyArray, "*N"] | None = None
+
+    what = "mask"  # what was optimised, for the message
 
     @property
     def ok(self) -> bool:
-        """Whether everything stayed finite."""
-        return not np.any(np.asarray(self.nonfinite_step) != NEVER)
+        """Whether nothing went wrong."""
+        return not any(np.any(found) for found, _ in self._faults())
 
     @property
     def message(self) -> str:
-        """What went wrong, where and when, in one line for each; "finished" if nothing did."""
+        """What went wrong, and where, in one line for each mask or picture; "finished" if nothing did."""
+        lines = [
+            (place, sentence) for found, sentence in self._faults() for place in map(tuple, np.argwhere(np.atleast_1d(found)).tolist())
+        ]
         steps = np.atleast_1d(np.asarray(self.nonfinite_step))
-        places = map(tuple, np.argwhere(steps != NEVER).tolist())
-        return "\n".join(self._line(place, int(steps[place])) for place in places) or "finished"
+        return "\n".join(f"{self.place(at)}: {sentence.format(step=steps[at])}" for at, sentence in sorted(lines)) or "finished"
 
-    def _line(self, index: tuple[int, ...], step: int) -> str:
-        raise NotImplementedError
+    def place(self, index: tuple[int, ...]) -> str:
+        """The name of one mask or picture, by its index."""
+        return ", ".join(f"{axis} {i}" for axis, i in zip(("image", "area")[-len(index) :], index, strict=True))
+
+    def _faults(self) -> Iterator[tuple[np.ndarray, str]]:
+        """Which masks or pictures have a fault, and the sentence that says so, for each kind of fault."""
+        yield (
+            np.asarray(self.nonfinite_step) != NEVER,
+            f"the reward or its gradient was not finite at step {{step}}; the {self.what} is that of the step before",
+        )
+        for found, sentence in (
+            (self.no_gradient, f"no gradient of the reward reached the {self.what}, which therefore means nothing"),
+            (self.nonfinite_image, "the response to the image itself is not finite"),
+            (self.depends_on_batch, "the response depends on the other images of the batch; switch the model to inference: model.eval()"),
+        ):
+            if found is not None:
+                yield np.asarray(found), sentence
 
     def __str__(self) -> str:
         return self.message
-
-
-@pytree()
-class Status(Finite):
-    """Whether a run for masks went well.
-
-    Attributes:
-      nonfinite_step: (..., K), the first step at which a reward or gradient was not finite, or −1. From that step on the mask stayed as it
-        was.
-    """
-
-    nonfinite_step: Int[AnyArray, "*N K"]
-
-    def _line(self, index: tuple[int, ...], step: int) -> str:
-        place = ", ".join(f"{axis} {i}" for axis, i in zip(("image", "area")[-len(index) :], index, strict=True))
-        return f"{place}: the reward or its gradient was not finite at step {step}; the mask is that of the step before"

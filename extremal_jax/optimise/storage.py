@@ -1,4 +1,4 @@
-"""Results in files: arrays and text in `.npz` files. Nothing in them can execute anything."""
+"""Results in files: `.npz` files of arrays and text, which cannot execute anything."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import dataclasses
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import jax
 import numpy as np
 
-from extremal_jax.ground.files import whole_file
-from extremal_jax.optimise.settings import from_json, to_json
+from extremal_jax.ground.files import as_path, whole_file
+from extremal_jax.optimise.settings import Settings, from_json, to_json
 
 Result = TypeVar("Result", bound="Saved")  # `Self`, for the type checker of the tests
 
@@ -21,57 +20,58 @@ Result = TypeVar("Result", bound="Saved")  # `Self`, for the type checker of the
 class Saved:
     """A pytree that can be written to a file and read again: arrays, texts, parts that are pytrees of arrays, and settings, `config`.
 
-    A subclass says what marks its files, with a version, and of which classes its settings and parts are:
-    `class Result(Saved, mark="results 1", settings=Config, history=History)`. The rewards of the history are written as "history.rewards",
-    settings as JSON, and what is None not at all.
+    The rewards of the history are written as "history.rewards" and settings as JSON; fields that are None are left out. A field with a
+    default may be missing in a file, so that older files stay readable.
+
+    Attributes:
+      MARK: the mark of the class's files, with a version.
+      SETTINGS: the class of `config`, if there is one.
+      PARTS: the classes of the parts, by field.
     """
 
-    _mark: ClassVar[str]
-    _settings: ClassVar[type | None]
-    _parts: ClassVar[Mapping[str, type]]
-
-    def __init_subclass__(cls, *, mark: str, settings: type | None = None, **parts: type) -> None:
-        super().__init_subclass__()
-        cls._mark, cls._settings, cls._parts = mark, settings, parts
+    MARK: ClassVar[str]
+    SETTINGS: ClassVar[type[Settings] | None] = None
+    PARTS: ClassVar[Mapping[str, type]] = {}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to an `.npz` file, whole or not at all. Functions among the settings are written by name.
+        """Write the result to an `.npz` file, whole or not at all. Functions among the settings are written by name.
 
         Raises:
           OSError: if the folder cannot be written.
         """
         content: dict[str, Any] = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(self)}
         content |= {name: value for name, value in vars(self).items() if isinstance(value, str)}
-        if self._settings is not None:
+        if vars(self).get("config") is not None:
             content["config"] = to_json(vars(self)["config"])
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, format=self._mark, **content)
+            np.savez_compressed(file, format=self.MARK, **content)
 
     @classmethod
     def load(cls: type[Result], path: str | os.PathLike[str]) -> Result:
-        """Read a result from a file that `save` wrote. Nothing in it is executed.
+        """Read a result from a file that `save` wrote, without executing anything in it.
 
         Raises:
           FileNotFoundError: if there is no such file.
-          ValueError: if it is truncated or something else.
+          ValueError: if the file is truncated or something else.
         """
         content = _read(path)
-        if (mark := content.pop("format", None)) != cls._mark:
-            raise ValueError(f"{path} is not a result file of this version: expected the mark {cls._mark!r}, got {str(mark)!r}")
+        if (mark := content.pop("format", None)) != cls.MARK:
+            raise ValueError(f"{path} is not a result file of this version: expected the mark {cls.MARK!r}, got {str(mark)!r}")
         if missing := [name for name in cls._needed() if name not in content]:
             raise ValueError(f"{path} is not a whole result file: it lacks {', '.join(missing)}")
-        for name, part in cls._parts.items():
-            content[name] = part(**{inner: content.pop(f"{name}.{inner}") for inner in _fields(part)})
-        if cls._settings is not None:
-            content["config"] = from_json(cls._settings, content["config"])
+        for name, part in cls.PARTS.items():
+            found = {inner: content.pop(f"{name}.{inner}", None) for inner in _fields(part)}
+            content[name] = part(**{inner: value for inner, value in found.items() if value is not None})
+        if cls.SETTINGS is not None and "config" in content:
+            content["config"] = from_json(cls.SETTINGS, content["config"])
         return cls(**content)
 
     @classmethod
     def _needed(cls) -> Iterator[str]:
-        """What every file holds, by name."""
+        """The names of what every file holds."""
         for name, field in _fields(cls).items():
-            if name in cls._parts:
-                yield from (f"{name}.{inner}" for inner in _fields(cls._parts[name]))
+            if name in cls.PARTS:
+                yield from (f"{name}.{inner}" for inner in _required(cls.PARTS[name]))
             elif field.default is dataclasses.MISSING:
                 yield name
 
@@ -80,12 +80,17 @@ def _fields(kind: Any) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(kind)}
 
 
+def _required(kind: Any) -> list[str]:
+    return [name for name, field in _fields(kind).items() if field.default is dataclasses.MISSING]
+
+
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The arrays and texts of a file, by name."""
-    if not Path(path).is_file():
+    path = as_path(path)
+    if not path.is_file():
         raise FileNotFoundError(f"no result file {path}")
     try:
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a whole result file ({error})") from error

@@ -1,8 +1,9 @@
-"""What must not matter to any method: jit, batches, chunks, a model's layout and framework; what must; and what compiles when."""
+"""Laws of every method: what must not matter (jit, batches, chunks, layouts, frameworks, JAX's switches), and what must."""
 
 from __future__ import annotations
 
 import functools
+import gc
 
 import equinox as eqx
 import jax
@@ -12,46 +13,17 @@ import pytest
 from flax import linen, nnx
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import io_callback
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import small
-from extremal_jax import Config
-from extremal_jax.attribution import METHODS
+from attribution_cases import IMAGES, KEY, KINDS, LAYERS, METHODS, OTHERS, TARGETS, WEIGHTS, close, explain, model_of, usual
 
-IMAGES, TARGETS = jnp.asarray(small.images()), np.array([1, 3])
-WEIGHTS = small.weights()
-LAYERS = {"at": "first", "contrast_at": "second"}
-KEY = jax.random.key(0, impl="unsafe_rbg")  # which compiles sooner than the usual kind
-QUICK = {  # options with which a method is quick
-    "extremal_perturbation": dict(areas=(0.1,), config=Config(num_steps=2, step=4, sigma=4.0, num_levels=3, max_blur=4.0)),
-    "integrated_gradients": dict(steps=3),
-    "smooth_grad": dict(samples=3, key=KEY),
-    "rise": dict(num_masks=5, grid=3, key=KEY),
-    "occlusion": dict(window=12),
-}
 each_method = pytest.mark.parametrize("name", METHODS)
-OTHERS = {name: method for name, method in METHODS.items() if name != "extremal_perturbation"}
-each_other = pytest.mark.parametrize("name", OTHERS)  # these laws of extremal perturbation are in test_laws.py
+each_other = pytest.mark.parametrize("name", OTHERS)  # these laws of extremal perturbation are in tests/extremal
+each_kind = pytest.mark.parametrize("name", KINDS)
 RANDOM = [name for name, method in OTHERS.items() if "key" in method.options]
 CHUNKED = [name for name, method in OTHERS.items() if "chunk_size" in method.options]
-
-
-def model_of(weights):
-    return jax.tree_util.Partial(small.classify, weights)
-
-
-def explain(name, images=IMAGES, targets=TARGETS, model=None, **options):
-    method = METHODS[name]
-    options = {**{option: LAYERS[option] for option in method.needs}, **QUICK.get(name, {}), **options}
-    return method.function(model_of(WEIGHTS) if model is None else model, images, targets, **options)
-
-
-usual = functools.cache(explain)  # of a name alone
-
-
-def close(actual, expected, tolerance=1e-4):
-    """Other programs, other roundings: relative to the largest entry."""
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 @each_method
@@ -64,40 +36,44 @@ def test_maps_are_maps(name):
 
 
 @each_method
-def test_same_input_same_bits(name):
-    np.testing.assert_array_equal(explain(name), usual(name))
-
-
-@each_other
-def test_a_batch_is_a_loop(name):
-    for i in range(2):
-        close(explain(name, IMAGES[i], TARGETS[i]), usual(name)[i])
+def test_only_signed_maps_are_negative(name):
+    """But for the shares of a sum that is negative, which excitation backprop passes down."""
+    negative = bool((explain(name, abs(IMAGES)) < 0).any())
+    assert negative == METHODS[name].signed or name == "excitation_backprop"
 
 
 @each_method
-def test_the_order_of_images_does_not_matter(name):
+def test_same_input_same_bits_in_any_order(name):
+    np.testing.assert_array_equal(explain(name), usual(name))
     np.testing.assert_array_equal(explain(name, IMAGES[::-1], TARGETS[::-1].copy()), usual(name)[::-1])
+    np.testing.assert_array_equal(explain(name, targets=1)[0], usual(name)[0])  # one target for all
+
+
+@each_method
+def test_another_target_gives_another_map(name):
+    maps = explain(name, targets=TARGETS[::-1].copy())
+    assert np.abs(maps - usual(name)).max(axis=(1, 2)).min() > 0
 
 
 @each_other
-def test_inside_jit_and_vmap(name):
+def test_a_batch_is_a_loop_inside_jit_and_vmap(name):
     mapped = jax.jit(jax.vmap(lambda image, target: explain(name, image, target)))(IMAGES, TARGETS)
     close(mapped, usual(name))
 
 
-@each_other
-def test_inside_shard_map(name):
-    """Each of two devices explains one image."""
+@each_kind
+def test_a_single_image(name):
+    close(explain(name, IMAGES[1], TARGETS[1]), usual(name)[1])
+
+
+@each_kind
+def test_sharding_changes_nothing(name):
+    """Each of two devices explains one image, inside `shard_map`, or where the images lie."""
     mesh, spec = Mesh(np.array(jax.devices()[:2]), ("images",)), PartitionSpec("images")
     sharded = jax.shard_map(lambda images, targets: explain(name, images, targets), mesh=mesh, in_specs=spec, out_specs=spec)
     close(jax.jit(sharded)(IMAGES, TARGETS), usual(name))
-
-
-@each_other
-def test_sharded_images(name):
-    """Images laid out over two devices are explained where they lie."""
-    sharding = NamedSharding(Mesh(np.array(jax.devices()[:2]), ("images",)), PartitionSpec("images"))
-    close(explain(name, jax.device_put(IMAGES, sharding), jax.device_put(TARGETS, sharding)), usual(name))
+    laid_out = (jax.device_put(array, NamedSharding(mesh, spec)) for array in (IMAGES, TARGETS))
+    close(explain(name, *laid_out), usual(name))
 
 
 @each_other
@@ -110,7 +86,7 @@ def test_bfloat16(name):
         assert (rough * exact).sum() > 0.85 * np.linalg.norm(rough) * np.linalg.norm(exact)
 
 
-@each_other
+@each_kind
 def test_eager(name):
     """Without any compilation, equation by equation."""
     with jax.disable_jit():
@@ -118,57 +94,62 @@ def test_eager(name):
     close(eager, usual(name)[:1])
 
 
-@each_method
-def test_another_target_gives_another_map(name):
-    maps = explain(name, targets=TARGETS[::-1].copy())
-    assert np.abs(maps - usual(name)).max(axis=(1, 2)).min() > 0
+@each_other
+@pytest.mark.parametrize("switch", [lambda: jax.numpy_rank_promotion("raise"), lambda: jax.numpy_dtype_promotion("strict")])
+def test_strict_promotion(name, switch):
+    """Traced anew: mistakes of this kind are found in the trace."""
+    options = {"resize": (8, 8), "smooth": 0.1, **({"baseline": 0.5} if name == "integrated_gradients" else {})}
+    with switch():
+        assert jax.eval_shape(lambda images: explain(name, images, **options), IMAGES).shape == (2, 8, 8)
 
 
-@each_method
-def test_one_target_for_all(name):
-    np.testing.assert_array_equal(explain(name, targets=1)[0], usual(name)[0])
+@each_other
+def test_64_bits(name):
+    """Images in 32 bits give the same maps when JAX is allowed 64."""
+    with jax.enable_x64(True):
+        maps = explain(name, np.asarray(IMAGES))
+        assert maps.dtype == jnp.float32
+        close(maps, usual(name))
 
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_keys(name):
     np.testing.assert_array_equal(explain(name, key=jax.random.clone(KEY)), usual(name))
     assert np.abs(explain(name, key=jax.random.fold_in(KEY, 1)) - usual(name)).max() > 0
+    np.testing.assert_array_equal(explain(name, key=None), explain(name, key=jax.random.key(0)))
 
 
 @pytest.mark.parametrize("name", CHUNKED)
-def test_chunks_are_the_whole(name):
-    close(explain(name, chunk_size=2), usual(name))
-
-
-@pytest.mark.parametrize("name", CHUNKED)
-def test_chunks_bound_what_the_model_sees(name):
+def test_chunks_are_the_whole_and_bound_the_batches_of_the_model(name):
     seen = []
 
     def model(images):
         seen.append(len(images))
         return small.classify(WEIGHTS, images)
 
-    jax.eval_shape(lambda images: explain(name, images, 1, model=model, chunk_size=2), IMAGES[0])
+    close(explain(name, model=model, chunk_size=2), usual(name))
     assert max(seen) == 2
 
 
 @each_method
-def test_a_constant_model(name):
-    constant = jax.tree.map(jnp.zeros_like, WEIGHTS)
-    assert np.isfinite(explain(name, model=model_of(constant))).all()
-
-
-@each_method
 def test_second_calls_compile_nothing(name, compilations):
-    images, targets = np.asarray(IMAGES), TARGETS
-    first = explain(name, images, targets)
-    other, more = model_of(small.weights(1)), jax.block_until_ready(IMAGES * 2)
-    images = np.asarray(more)
+    """Other images, targets and weights; a model that is written anew in each call."""
+    other, images = model_of(small.weights(1)), np.asarray(jax.block_until_ready(IMAGES * 2))
+    first = explain(name, np.asarray(IMAGES))
+    explain(name, model=lambda images: small.classify(WEIGHTS, images))
+    arrays, executables = len(jax.live_arrays()), len(jax.devices()[0].client.live_executables())
     del compilations[:]
-    explain(name, images, targets[::-1].copy())
-    second = explain(name, images, targets, model=other)
+    explain(name, images, TARGETS[::-1].copy())
+    for seed in (1, 2):
+        weights = small.weights(seed)
+        second = explain(name, images, model=lambda images, weights=weights: small.classify(weights, images))
+    np.testing.assert_allclose(explain(name, images, model=other).shape, second.shape)
     assert not compilations
     assert not np.array_equal(first, second)
+    del weights, second
+    gc.collect()
+    assert len(jax.live_arrays()) <= arrays
+    assert len(jax.devices()[0].client.live_executables()) == executables
 
 
 class Equinox(eqx.Module):
@@ -227,3 +208,57 @@ def test_frameworks(framework):
     variables = {"params": {name: {"kernel": weight} for name, weight in WEIGHTS.items()}}
     models = {"nnx": Nnx(WEIGHTS), "linen": functools.partial(Linen().apply, variables), "closure": small.model()}
     close(explain("guided_backprop", model=models[framework]), usual("guided_backprop"))
+
+
+# Gradients that do not reach the images, and models without any.
+
+
+@each_other
+def test_a_constant_model(name):
+    """Finite maps; methods that send something back say that it is zero."""
+    constant = model_of(jax.tree.map(jnp.zeros_like, WEIGHTS))
+    if not METHODS[name].needs_gradient:
+        assert np.isfinite(explain(name, model=constant)).all()
+        return
+    with pytest.warns(UserWarning, match=rf"{name}: no gradient reached images \[0, 1\], every value sent back is zero") as caught:
+        maps = explain(name, model=constant)
+    assert len(caught) == 1
+    assert not maps.any()
+
+
+@pytest.mark.parametrize("name", ["gradient", "grad_cam", "integrated_gradients", "smooth_grad"])
+def test_gradients_that_reach_some_images_only(name):
+    def model(images):
+        frozen = (images.mean(axis=(1, 2, 3)) > 100)[:, None]
+        scores = small.classify(WEIGHTS, images)
+        return jnp.where(frozen, jax.lax.stop_gradient(scores), scores)
+
+    images = IMAGES.at[1].add(1000)
+    with pytest.warns(UserWarning, match=rf"{name}: no gradient reached images \[1\]"):
+        explain(name, images, model=model)
+    with pytest.warns(UserWarning, match=rf"{name}: no gradient reached the image,"):
+        explain(name, images[1], 0, model=model)
+    jax.eval_shape(lambda images: explain(name, images, model=model), images)  # what is traced has no values
+
+
+def black_box(images, callback=jax.pure_callback):
+    """The small classifier, whose last layer JAX cannot see into."""
+    x = small.features({**WEIGHTS, "head": jnp.eye(8)}, images).mean(axis=(1, 2))
+    head = np.asarray(WEIGHTS["head"])
+    return callback(lambda x: np.asarray(x) @ head, jax.ShapeDtypeStruct((len(x), head.shape[1]), np.float32), x)
+
+
+@each_other
+@pytest.mark.parametrize("callback", [jax.pure_callback, io_callback])
+def test_models_that_cannot_be_differentiated(name, callback):
+    model = functools.partial(black_box, callback=callback)
+    if METHODS[name].needs_gradient:
+        with pytest.raises(ValueError, match="this model cannot be differentiated; rise and occlusion need no gradient"):
+            explain(name, model=model)
+    else:
+        close(explain(name, model=model), usual(name))
+
+
+def test_layers_are_those_of_the_methods():
+    assert {name for name, method in METHODS.items() if not method.layers} == {"integrated_gradients", "rise", "occlusion"}
+    assert all(set(LAYERS) >= method.needs for method in METHODS.values())

@@ -1,18 +1,21 @@
-"""Image files: what is in them, and what is said of those that cannot be read."""
+"""Image files: the pixels of readable ones, and the errors for the others."""
 
 from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from extremal_jax.data import load_image
+from extremal_jax.data.images import to_rgb
 from extremal_jax.data.scenes import generate
+from extremal_jax.models.preprocessing import Preprocessing
 
 PICTURE = generate(20, 1, (48, 64)).images[0]
 
@@ -24,7 +27,7 @@ def encoded(picture, kind, **options):
 
 
 def promise(width, height):
-    """A PNG that promises a size and holds no pixels."""
+    """A PNG whose header states a size, and which holds no pixels."""
     size = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (size, b"IDAT")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
@@ -32,7 +35,7 @@ def promise(width, height):
 
 @pytest.fixture
 def file(tmp_path):
-    """Writes bytes, or a Pillow image, to a file."""
+    """A function that writes bytes, or a Pillow image, to a file."""
 
     def write(content, **options):
         path = tmp_path / "image"
@@ -56,7 +59,7 @@ def test_path_as_text(file):
 
 
 def test_jpeg(file):
-    # 4:4:4 at the highest quality loses a few levels to rounding.
+    # Rounding costs a few levels, even in 4:4:4 at the highest quality.
     loaded = load_image(file(encoded(PICTURE, "JPEG", quality=100, subsampling=0)))
     np.testing.assert_allclose(loaded.astype(int), PICTURE, atol=6)
 
@@ -85,7 +88,7 @@ def test_transparency_is_laid_on_white(file):
     loaded = load_image(file(Image.fromarray(np.concatenate([PICTURE, alpha], axis=-1)))).astype(float)
     np.testing.assert_array_equal(loaded[20:], PICTURE[20:])
     assert (loaded[:10] == 255).all()
-    np.testing.assert_allclose(loaded[10:20], 0.2 * PICTURE[10:20] + 0.8 * 255, atol=1)  # levels, from rounding
+    np.testing.assert_allclose(loaded[10:20], 0.2 * PICTURE[10:20] + 0.8 * 255, atol=1)  # rounding
 
 
 def test_transparent_colour_of_a_palette(file):
@@ -95,11 +98,69 @@ def test_transparent_colour_of_a_palette(file):
     assert loaded.tolist() == [[[10, 20, 30], [255, 255, 255]], [[70, 80, 90], [100, 110, 120]]]
 
 
-@pytest.mark.parametrize(("orientation", "turn"), [(1, lambda x: x), (3, lambda x: x[::-1, ::-1]), (6, lambda x: np.rot90(x, -1))])
-def test_rotation_mark_of_cameras(file, orientation, turn):
+TURNS = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize(("orientation", "turn"), TURNS.items())
+def test_rotated_photographs_are_upright_however_they_are_read(file, kind, orientation, turn):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    np.testing.assert_array_equal(load_image(file(Image.fromarray(PICTURE), exif=exif)), turn(PICTURE))
+    path = file(encoded(PICTURE, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {})))
+    np.testing.assert_array_equal(load_image(path), turn(PICTURE))
+    with Image.open(path) as picture:
+        upright = to_rgb(picture)
+        prepare = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3)
+        np.testing.assert_array_equal(prepare(picture), prepare(load_image(path)))
+        assert picture.getexif().get(0x0112, 1) == (1 if kind == "TIFF" else orientation)  # the caller's object stays; Pillow turns TIFFs
+    np.testing.assert_array_equal(to_rgb(upright), turn(PICTURE))  # no second turn
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"garbage",
+        b"Exif\0\0garbage",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x10\x01\x12",  # sixteen entries promised, none whole
+        b"Exif\0\0II*\0\xff\xff\xff\x7f",  # the directory lies beyond the end
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x01\0\0\0AAAA\0\0\0\0",  # the orientation "A"
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x09\0\0\0\0\0\0\0",  # the orientation 9
+    ],
+)
+def test_malformed_metadata_leave_the_pixels_as_they_are(file, kind, exif):
+    options = {"PNG": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}[kind]
+    path = file(encoded(PICTURE, kind, exif=exif, **options))
+    np.testing.assert_array_equal(load_image(path), load_image(file(encoded(PICTURE, kind, **options))))
+    path = file(encoded(PICTURE, kind, exif=exif, **options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's own, of `open`
+        picture = Image.open(path)
+    with picture:
+        np.testing.assert_array_equal(to_rgb(picture), load_image(path))
+
+
+def test_malformed_text_chunk_of_a_png(file):
+    """ImageMagick writes EXIF as hexadecimal text."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", "\nexif\n  4\nno hexadecimal digits")
+    np.testing.assert_array_equal(load_image(file(Image.fromarray(PICTURE), pnginfo=info)), PICTURE)
+
+
+def test_cmyk(file):
+    cmyk = Image.fromarray(PICTURE).convert("CMYK")
+    buffer = io.BytesIO()
+    cmyk.save(buffer, "TIFF")
+    np.testing.assert_array_equal(load_image(file(buffer.getvalue())), PICTURE)
 
 
 def test_first_frame_of_an_animation(file):
@@ -107,6 +168,27 @@ def test_first_frame_of_an_animation(file):
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     assert (load_image(file(buffer.getvalue())) == 30).all()
+
+
+def test_open_files(file):
+    """They are read from the beginning, and stay open."""
+    path = file(Image.fromarray(PICTURE))
+    with path.open("rb") as opened:
+        opened.seek(10)
+        np.testing.assert_array_equal(load_image(opened), PICTURE)
+        np.testing.assert_array_equal(load_image(opened), PICTURE)
+    np.testing.assert_array_equal(load_image(io.BytesIO(path.read_bytes())), PICTURE)
+    with pytest.raises(ValueError, match=r"^BytesIO is not an image of a known format$"):
+        load_image(io.BytesIO(b"hello"))
+    path.write_bytes(b"hello")
+    with path.open("rb") as opened, pytest.raises(ValueError, match=f"^{path} is not an image"):
+        load_image(opened)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"image.png", PICTURE], ids=lambda path: type(path).__name__)
+def test_other_things_than_paths(path):
+    with pytest.raises(TypeError, match=f"path must be a str or a pathlib.Path, .* got {type(path).__name__}$"):
+        load_image(path)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -153,7 +235,7 @@ def test_max_pixels(file):
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
-def test_numbers_without_a_range(tmp_path, mode):
+def test_pixels_without_a_fixed_range(tmp_path, mode):
     Image.new(mode, (4, 4)).save(tmp_path / "a.tiff")
     with pytest.raises(ValueError, match=f"no fixed range .*mode {mode}.*; convert it"):
         load_image(tmp_path / "a.tiff")

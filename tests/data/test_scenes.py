@@ -1,4 +1,4 @@
-"""Generated scenes: the same on every machine, with masks that are exact."""
+"""Generated scenes: equal on every machine, with exact masks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_pixels_are_pinned(arguments, options, expected):
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**64), first=st.integers(0, 1000), split=st.integers(1, 3), rest=st.integers(1, 3))
-def test_scenes_depend_on_seed_and_index_alone(seed, first, split, rest):
+def test_scenes_depend_on_seed_and_index_only(seed, first, split, rest):
     whole = generate(seed, split + rest, 32, first=first)
     same(whole[:split], generate(seed, split, 32, first=first))
     same(whole[split:], generate(seed, rest, 32, first=first + split))
@@ -65,12 +65,12 @@ def test_number_of_objects(objects):
 
 
 def test_number_of_objects_from_a_range():
-    # Of 40 uniform choices among three, one is left out with a probability of 3e-7; the seed is fixed besides.
+    # The probability that 40 uniform draws miss one of the three numbers is 3e-7; the seed is fixed.
     assert set(generate(4, 40, 32, objects=(2, 4)).labels.sum(axis=1).tolist()) == {2, 3, 4}
 
 
 @pytest.mark.parametrize(("seed", "first", "size"), [(24, 0, 32), (24, 0, 128), (41, 0, 128)])
-def test_begins_again_where_the_first_objects_leave_no_room(seed, first, size):
+def test_a_scene_without_room_for_all_objects_is_drawn_again(seed, first, size):
     assert generate(seed, 1, size, objects=6, first=first).labels.sum() == 6
 
 
@@ -86,13 +86,14 @@ def test_masks_labels_and_segmentation_agree():
 def test_objects_are_large_enough_to_be_seen():
     generated = generate(10, 30, 128, objects=3)
     areas = generated.masks.mean(axis=(2, 3))[generated.labels]
-    # The longest side is at least 0.22 of the image's; the thinnest sprite fills 0.23 of its cell; edges and cover take less than a tenth.
+    # The longest side is at least 0.22 of the image's; the thinnest sprite fills 0.23 of its cell; edges and overlap
+    # remove at most a tenth.
     assert areas.min() > 0.23 * 0.22**2 * 0.9
     assert areas.max() < 0.5**2
 
 
 def test_masks_are_where_the_objects_are(monkeypatch):
-    """What differs from the same scenes with invisible objects is the mask, but for the soft edge around it."""
+    """The pixels that differ from scenes with invisible objects are those of the mask, except for a soft edge."""
     drawn = generate(11, 12, 128, objects=1)
     sprite = scenes._object
     monkeypatch.setattr(scenes, "_object", lambda *arguments: 0 * sprite(*arguments))
@@ -100,8 +101,8 @@ def test_masks_are_where_the_objects_are(monkeypatch):
     masks = drawn.segmentation != BACKGROUND
     for difference, mask in zip(changed, masks, strict=True):
         within = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(5))) > 0
-        assert (difference & mask).sum() >= 0.99 * mask.sum()  # an object's colour may equal that of the ground, rarely
-        assert (difference & ~within).sum() <= 0.01 * mask.sum()  # thin lines that are less than half opaque
+        assert (difference & mask).sum() >= 0.99 * mask.sum()  # rarely, an object and the background have one colour
+        assert (difference & ~within).sum() <= 0.01 * mask.sum()  # thin lines, less than half opaque
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_masks_are_where_the_objects_are(monkeypatch):
         ((0, 1, (64, 8)), {}, r"got \(64, 8\)"),
         ((0, 1), {"objects": 0}, "objects must be a number from 1 to 6"),
         ((0, 1), {"objects": 7}, "got 7"),
-        ((0, 1), {"objects": (3, 2)}, r"two of them in order, got \(3, 2\)"),
+        ((0, 1), {"objects": (3, 2)}, r"two such numbers in ascending order, got \(3, 2\)"),
     ],
 )
 def test_bad_arguments(arguments, options, sentence):
@@ -151,7 +152,7 @@ def test_sprites_are_distinct():
     for sprite in sprites:
         assert 0.1 < (sprite[..., 3] >= 128).mean() < 1
     for one, other in itertools.combinations(sprites, 2):
-        assert np.abs(one - other).mean() > 8  # of 255: apple and tomato, the closest, differ by 24
+        assert np.abs(one - other).mean() > 8  # of 255; apple and tomato, the most similar, differ by 24
     assert not any(cell[..., 3].any() for cell in rest)
 
 
@@ -161,7 +162,7 @@ def test_every_packaged_scene_is_listed():
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_scenes_can_be_generated_again(name):
+def test_packaged_scenes_can_be_regenerated(name):
     entry = PACKAGED[name]
     [scene] = generate(entry["seed"], 1, objects=entry["objects"], first=entry["index"])
     with importlib.resources.as_file(DATA / "packaged" / name) as path:

@@ -27,11 +27,11 @@ from extremal_jax.optimise.settings import from_json, to_json
         (dict(num_steps=0), "num_steps must be a whole number, at least 1, got 0"),
         (dict(num_steps=10.0), "num_steps must be a whole number"),
         (dict(num_levels=1), "num_levels must be a whole number, at least 2, got 1"),
-        (dict(step=0), "step must be a whole number"),
-        (dict(step=True), "step must be a whole number"),
+        (dict(pitch=0), "pitch must be a whole number"),
+        (dict(pitch=True), "pitch must be a whole number"),
         (dict(sigma=0), "sigma must be a positive number of pixels or None, got 0"),
         (dict(sigma=float("nan")), "sigma must be a positive number"),
-        (dict(step=5, sigma=4), "sigma must be at least the step of 5 pixels"),
+        (dict(pitch=5, sigma=4), "sigma must be at least the pitch of 5 pixels"),
         (dict(temperature=-1), "temperature must be a positive number, got -1"),
         (dict(temperature=None), "temperature must be a positive number, got None"),
         (dict(max_blur="20"), "max_blur must be a positive number of pixels or None, got '20'"),
@@ -95,7 +95,7 @@ def test_learning_rate_follows_the_optimizer():
 def test_lengths_follow_the_image(side):
     config = Config().resolve((side, 2 * side))
     assert config.sigma == pytest.approx(max(1, side / 16))
-    assert config.step == max(1, round(config.sigma / 3))
+    assert config.pitch == max(1, round(config.sigma / 3))
     assert config.max_blur == pytest.approx(20 * side / 224)
     assert config.resolve((7, 7)) == config  # nothing is left to fill in
 
@@ -104,9 +104,9 @@ AREA_LOSSES = (dict(), dict(exact_area=False), dict(relative_area_loss=False))
 
 
 def test_given_lengths_stay():
-    config = Config(step=4, max_blur=3.0).resolve((128, 128))
-    assert (config.step, config.sigma, config.max_blur) == (4, 12.0, 3.0)
-    assert Config(sigma=9).resolve((128, 128)).step == 3
+    config = Config(pitch=4, max_blur=3.0).resolve((128, 128))
+    assert (config.pitch, config.sigma, config.max_blur) == (4, 12.0, 3.0)
+    assert Config(sigma=9).resolve((128, 128)).pitch == 3
 
 
 def test_the_area_weight_suits_the_area_loss():
@@ -117,8 +117,8 @@ def test_the_area_weight_suits_the_area_loss():
 
 def test_presets():
     torchray, paper = Config.torchray(), Config.paper()
-    assert (torchray.num_steps, torchray.step, torchray.sigma, torchray.padding, torchray.area_over) == (800, 7, 21, "zeros", "canvas")
-    assert (paper.area_over, paper.padding, paper.parity) == ("image", "edge", False)
+    assert (torchray.num_steps, torchray.pitch, torchray.sigma, torchray.padding, torchray.area_over) == (800, 7, 21, "zeros", "canvas")
+    assert (paper.area_over, paper.padding, paper.ties) == ("image", "edge", "share")
     assert Config.torchray(num_steps=3, game="delete") == dataclasses.replace(torchray, num_steps=3, game="delete")
     assert (torchray.relative_area_loss, paper.relative_area_loss) == (False, False)  # λ R_a, as published
     assert Config.paper(jitter=True).jitter

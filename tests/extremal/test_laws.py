@@ -19,9 +19,9 @@ from extremal_jax.optimise import driver
 IMAGES, TARGETS, AREAS = jnp.asarray(small.images()), jnp.array([1, 3]), jnp.array([0.1, 0.3])
 MODEL = small.model()
 CONFIGS = {
-    "default": Config(num_steps=4, step=4, sigma=4.0, num_levels=4, max_blur=4.0),
-    "torchray": Config.torchray(num_steps=4, step=4, sigma=4.0, num_levels=4, max_blur=4.0),
-    "paper": Config.paper(num_steps=4, step=4, sigma=4.0, num_levels=4, max_blur=4.0, game="dual"),
+    "default": Config(num_steps=4, pitch=4, sigma=4.0, num_levels=4, max_blur=4.0),
+    "torchray": Config.torchray(num_steps=4, pitch=4, sigma=4.0, num_levels=4, max_blur=4.0),
+    "paper": Config.paper(num_steps=4, pitch=4, sigma=4.0, num_levels=4, max_blur=4.0, game="dual"),
 }
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 

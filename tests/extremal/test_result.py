@@ -13,7 +13,7 @@ import small
 from extremal_jax import Config, ExtremalResult
 
 IMAGES = small.images()
-CONFIG = Config(num_steps=2, step=4, sigma=4.0, num_levels=2, max_blur=4.0)
+CONFIG = Config(num_steps=2, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from extremal_jax.perturbation import monotone_fraction, rank_pixels
 IMAGES, MODEL = small.images(), small.model()
 TARGETS = np.asarray(MODEL(IMAGES)).argmax(axis=1)
 AREAS = (0.1, 0.4)
-QUICK = Config(num_steps=5, step=4, sigma=4.0, num_levels=4, max_blur=4.0)
+QUICK = Config(num_steps=5, pitch=4, sigma=4.0, num_levels=4, max_blur=4.0)
 WHOLE = np.asarray(MODEL(IMAGES))[[0, 1], TARGETS]  # positive
 
 
@@ -35,7 +35,7 @@ def light(images):
 
 
 LIT = np.ones((1, 30, 30, 3), np.float32)
-FADE = Config(num_steps=30, perturbation="fade", step=2, sigma=2.0, jitter=False)
+FADE = Config(num_steps=30, perturbation="fade", pitch=2, sigma=2.0, jitter=False)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_mask_is_of_the_area_and_what_the_model_answered():
 
 def test_a_soft_mask_that_is_too_large_is_cut_down():
     """Without the projection, masks exceed small areas, and would excite more than their area can."""
-    config = dataclasses.replace(FADE, exact_area=False, num_steps=10, step=5, sigma=5.0)
+    config = dataclasses.replace(FADE, exact_area=False, num_steps=10, pitch=5, sigma=5.0)
     free = ej.extremal_perturbation(light, LIT, 0, (0.02,), config=config)
     assert free.areas[0, 0] > 0.03
     result = ej.smallest_area(light, LIT, 0, response=1.0, areas=(0.02,), resolution=60.0, config=config)
@@ -163,7 +163,7 @@ def test_at_a_layer(lit):
     def coarse(images):
         return light(checkpoint_name(images[:, ::2, ::2].repeat(3, axis=1)[:, :30], "coarse"))
 
-    config = dataclasses.replace(FADE, num_steps=2, step=1)
+    config = dataclasses.replace(FADE, num_steps=2, pitch=1)
     result = ej.smallest_area(coarse, LIT, 0, at="coarse", threshold=0.5, areas=(0.5,), resolution=10.0, config=config)
     assert result.masks.shape == (1, 30, 15)
     assert (result.at, lit.at) == ("coarse", None)

@@ -20,7 +20,7 @@ from extremal_jax import Config
 
 IMAGES, MODEL = small.images(), small.model()
 AREAS = (0.1, 0.3)
-QUICK = Config(num_steps=4, step=4, sigma=4.0, num_levels=4, max_blur=4.0)
+QUICK = Config(num_steps=4, pitch=4, sigma=4.0, num_levels=4, max_blur=4.0)
 
 
 def run(images=IMAGES, targets=(1, 3), areas=AREAS, model=MODEL, config=QUICK, **options):
@@ -67,8 +67,8 @@ def test_rewards_are_responses_to_the_masks():
     """What the result says is what anyone can compute from its masks and the public parts."""
     result = run()
     for i in range(2):
-        pyramid = ej.perturbation.pyramid.blur_pyramid(jnp.asarray(IMAGES[i]), 4, 4.0)
-        responses = MODEL(ej.perturbation.pyramid.perturb(pyramid, result.masks[i]))[:, result.targets[i]]
+        pyramid = ej.perturbation.blur_pyramid(jnp.asarray(IMAGES[i]), 4, 4.0)
+        responses = MODEL(ej.perturbation.perturb(pyramid, result.masks[i]))[:, result.targets[i]]
         np.testing.assert_allclose(result.rewards[i], responses, rtol=1e-4)
         np.testing.assert_allclose(result.image_rewards[i], MODEL(IMAGES[i : i + 1])[0, result.targets[i]], rtol=1e-5)
     np.testing.assert_allclose(result.areas, result.masks.mean(axis=(2, 3)), rtol=1e-6)
@@ -78,7 +78,7 @@ def test_masks_belong_to_the_parameters():
     """Without the projection, the masks are the smooth masks of the parameters."""
     result = run(config=dataclasses.replace(QUICK, exact_area=False))
     config = result.config
-    smooth = ej.perturbation.masks.SmoothMasks((20, 24), config.step, config.sigma)
+    smooth = ej.perturbation.SmoothMasks((20, 24), config.pitch, config.sigma)
     np.testing.assert_allclose(result.masks, smooth(result.params), atol=1e-5)
     np.testing.assert_allclose(result.masks_with_margin, smooth.with_margin(result.params), atol=1e-5)
 
@@ -93,7 +93,7 @@ def test_finds_the_evidence(game):
         inside = (images.mean(axis=-1) * disc).sum(axis=(1, 2))
         return jnp.stack([-inside, inside], axis=1)
 
-    config = Config(game=game, perturbation="fade", step=2, sigma=4.0)
+    config = Config(game=game, perturbation="fade", pitch=2, sigma=4.0)
     result = run(np.ones((32, 32, 3), np.float32), 1, disc.mean(), light, config)
     overlap = (np.asarray(result.binary_masks()[0]) * disc).sum() / disc.sum()
     assert overlap > 0.85  # of as many pixels; the kernel rounds the border off
@@ -109,7 +109,7 @@ def test_finds_the_evidence(game):
         dict(reward="contrastive"),
         dict(reward=lambda outputs, targets: outputs[:, 0]),
         dict(num_steps=5),
-        dict(step=2),
+        dict(pitch=2),
         dict(sigma=6.0),
         dict(temperature=0.2),
         dict(num_levels=3),
@@ -279,7 +279,7 @@ def test_half_precision_images():
 def test_mirrored_images_make_mirrored_masks():
     """With a lattice of one pixel, and a model that has no left and right, the whole run is equivariant."""
     # Adam divides by gradients that may be all rounding; plain descent does not.
-    config = dataclasses.replace(QUICK, step=1, sigma=3.0, num_steps=8, jitter=False, optimizer=optax.sgd(1e-3))
+    config = dataclasses.replace(QUICK, pitch=1, sigma=3.0, num_steps=8, jitter=False, optimizer=optax.sgd(1e-3))
 
     def symmetric(images):
         return MODEL(images) + MODEL(images[:, :, ::-1])

@@ -111,7 +111,7 @@ def test_runs(run, network):
         perturbation=run["perturbation"],
         jitter=run["jitter"],
         num_steps=run["max_iter"],
-        step=run["step"],
+        pitch=run["step"],
         sigma=run["sigma"],
     )
     result = extremal_perturbation(model, image, run["target"], run["areas"], config=config, initial_params=recorded["initial_params"])

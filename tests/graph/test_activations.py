@@ -225,7 +225,7 @@ def test_keyword_arguments():
         (lambda: capture(plain, "hiden")(X), "unknown activation 'hiden'; did you mean 'hidden'?"),
         (
             lambda: intervene(jnp.sin, {"hidden": jnp.cos})(X),
-            "'hidden'; the function names no values; .*checkpoint_name",
+            "'hidden'; the function names no values: .*checkpoint_name",
         ),
         (lambda: capture(twice, "hidden")(X), "the activation 'hidden' is computed 2 times"),
         (lambda: intervene(plain, {"hidden": lambda value: value[:1]})(X), r"must be replaced by float32\[2, 4\], got float32\[1, 4\]"),
@@ -242,7 +242,7 @@ def test_keyword_arguments():
         ),
         (
             lambda: split(plain, "hidden", X).before(X, X),
-            r"before\(\) takes arrays of the shapes of the example .*, 1 of \(2, 3\), got 2 of \(2, 3\), \(2, 3\); split it for these",
+            r"before\(\) takes arrays of the example.s shapes, 1 of \(2, 3\), got 2 of \(2, 3\), \(2, 3\); split the function for these",
         ),
         (lambda: split(plain, "hidden", X).before(), r"1 of \(2, 3\), got none"),
         (lambda: split(plain, "hidden", X).before(X[:1]), r"1 of \(2, 3\), got 1 of \(1, 3\)"),

@@ -165,7 +165,7 @@ def in_a_loop(x):
 
 REFUSALS = {
     "nothing matches": (TABLE, jnp.sin, r"no rule of sevenfold gradients applies to any equation .* sevenfold \(max\): 7 g"),
-    "in a loop": (TABLE, in_a_loop, "'sevenfold' of sevenfold gradients would apply to 'max' within a scan, where it cannot reach"),
+    "in a loop": (TABLE, in_a_loop, "'sevenfold' of sevenfold gradients would apply to 'max' within a scan, which it cannot reach"),
     "not passed": (
         RuleTable("strict", (SEVENFOLD,), frozenset({"dot_general"})),
         lambda x: jnp.exp(jax.nn.relu(x @ WEIGHT)),
@@ -174,7 +174,7 @@ REFUSALS = {
     "several outputs": (
         RuleTable("parts", (Rule("part", frozenset({"split"}), lambda site, inputs, output, g: (g,)),)),
         lambda x: jnp.split(x, 3, axis=1)[0],
-        "the rule 'part' of parts applies to 'split', whose outputs are a list of 3, and .*; leave 'split' out of its primitives",
+        "the rule 'part' of parts applies to 'split', which has a list of outputs \\(3\\); .*: leave 'split' out of its primitives",
     ),
     "what lacks": (
         RuleTable("sevenfold gradients", (SEVENFOLD,), lacking="it has no rectifier"),
@@ -197,7 +197,7 @@ def test_refusals(table, function, message):
     [
         (lambda: Rule("r", "max", SEVENFOLD.backward), r"primitives must be a set of names, such as frozenset\({'max'}\), got 'max'"),
         (lambda: Rule("r", None, SEVENFOLD.backward), "primitives must be a set of names, .*, got None"),
-        (lambda: with_backward_rules(jnp.sin, None), "table must be a RuleTable, .*, got NoneType"),
+        (lambda: with_backward_rules(jnp.sin, None), "table must be a RuleTable, got NoneType"),
     ],
 )
 def test_refusals_of_types(monkeypatch, call, message):

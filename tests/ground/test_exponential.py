@@ -1,4 +1,4 @@
-"""Powers of two: against double precision, over the whole range that is promised."""
+"""Powers of two: against double precision, over the whole documented range."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from extremal_jax.ground.exponential import exp2
 
 
-def test_powers_are_those_of_double_precision():
+def test_powers_agree_with_double_precision():
     exponents = np.linspace(-126, 127, 100_003, dtype=np.float32)
     for function in (exp2, jax.jit(exp2)):
         np.testing.assert_allclose(function(jnp.asarray(exponents)), 2.0 ** exponents.astype(np.float64), rtol=3e-7)
@@ -22,7 +22,7 @@ def test_whole_powers_are_exact():
 
 
 def test_between_two_whole_numbers():
-    """Where the rounding of the exponent changes."""
+    """There the rounding of the exponent changes."""
     halves = np.arange(-10, 10, dtype=np.float32) + np.float32(0.5)
     np.testing.assert_allclose(exp2(jnp.asarray(halves)), 2.0**halves, rtol=3e-7)
 

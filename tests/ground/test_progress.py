@@ -1,4 +1,4 @@
-"""Watching a run: silent unless asked, and no harm done by those who watch."""
+"""Progress of a run: silent by default, and an exception of a watcher breaks nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_bar_on_standard_error(capsys, unwatched):
     np.testing.assert_array_equal(result.masks, unwatched.masks)
 
 
-def test_function_sees_the_run_go_on():
+def test_a_function_is_called_during_the_run():
     seen = []
     result = explain(seen.append)
     steps = [now.step for now in seen]
@@ -50,11 +50,11 @@ def test_function_sees_the_run_go_on():
     assert steps[0] < steps[-1] == 30
     assert {now.num_steps for now in seen} == {30}
     rewards = result.history.rewards.mean(axis=-1)
-    np.testing.assert_allclose([now.reward for now in seen], [rewards[step - 1] for step in steps], rtol=1e-6)  # of one float32 mean
+    np.testing.assert_allclose([now.reward for now in seen], [rewards[step - 1] for step in steps], rtol=1e-6)  # float32 means
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_an_exception_passes_and_leaves_nothing_broken(error, unwatched):
+def test_a_watchers_exception_passes_and_breaks_nothing(error, unwatched):
     seen = []
 
     def watcher(now):

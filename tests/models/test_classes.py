@@ -1,4 +1,4 @@
-"""The names of classes are those that the datasets define, in the order of the classifiers' outputs."""
+"""The classes have the names that the data sets define, in the order of the classifiers' outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize(("dataset", "count"), [("imagenet", 1000), ("voc", 20), ("coco", 80)])
-def test_every_class_has_a_name_of_its_own_in_its_place(dataset, count):
+def test_every_class_has_its_own_name_in_its_place(dataset, count):
     names = class_names(dataset)
     assert len(names) == len(set(names)) == count
     assert all(name == name.strip() and name for name in names)

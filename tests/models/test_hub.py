@@ -1,4 +1,4 @@
-"""Weights from a hub: a small server on the loopback address answers what the client asks, or fails as servers and networks do."""
+"""Weights from a hub: a small server on the loopback address answers the client, or fails as servers and networks do."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ DIGEST = hashlib.sha256(WEIGHTS).hexdigest()
 
 @dataclass
 class Hub:
-    """What the server has, how it fails, and what it was asked."""
+    """The server's files, its failures, and the requests that it got."""
 
     files: dict[str, bytes] = field(default_factory=lambda: {"model.safetensors": WEIGHTS})
-    large: bool = True  # kept apart, under the digest of their content
+    large: bool = True  # stored apart, under the digest of their content
     sent: bytes | None = None  # instead of the content
     cut: int | None = None  # bytes after which the first download breaks off
     status: dict[str, int] = field(default_factory=dict)  # by method
@@ -178,9 +178,9 @@ def test_a_bar_shows_the_progress(hub, monkeypatch, capfd):
     assert re.search(r"model\.safetensors: 100%.*262k/262k", capfd.readouterr().err)
 
 
-def test_a_broken_download_goes_on_where_it_stopped(hub, monkeypatch):
+def test_a_broken_download_resumes(hub, monkeypatch):
     hub.cut = 120_000
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)  # what is kept are whole chunks, of 10 MB otherwise
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)  # whole chunks are kept, of 10 MB by default
     assert fetch(REPO).read_bytes() == WEIGHTS
     assert [asked for method, _, asked in hub.requests if method == "GET"] == [None, "bytes=100000-"]
 
@@ -255,7 +255,7 @@ def test_no_network(hub, monkeypatch):
     path = fetch(REPO)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")  # bound, and nobody listens
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")  # bound, but nobody listens
         hub.restart()
         assert fetch(REPO) == path
         with pytest.raises(ConnectionError, match=rf"cannot be reached \(.*refused.*\), and {REPO} is not in the cache"):
@@ -288,7 +288,7 @@ SCENES = Path(ej.models.__file__).parent / "pretrained" / "scenes.safetensors"
 CONFIG = b'{"pretrained_cfg": {"input_size": [3, 96, 96], "crop_pct": 0.9, "interpolation": "bicubic"}}'
 
 
-def test_a_repository_says_how_pictures_are_prepared(hub):
+def test_a_repository_describes_the_preprocessing(hub):
     usual = ej.models.load("scenes").preprocessing
     hub.files = {"model.safetensors": SCENES.read_bytes(), "config.json": CONFIG}
     found = ej.models.load("scenes", f"hub:{REPO}@v1")
@@ -298,14 +298,16 @@ def test_a_repository_says_how_pictures_are_prepared(hub):
 
 
 @pytest.mark.parametrize("config", [None, b"", b"[1]", b"{}", b"\xff"])
-def test_a_repository_that_does_not_say_it(hub, config, monkeypatch):
+def test_a_repository_without_a_description(hub, config, monkeypatch):
     hub.files = {"model.safetensors": SCENES.read_bytes()} | ({} if config is None else {"config.json": config})
     usual = ej.models.load("scenes").preprocessing
     assert ej.models.load("scenes", f"hub:{REPO}").preprocessing == usual
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     hub.restart()
-    unknown = pytest.warns(UserWarning, match="prepared as for the default weights") if config is None else contextlib.nullcontext()
-    with unknown:  # whether there is one
+    unknown = (
+        pytest.warns(UserWarning, match="images are prepared as for the default weights") if config is None else contextlib.nullcontext()
+    )
+    with unknown:
         assert ej.models.load("scenes", f"hub:{REPO}").preprocessing == usual
 
 
@@ -335,7 +337,7 @@ def test_malformed_names(text):
         parse(text)
 
 
-def test_an_entry_of_a_table_fetches_all_that_it_says(hub):
+def test_a_hub_file_passes_all_its_fields(hub):
     hub.files["half.safetensors"] = b"half"
     assert HubFile(REPO, "half.safetensors", "v1", hashlib.sha256(b"half").hexdigest()).fetch().read_bytes() == b"half"
     assert hub.requests[0][1] == f"/{REPO}/resolve/v1/half.safetensors"

@@ -1,4 +1,4 @@
-"""Areas: selection against sorting, the loss against its definition, and the projection against its promise."""
+"""Areas: the selection against a sort, the loss against its definition, and the exactness of the projected area."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def test_selection_by_position_is_the_end_of_a_stable_sort(values, count):
 @given(tied_rows | rows, st.integers(0, ROW))
 def test_shared_selection(values, count):
     marks = np.asarray(select(row(values), jnp.array([count]), "share")[0])
-    assert marks.sum() == pytest.approx(count, abs=1e-5)  # fractions of single precision
+    assert marks.sum() == pytest.approx(count, abs=1e-5)  # shares are rounded to single precision
     for value in np.unique(values):
-        assert len(np.unique(marks[values == value])) == 1  # equals are treated alike
+        assert len(np.unique(marks[values == value])) == 1  # equal values are marked alike
     order = np.argsort(values, kind="stable")
-    assert np.all(np.diff(marks[order]) >= 0)  # and the larger never worse
+    assert np.all(np.diff(marks[order]) >= 0)  # a larger value is never marked less
 
 
 def test_rounding_does_not_choose():
-    """Values that are equal but for rounding share their mark, whichever way it fell."""
+    """Values that differ only by rounding share their mark."""
     rng = np.random.default_rng(0)
     values = np.repeat(np.float32([0.2, 0.9, 1.0]), 8)
     marks = select(row(values + rng.uniform(-3e-7, 3e-7, ROW).astype(np.float32)), jnp.array([12]), "share")
@@ -65,7 +65,7 @@ def test_loss_is_the_distance_to_the_ranked_template(values, area):
     template = np.r_[np.zeros(ROW - kept), np.ones(kept)]
     expected = np.mean((np.sort(values) - template) ** 2)
     for ties in ("share", "position"):
-        # Values closer than 1e-5 may stand for one another.
+        # Values closer than 1e-5 count as equal.
         assert float(loss(row(values), jnp.array([area]), ties)[0]) == pytest.approx(expected, abs=1e-5)
 
 
@@ -79,14 +79,14 @@ def test_kept_counts_are_those_of_exact_arithmetic(area):
 
 def test_loss_is_zero_only_for_binary_masks_of_the_area():
     mask = np.r_[np.ones(5), np.zeros(15)].astype(np.float32)
-    losses = [float(area_loss(row(m), jnp.array([0.25]))[0]) for m in (mask, 0.9 * mask, np.r_[mask[:-1], 0.1], np.roll(mask, 3))]
+    losses = [float(loss(row(m), jnp.array([0.25]))[0]) for m in (mask, 0.9 * mask, np.r_[mask[:-1], 0.1], np.roll(mask, 3))]
     assert losses[0] == losses[3] == 0
     assert min(losses[1:3]) > 0
 
 
 def test_tied_gradients_are_shared():
-    """A constant mask is pushed everywhere alike, and a flip of a mask flips its gradient."""
-    gradient = jax.grad(lambda m: area_loss(m, jnp.array([0.25])).sum())
+    """The gradient of a constant mask is constant, and a flip of a mask flips its gradient."""
+    gradient = jax.jit(jax.grad(lambda m: area_loss(m, jnp.array([0.25])).sum()))
     assert np.ptp(gradient(jnp.full((1, 8), 0.5))) == 0
     values = row([0.5, 0.1, 0.5, 0.9, 0.5, 0.5])
     np.testing.assert_array_equal(gradient(values[:, ::-1]), gradient(values)[:, ::-1])
@@ -111,7 +111,7 @@ def test_ramp_meets_the_area(values, area, width):
 
 
 def test_gradient_through_the_ramp():
-    """Of a projection onto the masks of one area: the area does not change whichever way the mask moves."""
+    """The area does not change in any direction of the mask; the gradient agrees with finite differences."""
     with jax.enable_x64(True):
         masks = jnp.asarray(np.random.default_rng(0).random((2, 40)))
         wanted = jnp.array([0.2, 0.6])
@@ -128,6 +128,5 @@ def test_gradient_through_the_ramp():
 def test_batched_under_vmap():
     values = jnp.asarray(np.random.default_rng(0).random((3, 2, ROW), np.float32))
     wanted = jnp.array([0.1, 0.5])
-    np.testing.assert_allclose(
-        jax.vmap(lambda m: area_loss(m, wanted))(values), jnp.stack([area_loss(m, wanted) for m in values]), rtol=1e-6
-    )
+    mapped = jax.jit(jax.vmap(area_loss, in_axes=(0, None)))(values, wanted)
+    np.testing.assert_allclose(mapped, np.stack([loss(m, wanted) for m in values]), rtol=1e-6)

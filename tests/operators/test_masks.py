@@ -1,4 +1,4 @@
-"""Smooth masks: against the equation written out point by point, and the laws that it implies."""
+"""Smooth masks: against the equation, written out point by point, and the laws that follow from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from jax.test_util import check_grads
 
-from extremal_jax.operators.masks import SmoothMasks
+from extremal_jax.operators.masks import ChannelMasks, SmoothMasks
 
 GEOMETRIES = [((20, 26), 4, 12.0), ((16, 16), 3, 8.0), ((9, 31), 7, 9.0), ((12, 12), 1, 2.0), ((24, 20), 5, 7.4)]
 
@@ -21,23 +21,23 @@ def params_of(smooth: SmoothMasks, count: int = 2, seed: int = 0) -> np.ndarray:
 
 
 def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
-    """(H, W): the masks on the image from the distances between its pixels and all lattice points, in double precision.
+    """(H, W): a mask from the distances between all pixels and the lattice points around them, in double precision.
 
-    A pixel of the canvas sees the lattice points around its block; the distance counts from the kernel's centre, σ pixels into the canvas.
+    Distances are measured from the kernel's centre, σ pixels into the canvas.
     """
     height, width = smooth.shape
-    step, sigma, temperature = smooth.step, smooth.sigma, smooth.temperature
-    radius, padding = 1 + math.ceil(sigma / step), 1 + math.ceil(2 * sigma / step)
+    pitch, sigma, temperature = smooth.pitch, smooth.sigma, smooth.temperature
+    radius, padding = 1 + math.ceil(sigma / pitch), 1 + math.ceil(2 * sigma / pitch)
     out = np.zeros((height, width))
     lattice = np.pad(params.astype(np.float64), padding)
     for row, column in np.ndindex(height, width):
         y, x = row + smooth.margin, column + smooth.margin  # on the canvas
-        block = y // step, x // step
+        block = y // pitch, x // pitch
         f = []
         for i, j in np.ndindex(2 * radius + 1, 2 * radius + 1):
             value = lattice[block[0] + i, block[1] + j]
-            dy = y % step - sigma - step * (i - padding)
-            dx = x % step - sigma - step * (j - padding)
+            dy = y % pitch - sigma - pitch * (i - padding)
+            dx = x % pitch - sigma - pitch * (j - padding)
             distance = math.hypot(dy, dx) / sigma
             f.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
         f = np.array(f)
@@ -46,29 +46,28 @@ def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize(("shape", "step", "sigma"), GEOMETRIES[:3])
-def test_masks_are_the_equation(shape, step, sigma):
-    smooth = SmoothMasks(shape, step, sigma)
+@pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES[:3])
+def test_masks_are_the_equation(shape, pitch, sigma):
+    smooth = SmoothMasks(shape, pitch, sigma)
     params = params_of(smooth, 1)
-    np.testing.assert_allclose(
-        smooth(jnp.asarray(params))[0], literal(smooth, params[0]), atol=1e-5
-    )  # exponentials up to e^20, single precision
+    masks = smooth(jnp.asarray(params))
+    np.testing.assert_allclose(masks[0], literal(smooth, params[0]), atol=1e-5)  # exponentials up to e^20, in single precision
 
 
-@pytest.mark.parametrize(("shape", "step", "sigma"), GEOMETRIES)
-def test_shapes_and_crop(shape, step, sigma):
-    smooth = SmoothMasks(shape, step, sigma)
+@pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES)
+def test_shapes_and_crop(shape, pitch, sigma):
+    smooth = SmoothMasks(shape, pitch, sigma)
     params = jnp.asarray(params_of(smooth))
     masks, canvas = smooth(params), smooth.with_margin(params)
     assert masks.shape == (2, *shape)
     assert canvas.shape == (2, *smooth.canvas)
-    np.testing.assert_allclose(smooth.crop(canvas), masks, atol=1e-6)  # two regions, two orders of summation
+    np.testing.assert_allclose(smooth.crop(canvas), masks, atol=1e-6)  # two regions are summed in two orders
     assert 0 <= float(masks.min()) <= float(masks.max()) <= 1
 
 
-@pytest.mark.parametrize(("shape", "step", "sigma"), GEOMETRIES[:2])
-def test_gradient_is_that_of_the_function(shape, step, sigma):
-    smooth = SmoothMasks(shape, step, sigma, temperature=0.3)  # at a high temperature, finite differences can follow
+@pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES[:2])
+def test_the_gradient_agrees_with_finite_differences(shape, pitch, sigma):
+    smooth = SmoothMasks(shape, pitch, sigma, temperature=0.3)  # at a high temperature, finite differences can follow
     with jax.enable_x64(True):
         params = jnp.asarray(0.2 + 0.6 * params_of(smooth, 1), jnp.float64)
         check_grads(lambda p: smooth(jnp.asarray(p)), (params,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
@@ -76,23 +75,23 @@ def test_gradient_is_that_of_the_function(shape, step, sigma):
 
 
 def test_kernel_smaller_than_the_pitch():
-    with pytest.raises(ValueError, match="sigma must be at least the step of 4 pixels"):
+    with pytest.raises(ValueError, match="sigma must be at least the pitch of 4 pixels"):
         SmoothMasks((16, 16), 4, 3.0)
 
 
 def test_temperature():
-    """The colder, the closer to the maximum."""
+    """The lower the temperature, the closer a mask is to the maximum."""
     params = jnp.zeros((1, 4, 4)).at[0, 1:3, 1:3].set(0.5)
     cold, warm = (SmoothMasks((16, 16), 4, 8.0, temperature)(params) for temperature in (0.01, 0.5))
     assert float(cold.max()) == pytest.approx(0.5, abs=0.01)
     assert float(warm.max()) < 0.4
 
 
-def test_sigma_and_step():
+def test_sigma_and_pitch():
     """One lattice point makes a disc as large as the kernel."""
     params = jnp.zeros((1, 8, 8)).at[0, 4, 4].set(1)
     areas = [float((SmoothMasks((64, 64), 8, sigma)(params) > 0.5).mean()) * 64**2 for sigma in (8.0, 16.0)]
-    radius = 0.5 + math.sqrt(math.log(2) / 2)  # of the kernel's half height, in sigmas; the smooth maximum draws it in a little
+    radius = 0.5 + math.sqrt(math.log(2) / 2)  # where the kernel is ½, in units of sigma; the smooth maximum makes it a little smaller
     for area, sigma in zip(areas, (8.0, 16.0), strict=True):
         assert 0.8 * math.pi * (radius * sigma) ** 2 < area <= 1.1 * math.pi * (radius * sigma) ** 2
     assert SmoothMasks((64, 64), 4, 8.0).lattice == (16, 16)
@@ -101,18 +100,18 @@ def test_sigma_and_step():
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_more_parameters_never_mask_more(seed):
-    """A smooth maximum of weighted parameters grows with each of them, while its temperature is low."""
+    """At a low temperature, a smooth maximum grows with each of its parameters."""
     smooth = SmoothMasks((12, 12), 4, 6.0)
     low = jnp.asarray(params_of(smooth, 1, seed))
     high = jnp.maximum(low, jnp.asarray(params_of(smooth, 1, seed + 1)))
-    # The smooth maximum is monotone above its own value minus T alone; what it may lose below that is bounded by T.
+    # A value more than T below the smooth maximum lowers it as it grows, by less than T.
     masks = jax.jit(smooth)
     assert float((masks(low) - masks(high)).max()) < smooth.temperature
 
 
 @pytest.mark.parametrize("axis", [-1, -2])
 def test_flips(axis):
-    """Where the lattice lies symmetrically on the image, a flipped lattice makes a flipped mask."""
+    """Where the lattice is symmetric on the image, flipped parameters make a flipped mask."""
     smooth = SmoothMasks((16, 16), 1, 3.0)
     params = jnp.asarray(params_of(smooth))
     np.testing.assert_allclose(smooth(jnp.flip(params, axis)), jnp.flip(smooth(params), axis), atol=1e-5)  # sums in the other order
@@ -123,11 +122,11 @@ def test_transformations_compose():
     params = jnp.asarray(params_of(smooth, 6)).reshape(2, 3, *smooth.lattice)
     whole = smooth(params)
     assert whole.shape == (2, 3, 12, 10)
-    np.testing.assert_allclose(jax.vmap(smooth)(params), whole, atol=1e-6)
-    np.testing.assert_allclose(jax.jit(smooth)(params), whole, atol=1e-6)
-    np.testing.assert_array_equal(jax.lax.map(smooth, params), whole)
-    gradient = jax.grad(lambda p: smooth(p).sum())(params)
-    mapped = jax.vmap(jax.grad(lambda p: smooth(p).sum()))(params)
+    np.testing.assert_allclose(jax.jit(jax.vmap(smooth))(params), whole, atol=1e-6)
+    np.testing.assert_array_equal(jax.jit(lambda p: jax.lax.map(smooth, p))(params), whole)
+    gradient = jax.grad(lambda p: smooth(p).sum())
+    mapped = jax.jit(jax.vmap(gradient))(params)
+    gradient = jax.jit(gradient)(params)
     np.testing.assert_allclose(mapped, gradient, atol=1e-5)
 
 
@@ -137,3 +136,21 @@ def test_half_precision_is_kept_outside():
     half = smooth(params.astype(jnp.bfloat16))
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32), smooth(params), atol=0.01)  # bfloat16 has eight bits
+
+
+def test_channel_masks_are_their_parameters():
+    masks = ChannelMasks(6)
+    params = jnp.asarray(np.random.default_rng(0).random((2, *masks.lattice), np.float32))
+    np.testing.assert_array_equal(masks(params), params)
+    assert masks.over(masks(params), rank=3).shape == (2, 1, 1, 6)
+    assert masks.over(masks(params), rank=1).shape == (2, 6)
+    assert SmoothMasks((8, 8), 4, 4.0).over(jnp.ones((2, 8, 8)), rank=3).shape == (2, 8, 8, 1)
+
+
+def test_the_old_name_of_the_pitch_warns():
+    with pytest.warns(DeprecationWarning, match="SmoothMasks: step is now called pitch") as caught:
+        old = SmoothMasks((16, 16), step=4, sigma=6.0)  # type: ignore[call-arg]
+    assert len(caught) == 1
+    assert old == SmoothMasks((16, 16), pitch=4, sigma=6.0)
+    with pytest.warns(DeprecationWarning, match="SmoothMasks.step is now called pitch"):
+        assert old.step == 4  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Games and rewards."""
+"""Rewards: their values, and records and functions of the caller's own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extremal_jax.operators.games import GAMES
-from extremal_jax.operators.rewards import REWARDS, reward
+from extremal_jax.operators.rewards import REWARDS, Reward, reward
 
 SCORES = jnp.array([[1.0, 5.0, 2.0, -1.0], [0.0, -3.0, 4.0, 4.5]])
 
@@ -26,28 +25,38 @@ def test_values(name, targets, expected):
     np.testing.assert_allclose(reward(name, SCORES, jnp.array(targets)), expected, rtol=1e-6)
 
 
+def test_a_binary_score_takes_the_sign_of_its_class():
+    assert reward("binary", jnp.array([[2.0], [2.0], [-3.0]]), jnp.array([1, 0, 0])).tolist() == [2, -2, 3]
+
+
 def test_contrastive_far_below_zero():
-    """TorchRay leaves the target out by a logit of -100, which fails below that."""
+    """TorchRay leaves the target out by a logit of -100, which fails for lower logits."""
     assert reward("contrastive", SCORES - 500, jnp.array([1, 2])).tolist() == [3, -0.5]
 
 
 @pytest.mark.parametrize("name", REWARDS)
 def test_dense_outputs_are_averaged_over_space(name):
-    targets = jnp.array([[1, 0], [0, 3]]) if REWARDS[name].arity != 1 else jnp.array([1, 2])
+    scores = SCORES if REWARDS[name].scores is not None else SCORES[:, :1]
+    targets = jnp.array([[1, 0], [0, 3]]) if REWARDS[name].arity != 1 else jnp.array([1, 0])
     offsets = jnp.array([-1.0, 1.0, 0.5, -0.5]).reshape(1, 2, 2, 1)
-    dense = SCORES[:, None, None] + offsets
-    np.testing.assert_allclose(reward(name, dense, targets), reward(name, SCORES, targets), rtol=1e-6)
+    np.testing.assert_allclose(reward(name, scores[:, None, None] + offsets, targets), reward(name, scores, targets), rtol=1e-6)
 
 
-def test_own_function_sees_outputs_as_they_are():
+@pytest.mark.parametrize(("name", "scores", "bad"), [("logit", SCORES, 4), ("contrastive", SCORES, -1), ("binary", SCORES[:, :1], 2)])
+def test_a_target_out_of_range_gives_nan(name, scores, bad):
+    """An index out of range would otherwise be clamped to the last class."""
+    assert np.isnan(reward(name, scores, jnp.array([0, bad]))).tolist() == [False, True]
+
+
+def test_a_function_sees_outputs_as_they_are():
     dense = jnp.ones((2, 3, 3, 4))
     assert reward(lambda outputs, targets: outputs[:, 1, 2, 0] * targets, dense, jnp.array([2, 3])).tolist() == [2, 3]
 
 
-@pytest.mark.parametrize(("name", "expected"), [("preserve", [1.0]), ("delete", [-0.75]), ("dual", [1 - 0.75])])
-def test_games(name, expected):
-    game = GAMES[name]
-    shown = game.show(jnp.array([[[0.25]]]))
-    responses = {0.25: 1.0, 0.75: 0.75}  # of a model that answers with what it sees, more or less
-    answered = jnp.array([[responses[float(mask[0, 0, 0])]] for mask in shown])
-    assert game.combine(answered).tolist() == expected
+def test_a_record_of_the_callers_own():
+    def squared(scores, target):
+        return scores[target] ** 2
+
+    record = Reward(squared, "the target's score, squared")
+    assert record.name == "squared"
+    assert reward(record, SCORES, jnp.array([1, 2])).tolist() == [25, 16]

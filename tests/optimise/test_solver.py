@@ -1,4 +1,4 @@
-"""The solver on objectives with known answers."""
+"""The solver and the driver, on objectives with known answers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 import optax
 import pytest
 
-from extremal_jax.optimise import solver
-from extremal_jax.optimise.solver import Record
+from extremal_jax.optimise import driver, solver
+from extremal_jax.optimise.solver import Record, listen
 
 PEAKS = jnp.array([[0.2, 0.9], [0.5, 0.1], [2.0, -1.0]])  # the last lies outside the box
 
 
-def concave(params, elements, now):
+def concave(params, elements, now, signal):
     """Element e is highest at PEAKS[e]."""
     peaks = PEAKS if elements is None else PEAKS[elements]
-    values = -jnp.square(params - peaks).sum(axis=1)
+    values = -jnp.square(listen(params, signal) - peaks).sum(axis=1)
     return values, Record(values, jnp.zeros_like(values))
 
 
@@ -31,18 +31,24 @@ def solve(objective=concave, optimizer=None, steps=60, rate=0.2, chunk_size=None
     return jax.jit(lambda state: solver.scan(objective, optimizer, state, schedule(steps, rate), chunk_size))(start)
 
 
-def test_ascends_to_the_highest_point_of_the_box():
-    state, record = solve()
+@pytest.fixture(scope="module")
+def solved():
+    return solve()
+
+
+def test_ascends_to_the_highest_point_of_the_box(solved):
+    state, record = solved
     np.testing.assert_allclose(state.params, jnp.clip(PEAKS, 0, 1), atol=1e-4)
     assert record.rewards.shape == (60, 3)
     assert np.all(np.diff(record.rewards, axis=0) >= 0)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 2, 3, 5])
-def test_chunks_change_nothing(chunk_size):
-    (state, record), (chunked, chunked_record) = solve(), solve(chunk_size=chunk_size)
-    np.testing.assert_array_equal(chunked.params, state.params)
-    np.testing.assert_array_equal(chunked_record.rewards, record.rewards)
+@pytest.mark.parametrize("chunk_size", [1, 2, 5])
+def test_chunks_change_nothing(solved, chunk_size):
+    chunked, record = solve(chunk_size=chunk_size)
+    np.testing.assert_array_equal(chunked.params, solved[0].params)
+    np.testing.assert_array_equal(chunked.no_gradient, solved[0].no_gradient)
+    np.testing.assert_array_equal(record.rewards, solved[1].rewards)
 
 
 def test_elements_do_not_share_an_optimizer():
@@ -53,23 +59,23 @@ def test_elements_do_not_share_an_optimizer():
 
 
 def test_extra_arguments_and_learning_rate():
-    """Optimizers that want the parameters get them; a rate of zero stands still."""
+    """Optimizers that need the parameters receive them; a rate of zero changes nothing."""
     state, _ = solve(optimizer=optax.chain(optax.add_decayed_weights(1.0), optax.sgd(1.0)), steps=1, rate=0.1)
     np.testing.assert_allclose(state.params, 0.5 + 0.1 * (2 * (PEAKS - 0.5) - 0.5), atol=1e-6)
     still, _ = solve(rate=0.0)
     np.testing.assert_array_equal(still.params, 0.5)
 
 
-def test_shown_parameters_are_those_of_the_last_record():
+def test_the_shown_parameters_are_those_of_the_last_record():
     state, record = solve(steps=7)
     before, _ = solve(steps=6)
     np.testing.assert_array_equal(state.shown, before.params)
-    np.testing.assert_allclose(record.rewards[-1], concave(state.shown, None, {})[0], rtol=1e-5)
+    np.testing.assert_allclose(record.rewards[-1], concave(state.shown, None, {}, jnp.zeros(3))[0], rtol=1e-5)
 
 
-def test_an_element_that_turns_nonfinite_stops_alone():
-    def breaks(params, elements, now):
-        values, record = concave(params, elements, now)
+def test_a_nonfinite_element_stops_alone():
+    def breaks(params, elements, now, signal):
+        values, record = concave(params, elements, now, signal)
         broken = (jnp.arange(3) == 1) & (now["step"] >= 4)
         rewards = jnp.where(broken, jnp.nan, record.rewards)
         return jnp.where(broken, jnp.nan, values), Record(rewards, record.area_losses)
@@ -82,11 +88,11 @@ def test_an_element_that_turns_nonfinite_stops_alone():
     np.testing.assert_array_equal(state.params[1], stopped.params[1])
 
 
-def test_a_gradient_that_is_not_finite_counts():
+def test_a_nonfinite_gradient_counts():
     """At zero, the square root has a value but no slope."""
 
-    def root(params, elements, now):
-        values = jnp.sqrt(params - 0.5).sum(axis=1)
+    def root(params, elements, now, signal):
+        values = jnp.sqrt(listen(params, signal) - 0.5).sum(axis=1)
         return values, Record(values, values)
 
     state, record = solve(root, steps=3)
@@ -95,11 +101,45 @@ def test_a_gradient_that_is_not_finite_counts():
     np.testing.assert_array_equal(state.params, 0.5)
 
 
+def test_elements_without_a_gradient_of_the_reward():
+    """Another term of the objective moves all elements, and does not count; one step with a gradient is enough."""
+
+    def partly(params, elements, now, signal):
+        shown = listen(params, signal)
+        alive = (jnp.arange(3) == 0) | (jnp.arange(3) == 1) & (now["step"] == 2)
+        rewards = jnp.where(alive, shown.sum(axis=1), jax.lax.stop_gradient(shown).sum(axis=1))
+        return rewards - jnp.square(params).sum(axis=1), Record(rewards, rewards)
+
+    state, _ = solve(partly, steps=4)
+    assert state.no_gradient.tolist() == [False, False, True]
+    assert np.all(state.params[2] != 0.5)
+    early, _ = solve(partly, steps=2)
+    assert early.no_gradient.tolist() == [False, True, True]
+
+
+def test_listening_changes_no_value_and_no_gradient():
+    shown, signal = jnp.arange(6.0).reshape(2, 3), jnp.zeros(2)
+    value, (gradient, received) = jax.value_and_grad(lambda x, s: (jnp.sin(listen(x, s)) ** 2).sum(), argnums=(0, 1))(shown, signal)
+    expected, slope = jax.value_and_grad(lambda x: (jnp.sin(x) ** 2).sum())(shown)
+    assert value == expected
+    np.testing.assert_array_equal(gradient, slope)
+    np.testing.assert_allclose(received, jnp.abs(slope).sum(axis=1), rtol=1e-6)
+
+
 def test_step_by_step_is_the_scan():
     optimizer = optax.adam(1.0)
     state = solver.init(optimizer, jnp.full((3, 2), 0.5))
     whole, _ = jax.jit(lambda state: solver.scan(concave, optimizer, state, schedule(4)))(state)
+    step = jax.jit(lambda state, now: solver.step(concave, optimizer, state, now)[0])
     for index in range(4):
-        now = {"step": jnp.array(index), "learning_rate": jnp.array(0.1)}
-        state, _ = solver.step(concave, optimizer, state, now)
+        state = step(state, {"step": jnp.array(index), "learning_rate": jnp.array(0.1)})
     np.testing.assert_allclose(state.params, whole.params, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_steps", [1, 7, 10, 23, 24, 800])
+def test_parts_of_a_run_make_the_whole(num_steps):
+    steps = np.arange(num_steps)
+    parts = [steps[part] for part in driver.chunks(num_steps)]
+    np.testing.assert_array_equal(np.concatenate(parts), steps)
+    assert max(map(len, parts)) <= 10
+    assert len({len(part) for part in parts}) <= 2  # each length is compiled

@@ -1,40 +1,25 @@
-"""Results in files: everything comes back, what is no result is refused, and nothing is executed."""
+"""Results in files, pickles and copies: everything comes back, anything else is refused, and nothing is executed."""
 
 from __future__ import annotations
 
+import copy
 import functools
+import json
+import pickle
 
 import jax
 import numpy as np
 import pytest
-from jax.ad_checkpoint import checkpoint_name
 
-import extremal_jax as ej
 import small
-from extremal_jax import Config, ExtremalResult
-
-IMAGES = small.images()
-CONFIG = Config(num_steps=2, step=4, sigma=4.0, num_levels=2, max_blur=4.0)
-SEEN = IMAGES[:, ::4, ::4]
-
-
-def named(images):
-    """The small model, behind a layer of the images' own pixels."""
-    return small.model()(checkpoint_name(images, "pixels"))
-
-
-def coarse(images):
-    return checkpoint_name(images[:, ::4, ::4], "coarse")
-
+from extremal_jax import ChannelResult, ExtremalResult, SmallestArea
+from extremal_jax.optimise.settings import to_json
 
 RESULTS = {
-    "extremal": lambda: ej.extremal_perturbation(small.model(), IMAGES, (1, 3), (0.1, 0.3), config=CONFIG),
-    "extremal, one image": lambda: ej.extremal_perturbation(small.model(), IMAGES[0], 1, (0.1, 0.3), config=CONFIG),
-    "extremal, at a layer": lambda: ej.extremal_perturbation(named, IMAGES, (1, 3), (0.3,), at="pixels", config=CONFIG),
-    "channels": lambda: ej.channel_perturbation(named, IMAGES, (1, 3), "pixels", (1, 2), config=ej.ChannelConfig(num_steps=2)),
-    "class channels": lambda: ej.class_channels(named, IMAGES, (1, 3), "pixels", config=ej.ChannelConfig(num_steps=2)),
-    "smallest area": lambda: ej.smallest_area(small.model(), IMAGES, (1, 3), response=0.0, areas=(0.1, 0.4), config=CONFIG),
-    "inversion": lambda: ej.invert_features(coarse, SEEN, "coarse", key=jax.random.key(0), shape=IMAGES.shape[1:3], steps=2),
+    **small.CALLS,
+    "extremal, one image": lambda: small.explain(small.IMAGES[0], 1),
+    "extremal, at a layer": lambda: small.explain(at="first"),
+    "smallest area, nested": lambda: small.smallest(nested=True),
 }
 
 
@@ -43,29 +28,52 @@ def result(name="extremal"):
     return RESULTS[name]()
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_files_hold_everything(name, tmp_path):
-    saved = result(name)
-    saved.save(tmp_path / "deep" / "result.npz")
-    loaded = type(saved).load(tmp_path / "deep" / "result.npz")
+def assert_same(loaded, saved):
     assert type(loaded) is type(saved)
     assert jax.tree.structure(loaded) == jax.tree.structure(saved)
     jax.tree.map(np.testing.assert_array_equal, loaded, saved)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_survive_files_pickles_and_copies(name, tmp_path):
+    saved = result(name)
+    saved.save(tmp_path / "deep" / "result.npz")
+    assert_same(type(saved).load(tmp_path / "deep" / "result.npz"), saved)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["result.npz"]
+    assert_same(pickle.loads(pickle.dumps(saved)), saved)
+    assert_same(copy.deepcopy(saved), saved)
 
 
-def test_what_is_derived_from_a_file_is_the_same(tmp_path):
+def test_a_loaded_result_serves_like_the_run_itself(tmp_path):
     result().save(tmp_path / "result.npz")
     loaded = ExtremalResult.load(tmp_path / "result.npz")
     np.testing.assert_array_equal(loaded.binary_masks(), result().binary_masks())
     assert loaded.status.message == "finished"
+    assert small.explain(config=loaded.config, initial_params=loaded.params).status.ok
 
 
-def test_a_result_can_be_continued_from_a_file(tmp_path):
-    result().save(tmp_path / "result.npz")
-    loaded = ExtremalResult.load(tmp_path / "result.npz")
-    continued = ej.extremal_perturbation(small.model(), IMAGES, (1, 3), (0.1, 0.3), config=loaded.config, initial_params=loaded.params)
-    assert continued.status.ok
+OLD = {  # fields and settings that version 1 did not have, or had under another name
+    "extremal": (ExtremalResult, {"pitch": "step"}, ("ties", "flips", "final_update", "final_evaluation"), {"parity": False, "ramp": 0.15}),
+    "channels": (ChannelResult, {}, ("spread",), {"ramp": {"Geometric": {"start": 1.0, "end": 0.1}}}),
+    "smallest area": (SmallestArea, {"pitch": "step"}, ("ties", "flips", "final_update", "final_evaluation"), {"parity": False}),
+}
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_files_of_version_1(name, tmp_path):
+    kind, renamed, missing, changed = OLD[name]
+    saved = result(name)
+    config = {renamed.get(field, field): value for field, value in json.loads(to_json(saved.config)).items() if field not in missing}
+    content = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(saved)}
+    for new in ("no_gradient", "nonfinite_image", "depends_on_batch"):
+        del content[f"status.{new}"]
+    texts = {} if saved.at is None else {"at": saved.at}
+    np.savez(tmp_path / "old.npz", format=kind._mark, config=json.dumps({**config, **changed}), **content, **texts)
+    loaded = kind.load(tmp_path / "old.npz")
+    np.testing.assert_array_equal(loaded.masks, saved.masks)
+    assert loaded.config == saved.config
+    assert loaded.at == saved.at
+    assert loaded.status.message == "finished"
 
 
 def test_files_that_are_no_results(tmp_path):

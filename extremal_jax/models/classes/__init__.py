@@ -1,4 +1,4 @@
-"""The names of the classes that published classifiers know, in the order of their outputs.
+"""The names of the classes of published classifiers, in the order of their outputs.
 
 - `imagenet.txt`: ILSVRC 2012, in the order of its WordNet identifiers, with the short English names that torchvision 0.29 lists
   (`torchvision.models`, copyright Soumith Chintala 2016, BSD 3-Clause: see NOTICE).

@@ -1,4 +1,4 @@
-"""The arrays of a module, or of any other pytree, in safetensors files: a format that holds tensors and executes nothing."""
+"""The arrays of a module or any other pytree in safetensors files, which execute nothing."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def tensor_names(tree: object) -> list[str]:
     """
 
     paths = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-    return [path.removesuffix(".value") for path in paths]  # that of a Flax variable
+    return [path.removesuffix(".value") for path in paths]  # of a Flax variable
 
 
 def save(path: str | os.PathLike[str], tree: object, metadata: dict[str, str] | None = None) -> None:
-    """Write a tree's arrays to a safetensors file under their dotted paths; whole or not at all."""
+    """Write a tree's arrays to a safetensors file under their dotted paths; the file is whole or absent."""
     arrays = {name: np.asarray(leaf) for name, leaf in zip(tensor_names(tree), jax.tree.leaves(tree), strict=True)}
     with whole_file(path) as temporary:
         save_file(arrays, temporary, metadata)
@@ -50,7 +50,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is truncated or something else, or holds numbers of a type that neither NumPy nor `ml_dtypes` has.
+      ValueError: if it is truncated or of another format, or holds a type of number that neither NumPy nor `ml_dtypes` has.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weights file {path}; expected a .safetensors file")
@@ -64,13 +64,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def _types(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The type of each tensor's numbers, as the file calls it."""
+    """The type of each tensor's numbers, in the format's words."""
     with safe_open(path, "np") as file:
-        return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+        return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  # not a dictionary
 
 
 def _read_eight_bits(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The tensors of a file that holds 8-bit floats, which the format's own reader knows only by name."""
+    """The tensors of a file with 8-bit floats, which the format's NumPy reader does not convert."""
     with safe_open(path, "np") as file:
         others = {name: file.get_tensor(name) for name, kind in _types(path).items() if kind not in _EIGHT_BITS}
     views = deserialize(Path(path).read_bytes())  # type: ignore[no-untyped-call]
@@ -79,11 +79,11 @@ def _read_eight_bits(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def restore(tree: Tree, path: str | os.PathLike[str]) -> Tree:
-    """The same tree with the arrays that `save` wrote.
+    """The tree with the arrays that `save` wrote.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is truncated or something else, or its arrays are not those of the tree.
+      ValueError: if it is truncated or of another format, or its arrays have other names or shapes than the tree's.
     """
     tensors = read(path)
     leaves, structure = jax.tree.flatten(tree)

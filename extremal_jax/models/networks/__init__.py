@@ -1,1 +1,1 @@
-"""The networks, a file for each family, and the layers that they share."""
+"""The networks: a module for each family, with its layouts (tables of names) and its entries; and the layers that they share."""

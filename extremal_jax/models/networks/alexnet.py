@@ -5,10 +5,13 @@ from __future__ import annotations
 from flax import nnx
 from jax import Array
 
+from extremal_jax.models.conversion import FLAT_KERNEL, Architecture
+from extremal_jax.models.entry import IMAGENET, Entry
+from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
 
 ACTIVATIONS = (*(f"features.{i}" for i in range(13)), "avgpool", *(f"classifier.{i}" for i in (1, 2, 4, 5)))
-WINDOW = 6  # the side of the map that the classifier sees
+WINDOW = 6  # side of the map that the classifier takes
 
 
 class AlexNet(nnx.Module):
@@ -43,3 +46,27 @@ class AlexNet(nnx.Module):
         x = named(nnx.relu(x), "classifier.2")
         x = named(self.fc2(x), "classifier.4")
         return self.fc3(named(nnx.relu(x), "classifier.5"))
+
+
+LAYOUTS = (
+    pytorch(
+        "torchvision",
+        (r"^fc1\.conv", "classifier.1"),
+        ("^fc2", "classifier.4"),
+        ("^fc3", "classifier.6"),
+        forms=((r"^fc1\.conv\.kernel$", FLAT_KERNEL),),
+    ),
+)
+
+ENTRIES = (
+    Entry(
+        name="alexnet",
+        family="alexnet",
+        description="AlexNet, ImageNet",
+        parameters=61_100_840,
+        activations=ACTIVATIONS,
+        classes="imagenet",
+        preprocessing=IMAGENET(crop=0.875),
+        architecture=Architecture(AlexNet, LAYOUTS, {"classes": ("fc3.bias", 0)}),
+    ),
+)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.entry import IMAGENET, Entry, timm
+from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import ConvNorm, MaxPool, conv, named
 
 STEM, GROWTH, BOTTLENECK = 64, 32, 4
@@ -16,7 +21,7 @@ ACTIVATIONS = ("features.relu0", "features.pool0", *(f"features.{name}" for name
 
 
 class DenseLayer(nnx.Module):
-    """New features of a map: norm, ReLU, 1x1 convolution, norm, ReLU, 3x3 convolution."""
+    """New features from a map: norm, ReLU, 1x1 convolution, norm, ReLU, 3x3 convolution."""
 
     def __init__(self, in_features: int, *, rngs: nnx.Rngs):
         self.norm1 = nnx.BatchNorm(in_features, rngs=rngs)
@@ -28,7 +33,7 @@ class DenseLayer(nnx.Module):
 
 
 class DenseBlock(nnx.Module):
-    """Layers, each of which sees the features of all before it."""
+    """Layers that each take the features of all layers before them."""
 
     def __init__(self, in_features: int, depth: int, *, rngs: nnx.Rngs):
         self.layers = nnx.List(DenseLayer(in_features + i * GROWTH, rngs=rngs) for i in range(depth))
@@ -40,14 +45,14 @@ class DenseBlock(nnx.Module):
 
 
 class Transition(nnx.Module):
-    """Half the features, on a map of half the side."""
+    """Halve the features and the sides of the map."""
 
     def __init__(self, in_features: int, *, rngs: nnx.Rngs):
         self.norm = nnx.BatchNorm(in_features, rngs=rngs)
         self.conv = conv(in_features, in_features // 2, 1, bias=False, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
-        return nnx.avg_pool(self.conv(nnx.relu(self.norm(x))), (2, 2), (2, 2))
+        return nnx.pool(self.conv(nnx.relu(self.norm(x))), 0.0, jax.lax.add, (2, 2), (2, 2), "VALID") / 4
 
 
 class DenseNet(nnx.Module):
@@ -78,3 +83,46 @@ class DenseNet(nnx.Module):
             x = named(getattr(self, name)(x), f"features.{name}")
         x = named(self.norm5(x), "features")
         return self.classifier(nnx.relu(x).mean(axis=(1, 2)))
+
+
+_NAMES = (
+    (r"^(?!classifier)", "features."),
+    (r"\.layers\.(\d+)", lambda found: f".denselayer{int(found[1]) + 1}"),
+    (r"conv0\.norm", "norm0"),
+    (r"conv1\.norm", "norm2"),
+    (r"conv([01])\.conv", r"conv\1"),
+)
+LAYOUTS = (
+    pytorch("torchvision and timm", *_NAMES),
+    pytorch("torchvision, as first published", *_NAMES, (r"(denselayer\d+)\.(norm|conv)(\d)", r"\1.\2.\3")),
+)
+
+_MEMBERS = {
+    121: ((6, 12, 24, 16), 7_978_856),
+    169: ((6, 12, 32, 32), 14_149_480),
+    201: ((6, 12, 48, 32), 20_013_928),
+}
+_HUB = {
+    121: timm(
+        "densenet121.tv_in1k",
+        "f0d0f2698a02cb133b09d48396db6e1e46fe9f3b",
+        "c894c6d9caa317a8ca1942986dee7a16a86c77734a4d691d2abe05389cfef358",
+    ),
+    169: timm("densenet169.tv_in1k", "8c033a1f91d746e37e23229bf0445fff2125c89e"),
+    201: timm("densenet201.tv_in1k"),
+}
+
+ENTRIES = tuple(
+    Entry(
+        name=f"densenet{depth}",
+        family="densenet",
+        description=f"densely connected network of {depth} layers, ImageNet",
+        parameters=parameters,
+        activations=ACTIVATIONS,
+        classes="imagenet",
+        preprocessing=IMAGENET(crop=0.875),
+        architecture=Architecture(functools.partial(DenseNet, depths), LAYOUTS, {"classes": ("classifier.bias", 0)}),
+        hub=_HUB[depth],
+    )
+    for depth, (depths, parameters) in _MEMBERS.items()
+)

@@ -1,4 +1,4 @@
-"""GoogLeNet (Szegedy et al., CVPR 2015) as torchvision has it: batch norm instead of local response norm, 3x3 kernels instead of 5x5."""
+"""GoogLeNet (Szegedy et al., CVPR 2015) in torchvision's form: batch norm instead of local response norm, 3x3 instead of 5x5 kernels."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.entry import HALVES, Entry
+from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import ConvNorm, MaxPool, named
 
 Pair = tuple[int, int]
-STAGES: dict[str, dict[str, tuple[int, Pair, Pair, int]]] = {  # the features of each branch; a max-pool stands before each stage
+STAGES: dict[str, dict[str, tuple[int, Pair, Pair, int]]] = {  # the features of each branch; each stage begins with a max-pool
     "maxpool2": {
         "inception3a": (64, (96, 128), (16, 32), 32),
         "inception3b": (128, (128, 192), (32, 96), 64),
@@ -44,7 +47,7 @@ class ConvNormRelu(ConvNorm):
 
 
 class Inception(nnx.Module):
-    """Four branches side by side: a 1x1 convolution; twice a 1x1 and a 3x3; a max-pool and a 1x1."""
+    """Four parallel branches: a 1x1 convolution; a 1x1 and a 3x3, twice; a max-pool and a 1x1."""
 
     def __init__(self, in_features: int, first: int, second: Pair, third: Pair, fourth: int, *, rngs: nnx.Rngs):
         self.branch1 = ConvNormRelu(in_features, first, 1, rngs=rngs)
@@ -79,3 +82,26 @@ class GoogLeNet(nnx.Module):
         for name in ACTIVATIONS[:-1]:
             x = named(getattr(self, name)(x), name)
         return self.fc(named(x.mean(axis=(1, 2)), "avgpool"))
+
+
+LAYOUTS = (
+    pytorch(
+        "torchvision",
+        ("branch4", "branch4.1"),
+        (r"\.norm\.", ".bn."),
+        ignored=(r"^aux[12]\.",),  # the auxiliary heads serve training
+    ),
+)
+
+ENTRIES = (
+    Entry(
+        name="googlenet",
+        family="googlenet",
+        description="GoogLeNet, ImageNet",
+        parameters=6_624_904,
+        activations=ACTIVATIONS,
+        classes="imagenet",
+        preprocessing=HALVES(crop=0.875),  # torchvision's network normalises its input to that itself
+        architecture=Architecture(GoogLeNet, LAYOUTS, {"classes": ("fc.bias", 0)}),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Layers that the classifiers share. NHWC."""
+"""Layers that the classifiers share, for arrays (B, H, W, C)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from jax.ad_checkpoint import checkpoint_name
 
 
 def named(x: Array, name: str) -> Array:
-    """x, under a name by which `extremal_jax.graph` and `jax.checkpoint` find it.
+    """x, with a name for `extremal_jax.graph` and `jax.checkpoint`.
 
     Raises:
       ValueError: if x is empty: the images are too small for the network.
     """
     if 0 in x.shape:
-        raise ValueError(f"the images are too small for this network: nothing is left of them at {name!r}; give larger ones")
+        raise ValueError(f"the images are too small for this network: its layer {name!r} is empty; use larger images")
     return checkpoint_name(x, name)
 
 
-# One compiled step for each shape: networks are built, and traced, several times faster than with the initialiser as it is.
+# Compiled once for each shape, so that networks are built and traced several times faster.
 _he_normal = jax.jit(nnx.initializers.he_normal(), static_argnums=(1, 2))
 
 
@@ -39,7 +39,7 @@ def conv(
     bias: bool = True,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """A square convolution; centred unless a padding is given."""
+    """A square convolution, centred unless a padding is given."""
     padding = size // 2 if padding is None else padding
     return nnx.Conv(
         in_features,
@@ -55,10 +55,7 @@ def conv(
 
 
 class ConvNorm(nnx.Module):
-    """A square convolution, centred, followed by batch norm.
-
-    `fold` turns it into one convolution with a bias, for inference.
-    """
+    """A square, centred convolution followed by batch norm. For inference, `fold` turns both into one convolution with a bias."""
 
     def __init__(
         self,
@@ -86,11 +83,11 @@ class ConvNorm(nnx.Module):
 
 
 def _fold(conv: nnx.Conv, norm: nnx.BatchNorm) -> None:
-    """Make a convolution do the work of the batch norm that follows it. Computed in float32, kept in the kernel's own type.
+    """Merge a batch norm into the convolution before it, computed in float32 and kept in the kernel's type.
 
-    Computed by NumPy, unless under a trace: JAX would compile several programs for each shape.
+    NumPy computes it, except under a trace, because JAX would compile several programs for each shape.
     """
-    assert norm.scale is not None and norm.bias is not None, "the project's batch norms have both"  # noqa: PT018
+    assert norm.scale is not None and norm.bias is not None, "the batch norms here have both"  # noqa: PT018
     kernel = conv.kernel[...]
     xp: Any = jnp if isinstance(kernel, jax.core.Tracer) else np
     mean, var, gain, shift = (xp.asarray(x[...], np.float32) for x in (norm.mean, norm.var, norm.scale, norm.bias))
@@ -109,7 +106,7 @@ class Relu(nnx.Module):
 
 
 class Identity(nnx.Module):
-    """x itself: what stays in a `Chain` in the place of a layer that does nothing in inference."""
+    """x itself: the place in a `Chain` of a layer that does nothing in inference."""
 
     def __call__(self, x: Array) -> Array:
         return x
@@ -119,7 +116,7 @@ class MaxPool(nnx.Module):
     """The largest value in each window.
 
     Args:
-      ceil: whether a last window that reaches beyond the padded border counts too, as in Caffe.
+      ceil: keep a last window that reaches beyond the padded border, as in Caffe.
     """
 
     def __init__(self, size: int, stride: int, padding: int = 0, *, ceil: bool = False):
@@ -129,19 +126,19 @@ class MaxPool(nnx.Module):
         return nnx.max_pool(x, (self.size,) * 2, (self.stride,) * 2, [self._margins(n) for n in x.shape[1:3]])
 
     def _margins(self, length: int) -> tuple[int, int]:
-        """What is added before and after an axis of this length."""
+        """The padding before and after an axis of this length."""
         if not self.ceil:
             return self.padding, self.padding
         windows = -(-(length + 2 * self.padding - self.size) // self.stride) + 1
-        if (windows - 1) * self.stride >= length + self.padding:  # the last one would see nothing but the margin
+        if (windows - 1) * self.stride >= length + self.padding:  # the last one would lie in the padding
             windows -= 1
         return self.padding, max((windows - 1) * self.stride + self.size - length - self.padding, 0)
 
 
 class Chain(nnx.List):
-    """Layers one after the other, each output named after its place: `features.0`, `features.1` and so on.
+    """A sequence of layers whose outputs are named `features.0`, `features.1` and so on, for the name `features`.
 
-    `fold` folds each batch norm into the convolution before it; the convolution's name then stands for the normalised value.
+    `fold` merges each batch norm into the convolution before it, whose name then means the normalised value.
     """
 
     def __init__(self, name: str, layers: Iterable[nnx.Module]):
@@ -162,9 +159,9 @@ class Chain(nnx.List):
 
 
 class WindowLinear(nnx.Module):
-    """A linear layer of all the values in a window of a map: (B, h, w, C) -> (B, features) for a map of the window's size.
+    """A linear layer of all values in a window: (B, h, w, C) -> (B, features) for a map of the window's size.
 
-    Sliding over a larger map, with `slide`, it is a convolution: (B, H, W, C) -> (B, H - h + 1, W - w + 1, features).
+    `slide` applies it to each window of a larger map, as a convolution: (B, H, W, C) -> (B, H - h + 1, W - w + 1, features).
     """
 
     def __init__(self, size: int, in_features: int, out_features: int, *, rngs: nnx.Rngs):
@@ -173,14 +170,14 @@ class WindowLinear(nnx.Module):
     def __call__(self, x: Array) -> Array:
         kernel, bias = self.conv.kernel[...], self.conv.bias
         assert bias is not None
-        return x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]) + bias[...]
+        return x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]) + bias[...][None]
 
     def slide(self, x: Array) -> Array:
         return self.conv(x)
 
 
 class Mlp(nnx.Module):
-    """Two linear layers over the last axis with a GELU between them."""
+    """Two linear layers over the last axis, with a GELU between them."""
 
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs):
         self.fc1 = nnx.Linear(features, hidden, rngs=rngs)
@@ -191,12 +188,12 @@ class Mlp(nnx.Module):
 
 
 def layer_norm(features: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """A norm over the last axis, with the epsilon of the published networks."""
+    """Layer norm over the last axis, with the epsilon of the published networks."""
     return nnx.LayerNorm(features, epsilon=1e-6, rngs=rngs)
 
 
 def adaptive_mean(x: Array, size: int) -> Array:
-    """(B, H, W, C) -> (B, size, size, C): means over windows that cover the map evenly, overlapping where its sides do not divide.
+    """(B, H, W, C) -> (B, size, size, C): means over windows that cover the map evenly, and overlap if its sides do not divide.
 
     Example:
       >>> import jax.numpy as jnp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -9,6 +10,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from extremal_jax.models.conversion import BGR_KERNEL, Architecture
+from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, IMAGENET, Entry, timm
+from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import ConvNorm, MaxPool, named
 
 WIDTHS = (64, 128, 256, 512)
@@ -21,7 +25,7 @@ class BasicBlock(nnx.Module):
     expansion = 1
 
     def __init__(self, in_features: int, width: int, stride: int, *, early_stride: bool, rngs: nnx.Rngs):
-        del early_stride  # the first convolution has the stride in any case
+        del early_stride  # the first convolution always has the stride
         self.conv1 = ConvNorm(in_features, width, 3, stride, rngs=rngs)
         self.conv2 = ConvNorm(width, width, 3, rngs=rngs)
         self.downsample = _shortcut(in_features, width, stride, rngs)
@@ -32,7 +36,7 @@ class BasicBlock(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """relu(x + f(x)) with f a 1x1, a 3x3 and a 1x1 convolution; `early_stride` puts the stride into the first instead of the second."""
+    """relu(x + f(x)) with f a 1x1, a 3x3 and a 1x1 convolution; `early_stride` gives the stride to the first instead of the second."""
 
     expansion = 4
 
@@ -49,7 +53,7 @@ class Bottleneck(nnx.Module):
 
 
 def _shortcut(in_features: int, out_features: int, stride: int, rngs: nnx.Rngs) -> ConvNorm | None:
-    """A 1x1 convolution where the block changes the shape."""
+    """A 1x1 convolution if the block changes the shape."""
     return None if stride == 1 and in_features == out_features else ConvNorm(in_features, out_features, 1, stride, rngs=rngs)
 
 
@@ -60,11 +64,11 @@ class ResNet(nnx.Module):
     """(B, H, W, 3) -> (B, classes).
 
     Args:
-      block: what the layers are made of.
+      block: the kind of block.
       depths: the number of blocks in each of the four layers.
       classes: the number of scores.
-      caffe: as in Caffe: a bias in the first convolution, a max-pool that rounds up instead of padding, early strides.
-      dense: keep the axes of space: (B, 1, 1, classes).
+      caffe: a bias in the first convolution, a max-pool that rounds up instead of padding, and early strides, as in Caffe.
+      dense: keep the spatial axes: (B, 1, 1, classes).
     """
 
     def __init__(
@@ -96,3 +100,77 @@ class ResNet(nnx.Module):
             x = named(x, name)
         x = named(jnp.mean(x, axis=(1, 2), keepdims=self.dense), "avgpool")
         return self.fc(x)
+
+
+_NAMES = (
+    (r"downsample\.conv", "downsample.0"),
+    (r"downsample\.norm", "downsample.1"),
+    (r"conv(\d)\.norm", r"bn\1"),
+    (r"conv(\d)\.conv", r"conv\1"),
+)
+LAYOUTS = (pytorch("torchvision and timm", *_NAMES),)
+CAFFE_LAYOUTS = (
+    pytorch(
+        "TorchRay",
+        *_NAMES,
+        (r"(bn\d|downsample\.1)\.(mean|var)$", r"\1.0.\2"),  # Caffe normalises and scales in two layers
+        (r"(bn\d|downsample\.1)\.(scale|bias)$", r"\1.1.\2"),
+        (r"downsample\.0", "downsample.0.0"),
+        forms=((r"^conv1\.conv\.kernel$", BGR_KERNEL),),
+    ),
+)
+
+_SIZES = {"classes": ("fc.bias", 0)}
+_MEMBERS: dict[int, tuple[Block, tuple[int, ...], int]] = {
+    18: (BasicBlock, (2, 2, 2, 2), 11_689_512),
+    34: (BasicBlock, (3, 4, 6, 3), 21_797_672),
+    50: (Bottleneck, (3, 4, 6, 3), 25_557_032),
+    101: (Bottleneck, (3, 4, 23, 3), 44_549_160),
+    152: (Bottleneck, (3, 8, 36, 3), 60_192_808),
+}
+_HUB = {
+    18: timm(
+        "resnet18.tv_in1k", "bbd144b3e5565108aad885f145491d11bc6ce807", "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81"
+    ),
+    34: timm(
+        "resnet34.tv_in1k", "1b7b21cca82ff974d341713f777bf740c2db38c4", "0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235"
+    ),
+    50: timm(
+        "resnet50.tv_in1k", "78f3ecfdb38e06d9b8397f662e7ab8fee96026fa", "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888"
+    ),
+    101: timm("resnet101.tv_in1k"),
+    152: timm("resnet152.tv_in1k", "1f8fa579af406a6f10e457a6dce6909c9157a70f"),
+}
+
+ENTRIES = (
+    *(
+        Entry(
+            name=f"resnet{depth}",
+            family="resnet",
+            description=f"residual network of {depth} layers, ImageNet",
+            parameters=parameters,
+            activations=ACTIVATIONS,
+            classes="imagenet",
+            preprocessing=IMAGENET(crop=0.875),
+            architecture=Architecture(functools.partial(ResNet, block, depths), LAYOUTS, _SIZES),
+            hub=_HUB[depth],
+        )
+        for depth, (block, depths, parameters) in _MEMBERS.items()
+    ),
+    *(
+        Entry(
+            name=f"resnet50_{dataset}{'_fully_convolutional' if dense else ''}",
+            family="resnet",
+            description=f"TorchRay's residual network of 50 layers, {title}{'; scores at each place' if dense else ''}",
+            parameters=23_508_096 + 2049 * classes,
+            activations=ACTIVATIONS,
+            classes=dataset,
+            preprocessing=CAFFE_WHOLE if dense else CAFFE,
+            architecture=Architecture(
+                functools.partial(ResNet, *_MEMBERS[50][:2], classes=classes, caffe=True, dense=dense), CAFFE_LAYOUTS, _SIZES
+            ),
+        )
+        for dataset, (title, classes) in CAFFE_DATASETS.items()
+        for dense in (False, True)
+    ),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -9,15 +10,19 @@ from flax import nnx
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
+from extremal_jax.data.scenes import CLASSES
+from extremal_jax.models.conversion import Architecture, Layout
+from extremal_jax.models.entry import Entry
 from extremal_jax.models.networks.layers import ConvNorm
+from extremal_jax.models.preprocessing import Preprocessing
 
 WIDTHS = (32, 48, 96, 144, 144)
-SIZE = 128  # pixels a side
+SIZE = 128  # side in pixels
 MEAN, STD = 0.5, 0.25  # of channels in [0, 1]
 
 
 class ResidualBlock(nnx.Module):
-    """relu(x + f(x)) with f two 3x3 convolutions; a 1x1 convolution brings x to the shape of f(x) where it changes."""
+    """relu(x + f(x)) with f two 3x3 convolutions; a 1x1 convolution gives x the shape of f(x) if they differ."""
 
     def __init__(self, in_features: int, out_features: int, stride: int, *, rngs: nnx.Rngs):
         self.first = ConvNorm(in_features, out_features, 3, stride, rngs=rngs)
@@ -49,3 +54,19 @@ class ScenesNetwork(nnx.Module):
         for index, block in enumerate(self.blocks):
             x = checkpoint_name(block(x), f"blocks.{index}")
         return self.head(checkpoint_name(x.mean(axis=(1, 2)), "pool"))
+
+
+ENTRIES = (
+    Entry(
+        name="scenes",
+        family="scenes",
+        description="26 kinds of emoji objects in generated scenes; packaged, needs no network",
+        parameters=871_770,
+        activations=("stem", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "pool"),
+        classes="scenes",
+        preprocessing=Preprocessing((SIZE,) * 2, (MEAN,) * 3, (STD,) * 3),
+        architecture=Architecture(
+            functools.partial(ScenesNetwork, classes=len(CLASSES)), (Layout("this project"),), {"classes": ("head.bias", 0)}
+        ),
+    ),
+)

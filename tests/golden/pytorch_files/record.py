@@ -1,4 +1,4 @@
-"""Record small files written by torch.save, and what they hold, for tests/test_pytorch_files.py.
+"""Record small files written by torch.save, and their numbers, for tests/models/formats.
 
 Usage: python record.py, beside this file's folder of results, with `pip install torch numpy`.
 
@@ -7,17 +7,12 @@ Usage: python record.py, beside this file's folder of results, with `pip install
 `checkpoint.pth.tar`      a training checkpoint: the state of the model in a dictionary beside the optimiser's
 `protocol4.pth`           written with a newer pickle protocol
 `big_endian.pth`          zip.pth with its numbers' bytes in the other order; torch.load reads the same from it
-`old.tar.pth`             the format before PyTorch 0.1.10, put together by hand; torch.load reads it
-`module.pth`, `legacy_module.pth`   whole modules, which are to be refused
+`module.pth`, `legacy_module.pth`   whole modules, which are refused
 `expected.npz`            the numbers of all, as float64 (or complex128, int64, uint64), by file and name
 """
 
 import collections
-import io
 import pathlib
-import pickle
-import struct
-import tarfile
 import zipfile
 
 import numpy as np
@@ -87,43 +82,6 @@ def swap_bytes(source, target):
             new.writestr(zipfile.ZipInfo(info.filename, (1980, 1, 1, 0, 0, 0)), data)
 
 
-def old_tar(target):
-    """Two storages, a view of one of them, and tensors upon them, as the first versions wrote."""
-    weight, bias = np.arange(12, dtype=np.float32), np.arange(3, dtype=np.float64)
-
-    def dump(file, value):
-        pickle.dump(value, file, protocol=2)
-
-    storages, tensors, content = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    dump(storages, 2)
-    for key, numbers, kind in ((11, weight, torch.FloatStorage), (12, bias, torch.DoubleStorage)):
-        dump(storages, (key, "cpu", kind))
-        storages.write(struct.pack("<q", numbers.size) + numbers.tobytes())
-    dump(storages, [(13, 11, 6, 6)])
-    layouts = {21: (11, torch.FloatTensor, (3, 4), (4, 1), 0), 22: (12, torch.DoubleTensor, (3,), (1,), 0), 23: (13, torch.FloatTensor, (2, 2), (1, 3), 1)}
-    dump(tensors, len(layouts))
-    for key, (storage, kind, shape, strides, offset) in layouts.items():
-        dump(tensors, (key, storage, kind))
-        tensors.write(struct.pack("<i4x", len(shape)) + struct.pack(f"<{2 * len(shape) + 1}q", *shape, *strides, offset))
-
-    class Stored:
-        def __init__(self, key):
-            self.key = key
-
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, value):
-            return value.key if isinstance(value, Stored) else None
-
-    state = collections.OrderedDict([("weight", Stored(21)), ("bias", Stored(22)), ("view", Stored(23))])
-    Pickler(content, protocol=2).dump(state)
-    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
-        for name, file in (("storages", storages), ("tensors", tensors), ("pickle", content)):
-            info = tarfile.TarInfo(name)
-            info.size = len(file.getvalue())
-            file.seek(0)
-            tar.addfile(info, file)
-
-
 def numbers(tensor):
     tensor = tensor.detach()
     if tensor.is_complex():
@@ -140,11 +98,10 @@ def main():
     torch.save(checkpoint(), FOLDER / "checkpoint.pth.tar")
     torch.save(every_kind(), FOLDER / "protocol4.pth", pickle_protocol=4)
     swap_bytes(FOLDER / "zip.pth", FOLDER / "big_endian.pth")
-    old_tar(FOLDER / "old.tar.pth")
     torch.save(torch.nn.Linear(2, 2), FOLDER / "module.pth")
     torch.save(torch.nn.Linear(2, 2), FOLDER / "legacy_module.pth", _use_new_zipfile_serialization=False)
     expected = {}
-    for name in ("zip.pth", "legacy.pth", "new_types.pth", "checkpoint.pth.tar", "protocol4.pth", "big_endian.pth", "old.tar.pth"):
+    for name in ("zip.pth", "legacy.pth", "new_types.pth", "checkpoint.pth.tar", "protocol4.pth", "big_endian.pth"):
         state = torch.load(FOLDER / name, weights_only=False)
         for key, tensor in state.get("state_dict", state).items():
             expected[f"{name}|{key}"] = numbers(tensor)

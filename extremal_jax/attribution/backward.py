@@ -1,0 +1,171 @@
+"""One backward pass: the target's score is sent back to the images or to a layer, and a map is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from extremal_jax.attribution.common import Maps, Model, prepare, wide
+from extremal_jax.graph.activations import Activation, activations, capture, check_name, intervene
+from extremal_jax.graph.rules import RuleTable, with_backward_rules
+
+ToMap = Callable[[Float[Array, "N h w C"], Float[Array, "N h w C"]], Float[Array, "N h w"]]  # of values and gradients
+_MOST_EXTRA_TOKENS = 16  # class tokens and registers
+
+
+def backpropagate(
+    method: str,
+    model: Any,
+    images: Any,
+    targets: Any,
+    layer: Layer,
+    to_map: ToMap,
+    resize: Any,
+    smooth: Any,
+    table: RuleTable | None = None,
+) -> Float[Array, "*N h w"]:
+    """Check the arguments of a method, and compute its maps by one backward pass."""
+    return prepare(method, model, images, targets, resize, smooth).differentiate(Backpropagation(layer, to_map, table))
+
+
+@dataclass(frozen=True)
+class Backpropagation:
+    """A backward pass to a layer, and its map.
+
+    Attributes:
+      layer: where the pass ends.
+      to_map: makes a map of the layer's values and of what was sent back to them.
+      table: the rules of the backward pass; None: the derivative.
+    """
+
+    layer: Layer
+    to_map: ToMap
+    table: RuleTable | None = None
+
+    def __call__(self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"]) -> Maps:
+        function = model if self.table is None else with_backward_rules(model, self.table)
+        value, sent = pull_back(function, images, targets, self.layer.at)
+        return Maps(self.to_map(*(self.layer.spread(part, model, images) for part in (value, sent))), sent)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a model, or the images.
+
+    Attributes:
+      at: the name of an activation; None: the images.
+      channel_axis: the axis of the activation that holds the channels; the first axis is the batch.
+    """
+
+    at: str | None = None
+    channel_axis: int = -1
+
+    def __post_init__(self) -> None:
+        if self.at is not None:
+            check_name("at", self.at)
+        if isinstance(self.channel_axis, bool) or not isinstance(self.channel_axis, int | np.integer):
+            raise TypeError(f"channel_axis must be a whole number, such as -1 for the last axis, got {self.channel_axis!r}")
+        if self.at is None and self.channel_axis not in (-1, 3):
+            raise ValueError(
+                f"channel_axis is an axis of the activation `at`, and images are (N, H, W, C), got {self.channel_axis} without `at`"
+            )
+
+    def spread(self, values: Float[Array, "N ..."], model: Model, images: Float[Array, "N H W C"]) -> Float[Array, "N h w channels"]:
+        """Arrange values of the layer as maps in float32.
+
+        Tokens (N, T, channels) become rows of the images' aspect, without those before the first patch.
+
+        Raises:
+          ValueError: if the values are not spatial.
+        """
+        axis, rank = self.channel_axis, values.ndim
+        grid = None
+        if rank in (3, 4) and -rank <= axis < rank and axis % rank and len(values) == len(images):
+            values = jnp.moveaxis(values, axis, -1)
+            grid = values.shape[1:3] if rank == 4 else token_grid(values.shape[1], images.shape[1:3])
+        if grid is None:
+            known = [activation.name for activation in activations(model, images) if _is_spatial(activation, images)]
+            others = "these are spatial: " + ", ".join(map(repr, known)) if known else "no other activation is spatial"
+            raise ValueError(
+                f"at must name a map, (N, h, w, channels), or the tokens of one, (N, tokens, channels), with the channels on"
+                f" channel_axis={axis}; {self.at!r} is {values.shape}, for images of {images.shape}; {others}"
+            )
+        values = wide(values)
+        return values if rank == 4 else values[:, -grid[0] * grid[1] :].reshape(len(values), *grid, values.shape[-1])
+
+
+def token_grid(count: int, size: tuple[int, ...]) -> tuple[int, int] | None:
+    """Find the grid (h, w) of square patches that the last of so many tokens are; None if they are none.
+
+    Args:
+      count: the number of tokens, with a few extra ones before the patches.
+      size: (H, W) of the image.
+
+    Example:
+      >>> token_grid(1 + 14 * 20, (224, 320))
+      (14, 20)
+    """
+    height, width = size
+    for patch in range(1, min(size) + 1):
+        if height % patch == width % patch == 0 and (tokens := height * width // patch**2) <= count:
+            return (height // patch, width // patch) if count - tokens <= _MOST_EXTRA_TOKENS and tokens > 1 else None
+    return None
+
+
+def _is_spatial(activation: Activation, images: Array) -> bool:
+    shape = activation.shape
+    return shape[:1] == images.shape[:1] and (len(shape) == 4 or (len(shape) == 3 and token_grid(shape[1], images.shape[1:3]) is not None))
+
+
+def pull_back(
+    function: Callable[[Array], Array],
+    images: Float[Array, "N H W C"],
+    targets: Int[Array, " N"],
+    at: str | None = None,
+    taps: Mapping[str, Callable[[Array], Array]] | None = None,
+) -> tuple[Array, Array]:
+    """Compute the value of a layer, and the cotangent that the targets' scores send back to it.
+
+    Args:
+      function: from images to scores.
+      images: (N, H, W, C).
+      targets: (N,).
+      at: the name of an activation; None: the images.
+      taps: functions by the names of the activations that they are applied to; at the layer itself, after it.
+
+    Returns:
+      The value, and the cotangent of the same shape: the gradient, unless `function` has another backward pass.
+
+    Raises:
+      ValueError: as `graph.intervene` does.
+    """
+    taps = taps or {}
+    if at is None:
+        value, rest = images, intervene(function, taps) if taps else function
+    else:
+        value = capture(function, at)(images)[1][at]
+
+        def rest(value: Array) -> Array:
+            return intervene(function, {**taps, at: lambda _: taps[at](value) if at in taps else value})(images)
+
+    scores, back = jax.vjp(rest, value)
+    return value, back(start_signal(scores, targets))[0]
+
+
+def start_signal(scores: Float[Array, "N *places classes"], targets: Int[Array, " N"]) -> Float[Array, "N *places classes"]:
+    """The cotangent of the scores: one at the target, at all places of a dense output; zero elsewhere.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> start_signal(jnp.ones((1, 3)), jnp.array([1])).tolist()
+      [[0.0, 1.0, 0.0]]
+    """
+    one_hot = jax.nn.one_hot(targets, scores.shape[-1], dtype=scores.dtype)
+    return jnp.broadcast_to(one_hot.reshape(len(scores), *(1,) * (scores.ndim - 2), -1), scores.shape)

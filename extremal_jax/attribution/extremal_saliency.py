@@ -1,0 +1,62 @@
+"""Extremal perturbation as a method like the others: a map rather than masks."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+from jax import Array
+from jax.core import Tracer
+from jaxtyping import Float
+
+from extremal_jax.attribution.common import Model, check_images, postprocess
+from extremal_jax.attribution.method import Method
+from extremal_jax.extremal.config import Config
+from extremal_jax.extremal.images import extremal_perturbation
+from extremal_jax.ground.progress import Watcher
+
+
+def extremal_saliency(
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str | None = None,
+    areas: Any = (0.05, 0.1, 0.2),
+    config: Config | None = None,
+    key: Array | None = None,
+    progress: bool | Watcher | None = None,
+    chunk_size: int | None = None,
+    resize: bool | tuple[int, int] = False,
+    smooth: float | None = None,
+) -> Float[Array, "*N h w"]:
+    """The mean of the masks of `extremal_perturbation`, smoothed.
+
+    Args:
+      model, images, targets, at, areas, config, key, progress, chunk_size: as in `extremal_perturbation`.
+      resize: True for maps of the images' size, (height, width) for another; by bilinear interpolation, after
+        smoothing.
+      smooth: standard deviation of a Gaussian blur, as a share of the shorter side; None: 0.09, as in
+        `ExtremalResult.saliency`.
+
+    Returns:
+      (N, h, w), of the size of the images or of the layer, or (h, w) for a single image.
+
+    Raises:
+      TypeError, ValueError: as `extremal_perturbation` does, and for another `resize` or `smooth`.
+
+    Warns:
+      UserWarning: if the status of the result is not "finished", with its message.
+    """
+    height, width = check_images("images", images).shape[-3:-1]
+    finish = postprocess(resize, smooth, (height, width))
+    options: dict[str, Any] = {"at": at, "config": config, "key": key, "progress": progress, "chunk_size": chunk_size}
+    result = extremal_perturbation(model, images, targets, areas, **options)
+    if not isinstance(result.masks, Tracer) and not result.status.ok:
+        warnings.warn(f"extremal_perturbation: {result.status.message}", stacklevel=2)
+    saliency = result.saliency() if smooth is None else result.saliency(finish.smooth)
+    return dataclasses.replace(finish, smooth=0.0)(saliency)
+
+
+METHODS = (Method("extremal_perturbation", "the masks of given areas that excite the target most", extremal_saliency),)

@@ -1,0 +1,96 @@
+"""Areas, checked: shares of an image, or numbers of channels. Under a trace, shapes are checked, values are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+
+from extremal_jax.ground.checks import values_of
+from extremal_jax.ground.pytrees import AnyArray
+
+
+def check_areas(areas: Any, count: int | None) -> AnyArray:
+    """Areas as a float32 array, (K,) or (N, K), in (0, 1].
+
+    Args:
+      areas: a number, a sequence of numbers, or an array.
+      count: N for a batch, or None.
+
+    Raises:
+      TypeError: if they are not numbers.
+      ValueError: if the shape is wrong, or a value out of range.
+    """
+    areas = _numbers(areas, count, "numbers in (0, 1], such as (0.05, 0.1)", "area")
+    values = values_of(areas, np.float64)
+    if values is not None:
+        bad = values[~((values > 0) & (values <= 1))]
+        if bad.size:
+            raise ValueError(f"areas must be shares of the image in (0, 1], got {bad.flat[0]:g}; 5 % is 0.05")
+    return areas.astype(np.float32)
+
+
+def num_areas(areas: Any) -> int:
+    """K, of areas that are still to be checked; 1 where they are not numbers."""
+    try:
+        shape = np.shape(areas)
+    except ValueError:
+        return 1
+    return max(1, shape[-1]) if shape else 1
+
+
+def check_pixels(areas: AnyArray, num_pixels: int) -> None:
+    """Raise a ValueError if an area rounds to no pixel at all."""
+    values = values_of(areas, np.float64)
+    if values is not None and np.rint(values.min() * num_pixels) < 1:
+        raise ValueError(f"areas must be at least a pixel, {1 / num_pixels:.2g} of the {num_pixels} pixels, got {values.min():g}")
+
+
+def check_counts(areas: Any, count: int | None, channels: int, name: str = "areas") -> AnyArray:
+    """Numbers of channels as an int32 array, (K,) or (N, K), from 1 to C.
+
+    Args:
+      areas: numbers of channels, or shares of them below 1, which are rounded to whole channels, at least one.
+      count: N for a batch, or None.
+      channels: C.
+      name: of the argument, for errors.
+
+    Raises:
+      TypeError: if they are not numbers.
+      ValueError: if the shape is wrong, or a value out of range.
+
+    Example:
+      >>> check_counts((1, 5, 0.5), None, 12).tolist()
+      [1, 5, 6]
+    """
+    areas = _numbers(areas, count, "numbers of channels, such as (1, 5, 25)", "count", name)
+    values = values_of(areas, np.float64)
+    if values is not None:
+        areas = values
+        bad = areas[~((areas > 0) & (areas <= channels) & ((areas < 1) | (areas == np.round(areas))))]
+        if bad.size:
+            raise ValueError(
+                f"{name} must be whole numbers of channels, from 1 to the layer's {channels}, or shares of them between 0 and 1, got"
+                f" {bad.flat[0]:g}"
+            )
+    xp: Any = jnp if isinstance(areas, Tracer) else np
+    return xp.where(areas < 1, xp.maximum(1, xp.round(areas * channels)), areas).astype(np.int32)
+
+
+def _numbers(areas: Any, count: int | None, expected: str, one: str, name: str = "areas") -> AnyArray:
+    """Numbers of the shape (K,) or (N, K)."""
+    if not isinstance(areas, Array):
+        try:
+            areas = np.asarray(areas, np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must be {expected}, got {areas!r}") from error
+        if areas.ndim == 0 and np.isnan(areas):  # NumPy's reading of None
+            raise TypeError(f"{name} must be {expected}, got {float(areas)}")
+    areas = areas.reshape(1) if areas.ndim == 0 else areas
+    if areas.ndim not in ((1,) if count is None else (1, 2)) or areas.size == 0 or (areas.ndim == 2 and areas.shape[0] != count):
+        shapes = "(K,)" if count is None else f"(K,) or ({count}, K)"
+        raise ValueError(f"{name} must have the shape {shapes}, with at least one {one}, got {areas.shape}")
+    return areas

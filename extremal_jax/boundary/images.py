@@ -1,0 +1,77 @@
+"""Images, reference images and initial parameters, checked. Under a trace, shapes and dtypes are checked, values are
+not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from extremal_jax.ground.checks import as_array, values_of
+from extremal_jax.ground.pytrees import AnyArray
+
+_COLOURS = (1, 3, 4)  # the channels that images have as a rule
+_FEWEST_PIXELS = 8  # along a side, below which an axis may hold channels
+
+
+def check_images(name: str, images: Any) -> AnyArray:
+    """Images as a floating-point array (H, W, C) or (N, H, W, C).
+
+    Raises:
+      TypeError: if they are not an array of floats.
+      ValueError: if their rank is wrong, their channels come first, they are empty, or a value is not finite.
+    """
+    images = as_array(name, images)
+    if images.ndim not in (3, 4):
+        raise ValueError(f"{name} must have the shape (H, W, C) or (N, H, W, C), got {images.shape}")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(
+            f"{name} must hold floats as the model expects them, got {images.dtype}; prepare them as the model was trained"
+            f" (model.preprocess(image) for this project's classifiers)"
+        )
+    if 0 in images.shape:
+        raise ValueError(f"{name} must not be empty, got the shape {images.shape}")
+    *batch, channels, height, width = images.shape
+    if channels in _COLOURS and width not in _COLOURS and min(height, width) >= _FEWEST_PIXELS:
+        axes = "(0, 2, 3, 1)" if batch else "(1, 2, 0)"
+        raise ValueError(f"{name} must have their channels last, got the shape {images.shape}; {name}.transpose{axes} puts them there")
+    values = values_of(images, np.float32)
+    if values is not None and not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity among the values")
+    return images
+
+
+def batch_size(images: AnyArray) -> int | None:
+    """N of a batch (N, H, W, C), or None for a single image."""
+    return len(images) if images.ndim == 4 else None
+
+
+def check_reference(reference: Any, images: AnyArray, needed: bool) -> AnyArray | None:
+    """A reference image of the shape of the images, or of one of them; None where the perturbation needs none.
+
+    Raises:
+      TypeError, ValueError: as for `check_images`; for another shape; and if it is needed and missing, or given and not
+        needed.
+    """
+    if (reference is None) == needed:
+        raise ValueError("reference must be given if, and only if, the config's perturbation is 'reference'")
+    if reference is None:
+        return None
+    reference = check_images("reference", reference)
+    if reference.shape not in (images.shape, images.shape[-3:]):
+        raise ValueError(f"reference must have the shape of the images or of one of them, {images.shape}, got {reference.shape}")
+    return reference
+
+
+def check_params(params: Any, shape: tuple[int, ...]) -> AnyArray:
+    """Initial parameters as an array of floats in [0, 1] of the shape asked for."""
+    params = as_array("initial_params", params)
+    if params.shape != shape:
+        raise ValueError(f"initial_params must have the shape {shape}, got {params.shape}")
+    if not jnp.issubdtype(params.dtype, jnp.floating):
+        raise TypeError(f"initial_params must be floats in [0, 1], got {params.dtype}")
+    values = values_of(params)
+    if values is not None and not np.all((values >= 0) & (values <= 1)):
+        raise ValueError(f"initial_params must be in [0, 1], got values from {values.min()} to {values.max()}")
+    return params

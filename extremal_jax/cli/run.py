@@ -1,0 +1,144 @@
+"""Commands that explain images: their classifier, images and targets, and the files that they write."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from extremal_jax.ground.files import check_writable, whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from extremal_jax.models import Classifier
+
+
+class Run(NamedTuple):
+    """Images and the classifier to explain.
+
+    Attributes:
+      model: the classifier.
+      paths: of the image files.
+      images: (N, H, W, C), preprocessed.
+      outputs: the path of each image's output files, without a suffix.
+    """
+
+    model: Classifier
+    paths: tuple[Path, ...]
+    images: Any
+    outputs: list[Path]
+
+    def targets(self, target: str) -> Any:
+        """The index of the class `--target`, or of the class of the highest score of each image."""
+        import numpy as np
+
+        from extremal_jax.boundary.targets import class_index
+
+        classes = self.model.classes
+        if target == "top":
+            scores = np.asarray(self.model(self.images))
+            return scores.reshape(len(scores), -1, scores.shape[-1]).mean(axis=1).argmax(axis=-1)  # the mean over space
+        if target.isdecimal():
+            if int(target) >= len(classes):
+                raise click.BadParameter(f"class indices go from 0 to {len(classes) - 1}, got {target}", param_hint="--target")
+            return int(target)
+        try:
+            return class_index(target, classes)
+        except ValueError as error:
+            raise click.BadParameter(f"{error} (`top` is the class of the highest score)", param_hint="--target") from error
+
+    def report(self, results: Any, tell: Callable[[Path, Any], None], draw: Callable[[Any, Any], Figure]) -> None:
+        """Print, save and draw the result of each image.
+
+        Args:
+          results: by the index of the image, each with a method `save`.
+          tell: prints a result, from the path of the image and the result.
+          draw: from the picture of an image and the result.
+
+        Raises:
+          click.ClickException: at the end, if the status of a result says that its run failed.
+        """
+        failures = []
+        for index, (path, output, image) in enumerate(zip(self.paths, self.outputs, self.images, strict=True)):
+            result = results[index]
+            tell(path, result)
+            result.save(f"{output}.npz")
+            with whole_file(f"{output}.png") as temporary:
+                draw(self.model.preprocessing.picture(image), result).savefig(temporary, dpi=150)
+            click.echo(f"wrote {output}.png and {output}.npz")
+            status = getattr(result, "status", None)  # maps have none
+            if status is not None and not status.ok:
+                failures += [f"{path}, {line}" for line in status.message.splitlines()]
+        if failures:
+            raise click.ClickException("\n".join(failures))
+
+
+def start(paths: tuple[Path, ...], model_name: str, weights: str | None, out: Path) -> Run:
+    """Check the output folder, load the classifier, and read the images."""
+    import extremal_jax as ej
+
+    outputs = output_paths(paths, out)
+    model = ej.models.load(model_name, weights="default" if weights is None else weights)
+    return Run(model, paths, prepare(model, paths), outputs)
+
+
+def prepare(model: Classifier, paths: Sequence[Path]) -> Any:
+    """Read and preprocess image files into one array (N, H, W, C)."""
+    import numpy as np
+
+    from extremal_jax.data import load_image
+
+    prepared = [model.preprocess(load_image(path)) for path in paths]
+    for path, image in zip(paths, prepared, strict=True):
+        if image.shape != prepared[0].shape:
+            (first_height, first_width), (height, width) = prepared[0].shape[:2], image.shape[:2]
+            raise click.UsageError(
+                f"all images must have one size after preprocessing, got {first_height}x{first_width} for {paths[0]} and"
+                f" {height}x{width} for {path}; run them one by one, or choose a classifier that crops them to one size"
+            )
+    return np.stack(prepared)
+
+
+def is_terminal() -> bool:
+    """Whether standard error is a terminal, to show progress on."""
+    return sys.stderr.isatty()
+
+
+def output_paths(images: tuple[Path, ...], out: Path) -> list[Path]:
+    """The output path of each image without a suffix, once it is known to be writable and to overwrite no image."""
+    outputs = [out / stem for stem in _stems(images)]
+    for output in outputs:
+        figure = Path(f"{output}.png")
+        if figure.exists() and any(os.path.samefile(figure, image) for image in images):
+            raise click.BadParameter(f"the figure would overwrite the image {figure}; choose another folder", param_hint="--out")
+        check_writable(figure)
+    return outputs
+
+
+def _stems(paths: tuple[Path, ...]) -> list[str]:
+    """A unique name for the files of each image: the image's own, numbered where several images share it.
+
+    Names that differ only in case or in the Unicode form of their letters count as equal, since some file systems
+    ignore such differences.
+    """
+    stems: list[str] = []
+    taken = {_folded(path.stem) for path in paths}
+    used: set[str] = set()
+    for path in paths:
+        stem = path.stem
+        if _folded(stem) in used:
+            stem = next(name for number in itertools.count(2) if _folded(name := f"{stem}-{number}") not in taken | used)
+        used.add(_folded(stem))
+        stems.append(stem)
+    return stems
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

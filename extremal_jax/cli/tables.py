@@ -1,0 +1,67 @@
+"""Options whose values are names in the library's tables, which are imported when a value or help needs them."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+PRESETS = {
+    "default": "exact areas in few steps",
+    "torchray": "the settings of TorchRay 1.0, for comparison",
+    "paper": "the settings of the paper, for images of 224 pixels",
+}
+
+
+class Name(click.ParamType):
+    """A name in a table: a mapping from names to descriptions or to records with one, or a sequence of names.
+
+    Args:
+      table: where the table is, such as "package.module:TABLE".
+      admits: which records can be chosen; None: all.
+      listed: whether the command's help lists the names.
+    """
+
+    name = "name"
+
+    def __init__(self, table: str, admits: Callable[[Any], bool] | None = None, listed: bool = True):
+        self.table, self.admits, self.listed = table, admits, listed
+
+    def records(self) -> dict[str, Any]:
+        """The records that can be chosen, by name."""
+        table = pkgutil.resolve_name(self.table)
+        records = table if isinstance(table, Mapping) else dict.fromkeys(table)
+        return {name: record for name, record in records.items() if self.admits is None or self.admits(record)}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from extremal_jax.ground.checks import nearest
+
+        if value not in (known := self.records()):
+            self.fail(f"unknown name {value!r}; {nearest(value, known)}", param, ctx)
+        return value
+
+
+class Command(click.Command):
+    """A command whose help ends with the names that its options take."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        for option in self.get_params(ctx):
+            if isinstance(option.type, Name) and option.type.listed:
+                with formatter.section(f"Values of {option.opts[0]}"):
+                    formatter.write_dl([(name, _description(record)) for name, record in option.type.records().items()])
+
+
+def _description(record: Any) -> str:
+    return record if isinstance(record, str) else getattr(record, "description", "")
+
+
+CLASSIFIERS = Name("extremal_jax.models.entries:ENTRIES", listed=False)
+GAMES = Name("extremal_jax.operators.games:GAMES")
+METHODS = Name("extremal_jax.attribution:METHODS")
+OBJECTIVES = Name("extremal_jax.inversion.config:OBJECTIVES")
+PERTURBATIONS = Name("extremal_jax.operators.perturbations:PERTURBATIONS")
+PRESET_NAMES = Name("extremal_jax.cli.tables:PRESETS")
+REWARDS = Name("extremal_jax.operators.rewards:REWARDS", lambda reward: reward.arity == 1)

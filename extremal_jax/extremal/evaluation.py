@@ -1,0 +1,50 @@
+"""The evaluation of masks: their rewards, the response to the image itself, and whether the images of a batch mix."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Bool, Float
+
+from extremal_jax.extremal.problem import Problem
+from extremal_jax.graph.canonical import canonical
+from extremal_jax.optimise import solver
+
+_MIXED = 1e-3  # of a response: more than another order of summation changes
+
+
+class Evaluation(NamedTuple):
+    """The rewards of masks.
+
+    Attributes:
+      rewards: (S, E), of each of S sets of masks.
+      image_responses: (E,), the response to the image itself.
+      depends_on_batch: (E,), whether the response changed with the other images of the batch.
+    """
+
+    rewards: Float[Array, "S E"]
+    image_responses: Float[Array, " E"]
+    depends_on_batch: Bool[Array, " E"]
+
+
+@jax.jit
+def evaluate(problem: Problem, *masks: Float[Array, "E ..."]) -> Evaluation:
+    """Evaluate sets of masks, (E, H, W) or (E, C) each, one mask for each element of the problem. No jitter."""
+
+    def rows(stacked: Array, elements: Array | None) -> tuple[Array, Array, Array]:
+        whole = problem.whole(elements)
+        sets = [problem.perturbed(stacked[:, index], elements) for index in range(len(masks))]
+        # Every other row from the first set, the rest whole images: the responses stay the same, unless the rows see
+        # each other.
+        every_other = (jnp.arange(whole.shape[1]) % 2 == 0).reshape(1, -1, *(1,) * (whole.ndim - 2))
+        shown = jnp.stack([*sets, whole, jnp.where(every_other, sets[0], whole)])
+        responses = lax.map(lambda batch: problem.responses(batch, elements), shown)  # one trace of the model for all
+        first, image, mixed = responses[0], responses[-2], responses[-1]
+        apart = jnp.abs(mixed - jnp.where(every_other.reshape(1, -1), first, image)) > _MIXED * jnp.maximum(jnp.abs(first), jnp.abs(image))
+        return jax.vmap(problem.plan.game.combine)(responses[:-2]).T, image[0], apart.any(axis=0)
+
+    rewards, image_responses, mixed = canonical(solver.in_chunks(rows, problem.plan.chunk_size))(jnp.stack(masks, axis=1))
+    return Evaluation(rewards.T, image_responses, mixed)

@@ -1,0 +1,156 @@
+"""From what a caller gives to a problem, and from a problem to parameters: the path that images, channels and smallest
+areas share."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from extremal_jax.boundary.images import batch_size
+from extremal_jax.boundary.models import Model, PartedModel, check_differentiable, part
+from extremal_jax.boundary.targets import check_targets
+from extremal_jax.extremal.config import MaskSettings
+from extremal_jax.extremal.evaluation import Evaluation
+from extremal_jax.extremal.problem import Plan, Problem
+from extremal_jax.graph.varying import varying_alike
+from extremal_jax.ground.checks import check_chunk_size, find
+from extremal_jax.ground.progress import Watcher
+from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.operators.games import GAMES, Game
+from extremal_jax.operators.masks import Masks
+from extremal_jax.operators.perturbations import Perturbation
+from extremal_jax.optimise import solver
+from extremal_jax.optimise.driver import drive
+from extremal_jax.optimise.status import Status
+
+
+@dataclass(frozen=True)
+class Task:
+    """A checked call: images and targets, and the model, parted for them.
+
+    Attributes:
+      parted: the model.
+      images: (N, H, W, C).
+      targets: (N, ...), int32.
+      count: N, or None for a single image.
+      game: of the settings.
+      settings: as they came.
+      chunk_size: the most masks that are shown to the model at a time, or None for all.
+    """
+
+    parted: PartedModel
+    images: AnyArray
+    targets: AnyArray
+    count: int | None
+    game: Game
+    settings: MaskSettings
+    chunk_size: int | None
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The leading axes of results: (N,) for a batch, () for a single image."""
+        return () if self.count is None else (self.count,)
+
+    def plan(self, masks: Masks, num_areas: int) -> Plan:
+        """The static part of the problem of so many areas."""
+        settings: Any = self.settings
+        chunk_size = self.chunk_size if self.chunk_size is not None and self.chunk_size < len(self.images) * num_areas else None
+        return Plan(self.parted.tail, masks, self.game, settings.reward, settings.area_rule, settings.optimizer, num_areas, chunk_size)
+
+    def pose(self, masks: Masks, perturbation: Perturbation, areas: AnyArray, reference: AnyArray | None = None) -> Problem:
+        """The problem of masking the images, or their activations: the head of the model runs here.
+
+        Args:
+          masks: the family of masks.
+          perturbation: of the images or activations.
+          areas: (K,) or (N, K), shares.
+          reference: the reference image or images, if the perturbation needs them.
+        """
+        if reference is not None:
+            batch = jnp.asarray(reference if reference.ndim == 4 else reference[None])
+            reference = self.parted.activation(jnp.broadcast_to(batch, self.images.shape))
+        plan, values = self.plan(masks, areas.shape[-1]), self.parted.activation(self.images)
+        return _posed(plan, perturbation, self.parted.arrays, values, self.targets, areas, reference)
+
+
+def check_call(
+    model: Model, images: AnyArray, targets: Any, num_areas: int, settings: MaskSettings, chunk_size: int | None, at: str | None = None
+) -> Task:
+    """Check a call, and part the model, before anything is computed.
+
+    Args:
+      model, targets, at, chunk_size: as in `extremal_perturbation`.
+      images: as `check_images` gives them.
+      num_areas: K.
+      settings: the run's.
+
+    Raises:
+      TypeError, ValueError: as `extremal_perturbation` does.
+    """
+    check_chunk_size(chunk_size)
+    count = batch_size(images)
+    batch = images if count is not None else images[None]
+    game = find("game", settings.game, GAMES, Game)
+    masks = len(batch) * num_areas
+    parted = part(model, batch, len(game.terms) * min(masks, chunk_size or masks), at)
+    check_differentiable(parted)
+    targets = check_targets(targets, count, parted.num_scores, settings.reward, parted.classes)
+    return Task(parted, batch, targets, count, game, settings, chunk_size)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _posed(
+    plan: Plan,
+    perturbation: Perturbation,
+    arrays: Any,
+    values: Float[Array, "N ..."],
+    targets: Int[Array, "N ..."],
+    areas: Float[Array, "*N K"],
+    reference: Float[Array, "..."] | None,
+) -> Problem:
+    areas = jnp.broadcast_to(areas if areas.ndim == 2 else areas[None], (len(values), plan.num_areas)).reshape(-1)
+    return Problem(arrays, perturbation.levels(values, reference), targets, areas, plan)
+
+
+def ascend(
+    problem: Problem,
+    initial_params: Any,
+    schedule: dict[str, Any],
+    progress: bool | Watcher | None = None,
+) -> tuple[solver.State, solver.Record]:
+    """Run the solver over a schedule.
+
+    Args:
+      problem: the objective.
+      initial_params: (..., K, h, w) in [0, 1], or None for ones, the whole image.
+      schedule: arrays with a leading axis of steps.
+      progress: as in `extremal_perturbation`.
+    """
+    return drive(jax.tree_util.Partial(_advance, problem), _start(problem, initial_params), schedule, progress)
+
+
+@jax.jit
+def _start(problem: Problem, initial_params: Array | None) -> solver.State:
+    dtype = jnp.promote_types(problem.levels.dtype, jnp.float32)
+    shape = (len(problem.areas), *problem.plan.masks.lattice)
+    params = jnp.ones(shape, dtype) if initial_params is None else initial_params.reshape(shape).astype(dtype)
+    params, _ = varying_alike(params, problem.areas)
+    return solver.init(problem.plan.optimizer, params)
+
+
+@jax.jit
+def _advance(problem: Problem, state: solver.State, schedule: solver.Now) -> tuple[solver.State, solver.Record]:
+    return solver.scan(problem, problem.plan.optimizer, state, schedule, problem.plan.chunk_size)
+
+
+def status_of(state: solver.State, evaluation: Evaluation, by_image: Any) -> Status:
+    """The status of a run, from its last state and the evaluation of its masks."""
+    return Status(
+        *map(by_image, (state.nonfinite_step, state.no_gradient, ~jnp.isfinite(evaluation.image_responses), evaluation.depends_on_batch))
+    )

@@ -1,0 +1,80 @@
+"""The names of output files, and what remains of a run that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import extremal_jax as ej
+from command_line import fails, files, invoke, succeeds
+from extremal_jax.cli import run
+
+
+def test_images_of_the_same_name(folder, asked):
+    for sub in ("x", "y"):
+        Path(sub).mkdir()
+        Path(sub, "a.png").write_bytes(Path("a.png").read_bytes())
+    succeeds("explain", "x/a.png", "y/a.png")
+    assert files() == ["a-2.npz", "a-2.png", "a.npz", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.png", "b.png"], ["a", "b"]),
+        (["a.png", "a.jpg"], ["a", "a-2"]),
+        (["a.png", "a.jpg", "a-2.png"], ["a", "a-3", "a-2"]),
+        (["a-2.png", "a.png", "a.jpg", "x/a.png"], ["a-2", "a", "a-3", "a-4"]),
+        (["a.png", "a.png"], ["a", "a-2"]),
+        (["cat.jpg", "CAT.jpg", "Cat.png"], ["cat", "CAT-2", "Cat-3"]),
+        (["cat.jpg", "CAT.jpg", "Cat-2.png"], ["cat", "CAT-3", "Cat-2"]),
+        (["straße.png", "STRASSE.png"], ["straße", "STRASSE-2"]),
+        (["caf\u00e9.png", "cafe\u0301.png"], ["caf\u00e9", "cafe\u0301-2"]),
+    ],
+)
+def test_names_are_unique_where_case_and_unicode_forms_are_ignored(names, expected):
+    assert run._stems(tuple(map(Path, names))) == expected
+
+
+def test_names_with_brackets(folder, asked):
+    Path("a.png").rename("a[bold] :dog:.png")
+    output = succeeds("explain", "a[bold] :dog:.png")
+    assert output.startswith("a[bold] :dog:.png: ")
+    assert "wrote out/a[bold] :dog:.png and" in output
+
+
+@pytest.mark.parametrize("out", [".", "../{}", "x/.."])
+def test_an_image_is_never_overwritten(folder, asked, out):
+    Path("x").mkdir()
+    before = Path("a.png").read_bytes()
+    fails(invoke("explain", "a.png", "--out", out.format(folder.name)), 2, "would overwrite the image", "a.png; choose another folder")
+    assert Path("a.png").read_bytes() == before
+    assert files(".") == ["a.png", "b.png", "x"]
+
+
+def test_an_image_is_recognised_under_another_name(folder, asked):
+    """On file systems that ignore case, out/b.png and out/B.png are one file, as are two links to it."""
+    Path("out").mkdir()
+    Path("out/b.png").hardlink_to("a.png")
+    fails(invoke("explain", "a.png", "b.png"), 2, "would overwrite the image out/b.png; choose another folder")
+
+
+def test_folder_that_cannot_be_written(folder, monkeypatch):
+    monkeypatch.setattr(ej.models, "load", lambda *_: pytest.fail("the folder was checked after the run"))
+    Path("file").touch()
+    fails(invoke("explain", "a.png", "--out", "file"), 2, "--out")
+    fails(invoke("explain", "a.png", "--out", "file/out"), 1, "cannot write file/out/a.png: ", "choose another output folder")
+    fails(invoke("scenes", "--out", "file/out"), 1, "cannot write file/out/", "choose another output folder")
+
+
+def test_interruption_leaves_no_part_of_a_file(folder, asked, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ej.plots, "overview", interrupted)
+    result = invoke("explain", "a.png")
+    assert result.exit_code == 1
+    assert "Aborted!" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert files() == ["a.npz"]

@@ -1,0 +1,298 @@
+"""A callable becomes one program, however often it is made anew; no array is frozen in it, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import functools
+import gc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen, nnx
+
+from extremal_jax.graph.contents import contents
+from extremal_jax.graph.functional import _MANY, _known, partition
+
+X = jnp.array([[1.0, -3.0]])
+SCALE = 2.0
+WEIGHT = jnp.full(2, 5.0)
+
+
+class Doubled(nnx.Module):
+    def __init__(self, value):
+        self.weight = nnx.Param(jnp.full(2, value))
+
+    def __call__(self, x):
+        return 2 * self.weight[...] * x
+
+    def scaled(self, scale, x):
+        return scale * self(x)
+
+
+class Linen(linen.Module):
+    factor: float = 2.0
+
+    @linen.compact
+    def __call__(self, x):
+        weight = self.param("weight", linen.initializers.ones, 2)
+        return jax.nn.relu(self.factor * weight * x) - jax.nn.relu(-self.factor * weight * x)
+
+
+class Holder:
+    """An object with an array, and with a method that is not a pytree's."""
+
+    def __init__(self, value):
+        self.weight = jnp.full(2, value)
+
+    def __call__(self, x):
+        return 2 * self.weight * x
+
+    def method(self, factor, x):
+        return factor * self.weight * x
+
+
+def doubled(weight, x):
+    return 2 * weight * x
+
+
+def closure(value):
+    weight = jnp.full(2, value)
+    return lambda x: 2 * weight * x
+
+
+def jitted(value):
+    weight = jnp.full(2, value)
+    return jax.jit(lambda x: jnp.asarray(2.0) * weight * x)
+
+
+def local(value):
+    def multiply(weight, x):
+        return 2 * weight * x
+
+    return multiply, jnp.full(2, value)
+
+
+def identity_with_gradient(scale):
+    """The identity, whose custom backward pass multiplies by a captured value."""
+
+    @jax.custom_vjp
+    def identity(x):
+        return 1 * x
+
+    identity.defvjp(lambda x: (identity(x), None), lambda _, g: (g * scale,))
+    return identity
+
+
+def with_gradient(scale, weight):
+    return lambda x: identity_with_gradient(scale)(2 * weight * x)
+
+
+MODULE, VARIABLES = Doubled(5.0), {"params": {"weight": jnp.full(2, 5.0)}}
+MADE_ANEW = {  # from a value of the weights: a model that doubles what it multiplies by them
+    "module": Doubled,
+    "bound method of a module": lambda value: functools.partial(Doubled(value).scaled, 1.0),
+    "Linen": lambda value: functools.partial(Linen().apply, {"params": {"weight": jnp.full(2, value)}}),
+    "lambda of Linen": lambda value: (lambda weight: lambda x: Linen().apply({"params": {"weight": weight}}, x))(jnp.full(2, value)),
+    "closure": closure,
+    "jitted closure": jitted,
+    "partial of a function": lambda value: functools.partial(doubled, jnp.full(2, value)),
+    "partial of a local function": lambda value: functools.partial(*local(value)),
+    "Partial of a local function": lambda value: jax.tree_util.Partial(*local(value)),
+    "partial of a ufunc": lambda value: functools.partial(jnp.multiply, jnp.full(2, 2 * value)),
+    "object": Holder,
+    "bound method of an object": lambda value: functools.partial(Holder(value).method, 2.0),
+    "own gradient": lambda value: with_gradient(3.0, jnp.full(2, value)),
+    "own gradient with an array": lambda value: with_gradient(jnp.ones(2), jnp.full(2, value)),
+}
+PARAMETERS = pytest.mark.parametrize("make", MADE_ANEW.values(), ids=MADE_ANEW)
+run = jax.jit(lambda program, arrays, x: program(arrays, x), static_argnums=0)
+
+
+@PARAMETERS
+def test_partition(make):
+    program, arrays = partition(make(5.0), X)
+    np.testing.assert_array_equal(program(arrays, X), 10 * X)
+    np.testing.assert_array_equal(program([2 * a if a.shape == (2,) else a for a in arrays], X), 20 * X)
+
+
+@PARAMETERS
+def test_what_is_made_anew_is_compiled_once(make, compilations):
+    """And nothing of it is kept: neither programs nor arrays."""
+    client = jax.devices()[0].client
+    counts = []
+    for value in np.arange(1.0, 5.0):
+        program, arrays = partition(make(value), X)
+        output = run(program, arrays, X)
+        np.testing.assert_array_equal(output, 2 * value * X)
+        del program, arrays, output
+        gc.collect()
+        counts.append((len(compilations), len(client.live_executables()), len(jax.live_arrays()), _known.cache_info().currsize))
+    assert counts[1:] == counts[1:2] * 3
+    assert counts[1][-1] == counts[0][-1]
+
+
+def test_a_program_sees_new_arrays_of_a_function():
+    box = [jnp.full(2, 5.0)]
+    function = lambda x: box[0] * x  # noqa: E731
+    first, _ = partition(function, X)
+    box[0] = jnp.full(2, 7.0)
+    second, arrays = partition(function, X)
+    assert second is first
+    np.testing.assert_array_equal(second(arrays, X), 7 * X)
+    box[0] = jnp.full((2, 1), 7.0)  # another shape: another program
+    third, arrays = partition(function, X)
+    assert third is not first
+    np.testing.assert_array_equal(third(arrays, X), jnp.full((2, 2), 7.0) * X)
+
+
+def shifted(weight, x):
+    """Of a partial, the argument; of the module, an array."""
+    return weight * x + WEIGHT
+
+
+def scaled(weight, x):
+    return SCALE * weight * x
+
+
+@pytest.mark.parametrize(("function", "name", "values"), [(shifted, "WEIGHT", (WEIGHT, 2 * WEIGHT)), (scaled, "SCALE", (2.0, 3.0))])
+def test_partials_see_changes_of_globals(monkeypatch, function, name, values):
+    for value in values:
+        monkeypatch.setitem(globals(), name, value)
+        program, arrays = partition(functools.partial(function, WEIGHT), X)
+        np.testing.assert_array_equal(run(program, arrays, X), function(WEIGHT, X))
+
+
+def test_arrays_are_never_frozen():
+    """In a bound object, in a closure, in an attribute, in a bound Linen module."""
+    holder, cell = Holder(5.0), jnp.full(2, 5.0)
+
+    def closed(weight, x):
+        return weight * cell * x
+
+    for value in (5.0, 7.0):
+        holder.weight = cell = jnp.full(2, value)
+        bound = Linen().bind({"params": {"weight": cell}})
+        models = (functools.partial(holder.method, jnp.ones(2)), functools.partial(closed, jnp.ones(2)), holder, bound.__call__)
+        for model, factor in zip(models, (1, 1, 2, 2), strict=True):
+            program, arrays = partition(model, X)
+            np.testing.assert_array_equal(run(program, arrays, X), factor * value * X)
+
+
+def changed_settings():
+    settings = {"factor": 2.0, "function": jnp.sin}
+
+    def model(x):
+        return settings["function"](settings["factor"] * x)
+
+    for change in ({}, {"factor": 3.0}, {"function": jnp.cos}):
+        settings.update(change)
+        yield model
+
+
+def changed_gradient():
+    """The rule is the same function, and reads a list that changes."""
+    box = [1.0]
+
+    @jax.custom_vjp
+    def identity(x):
+        return 1 * x
+
+    identity.defvjp(lambda x: (identity(x), None), lambda _, g: (g * box[0],))
+    for box[0] in (1.0, 2.0, 3.0):
+        yield identity
+
+
+DIFFERENT = {
+    "constants": lambda: ((lambda x, c=c: c * x) for c in (1.0, 2.0, 3.0)),
+    "settings": changed_settings,
+    "constants of a gradient": lambda: map(identity_with_gradient, (1.0, 2.0, 3.0)),
+    "arrays of a gradient": lambda: map(identity_with_gradient, (jnp.ones(2), jnp.zeros(2), np.full(2, 2.0, np.float32))),
+    "a gradient that changes": changed_gradient,
+    "factors of Linen": lambda: (functools.partial(Linen(factor).apply, VARIABLES) for factor in (1.0, 2.0, 3.0)),
+    "functions in a partial": lambda: (functools.partial(lambda f, w, x: f(w * x), f, WEIGHT) for f in (jnp.sin, jnp.cos, jnp.tanh)),
+    "arguments of a module": lambda: (functools.partial(MODULE.scaled, factor) for factor in (1.0, 2.0, 3.0)),
+}
+
+
+@pytest.mark.parametrize("models", DIFFERENT.values(), ids=DIFFERENT)
+def test_programs_are_not_confused(models):
+    """Values and gradients are those of each model, though their codes are equal."""
+    programs = set()
+    for model in models():
+        program, arrays = partition(model, X)
+        (value, back), (expected, expected_back) = (jax.vjp(f, X) for f in (functools.partial(run, program, arrays), model))
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+        np.testing.assert_allclose(back(X)[0], expected_back(X)[0], rtol=1e-6)
+        programs.add(program)
+    assert len(programs) == 3
+
+
+def test_another_program_at_each_call_is_warned_of_once():
+    def model_of(factor):
+        return lambda x: factor * x * 7
+
+    message = r"model_of.<locals>.<lambda>' was another program at each of 16 calls.*functools.partial"
+    with pytest.warns(UserWarning, match=message) as caught:
+        programs = {partition(model_of(float(factor)), X)[0] for factor in range(2 * _MANY)}
+    assert (len(caught), len(programs)) == (1, 2 * _MANY)
+
+
+def test_no_tracer_is_kept():
+    """Of a model that closes over tracers: its arrays are those, and a gradient of its own that reads one is not remembered."""
+
+    def loss(make, value, x):
+        program, arrays = partition(make(value * jnp.ones(2)), x)
+        return program(arrays, x).sum()
+
+    lift = jax.jit(jax.grad(loss, argnums=2), static_argnums=0)
+    with jax.checking_leaks():
+        np.testing.assert_array_equal(lift(lambda weight: lambda x: weight * x, jnp.float32(3.0), X), jnp.full((1, 2), 3.0))
+    before = _known.cache_info().currsize
+    np.testing.assert_array_equal(lift(identity_with_gradient, jnp.float32(3.0), X), jnp.full((1, 2), 3.0))
+    assert _known.cache_info().currsize == before
+
+
+def test_equal_modules_share_a_program():
+    assert partition(Doubled(1.0), X)[0] == partition(Doubled(2.0), X)[0]
+
+
+class Node:
+    """A value that holds itself."""
+
+    def __init__(self, value):
+        self.value, self.itself = value, self
+
+
+@pytest.mark.parametrize(
+    ("make", "others"),
+    [
+        (lambda: 1.0, [1, True, 2.0, -0.0]),
+        (lambda: 0.0, [-0.0]),
+        (lambda: float("nan"), [0.0]),
+        (lambda: {"a": [1, (2, None)]}, [{"a": [1, [2, None]]}, {"b": [1, (2, None)]}]),
+        (lambda: {1, 2}, [frozenset({1, 2}), {1, 3}]),
+        (lambda: np.ones(2), [np.ones(2, np.float32), np.zeros(2), np.ones((2, 1))]),
+        (lambda: jax.random.key(0), [jax.random.key(1), jax.random.key_data(jax.random.key(0))]),
+        (lambda: Node(1), [Node(2)]),
+        (lambda: functools.partial(doubled, 1), [functools.partial(doubled, 2), functools.partial(shifted, 1)]),
+        (lambda: Linen(), [Linen(3.0)]),
+        (lambda: np, [jnp]),
+        (lambda: Linen, [Doubled]),
+        (lambda: jax.make_jaxpr(jnp.sin)(1.0), [jax.make_jaxpr(jnp.cos)(1.0), jax.make_jaxpr(jnp.sin)(jnp.ones(2))]),
+    ],
+)
+def test_records(make, others):
+    """Equal for equal contents, and for no others."""
+    record = contents(make()).record
+    assert record == contents(make()).record
+    assert hash(record) == hash(contents(make()).record)
+    assert record not in [contents(other).record for other in others]
+
+
+def test_what_is_compared_by_identity_is_not_fixed():
+    lock = object.__new__(type("Opaque", (), {"__slots__": ()}))
+    assert contents(lock) == contents(lock)
+    assert not contents(lock).fixed
+    assert not contents([np.ones(2)]).fixed
+    assert contents((jax.nn.relu, Linen(), doubled, 3)).fixed

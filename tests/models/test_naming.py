@@ -1,0 +1,110 @@
+"""`name_submodules` of Linen and Equinox modules: same outputs, same arrays, names by path; tests/graph has those of NNX."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import pickle
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen
+
+import extremal_jax as ej
+from extremal_jax import graph
+from extremal_jax.models import name_submodules
+
+IMAGES = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
+
+
+class Block(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return linen.relu(linen.Conv(4, (3, 3))(x)), x.mean()
+
+
+class Net(linen.Module):
+    def setup(self):
+        self.blocks = [Block(), Block()]
+        self.head = linen.Dense(3)
+
+    def __call__(self, x):
+        for block in self.blocks:
+            x, _ = block(x)
+        return self.head(self.pooled(x))
+
+    def pooled(self, x):
+        return x.mean((1, 2))
+
+
+NET = Net()
+VARIABLES = NET.init(jax.random.key(0), IMAGES)
+
+
+class Equinox(eqx.Module):
+    conv: eqx.nn.Conv2d
+    layers: list
+    heads: dict
+
+    def __init__(self, key):
+        keys = jax.random.split(key, 3)
+        self.conv = eqx.nn.Conv2d(3, 4, 3, key=keys[0])
+        self.layers = [eqx.nn.Lambda(jax.nn.relu), eqx.nn.Sequential([eqx.nn.Conv2d(4, 4, 1, key=keys[1])])]
+        self.heads = {"first": eqx.nn.Linear(4, 3, key=keys[2])}
+
+    def __call__(self, x):
+        x = self.conv(jnp.moveaxis(x, -1, 0))
+        for layer in self.layers:
+            x = layer(x)
+        return self.heads["first"](x.mean((1, 2)))
+
+
+def names(function):
+    return [activation.name for activation in graph.activations(function, IMAGES)]
+
+
+@pytest.mark.parametrize("model", [NET, NET.bind(VARIABLES)], ids=["unbound", "bound"])
+def test_linen(model):
+    """The paths are those of `capture_intermediates`; an output of several arrays has a name for each."""
+    named = name_submodules(model)
+    function = functools.partial(named.apply, VARIABLES) if model.scope is None else named
+    blocks = [f"blocks_{i}.{part}" for i in range(2) for part in ("Conv_0", "0", "1")]
+    assert names(function) == [*blocks, "head"]
+    np.testing.assert_array_equal(function(IMAGES), NET.apply(VARIABLES, IMAGES))
+    intermediates = NET.apply(VARIABLES, IMAGES, capture_intermediates=True)[1]["intermediates"]
+    captured = graph.capture(function, "blocks_1.Conv_0")(IMAGES)[1]["blocks_1.Conv_0"]
+    np.testing.assert_array_equal(captured, intermediates["blocks_1"]["Conv_0"]["__call__"][0])
+
+
+def test_the_rest_of_a_linen_module_is_its_own():
+    named = name_submodules(NET)
+    jax.tree.map(np.testing.assert_array_equal, named.init(jax.random.key(0), IMAGES), VARIABLES)
+    np.testing.assert_array_equal(named.apply(VARIABLES, IMAGES, method="pooled"), NET.apply(VARIABLES, IMAGES, method=Net.pooled))
+    assert named == name_submodules(Net())
+    for same in (copy.deepcopy(named), pickle.loads(pickle.dumps(named))):
+        assert same == named
+
+
+def test_equinox():
+    model = Equinox(jax.random.key(0))
+    named = name_submodules(model)
+    assert names(jax.vmap(named)) == ["conv", "layers.0", "layers.1.layers.0", "layers.1", "heads.first"]
+    np.testing.assert_array_equal(jax.vmap(named)(IMAGES), jax.vmap(model)(IMAGES))
+    assert all(a is b for a, b in zip(jax.tree.leaves(named), jax.tree.leaves(model), strict=True))
+    assert jax.tree.structure(named) == jax.tree.structure(name_submodules(model))
+    assert isinstance(named.conv, eqx.nn.Conv2d)
+    assert names(jax.vmap(model)) == []
+
+
+def test_a_method_at_a_named_layer():
+    assert ej.attribution.grad_cam(name_submodules(NET.bind(VARIABLES)), IMAGES, 0, at="blocks_0.Conv_0").shape == (2, 8, 8)
+
+
+@pytest.mark.parametrize("model", [3, jnp.sin, lambda x: x])
+def test_others_are_refused(model):
+    with pytest.raises(TypeError, match=r"must be a Flax NNX, Flax Linen or Equinox module, got .*; .*checkpoint_name\(x, name\)"):
+        inspect.unwrap(name_submodules)(model)

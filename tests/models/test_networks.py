@@ -1,0 +1,231 @@
+"""Every classifier against its original in torchvision, timm or TorchRay, with weights drawn by name.
+
+Tolerances: 1e-4 of the largest score, and 1e-4 of a layer's standard deviation, for float32 in another order of operations
+through up to a hundred layers.
+"""
+
+from __future__ import annotations
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import extremal_jax as ej
+import zoo_weights
+from extremal_jax.models.entries import ENTRIES
+from extremal_jax.models.networks.layers import Chain, Relu
+from golden_data import GOLDEN
+
+TOLERANCE = 1e-4
+
+
+SMALL = ("alexnet", "vgg11_bn", "resnet18", "googlenet", "densenet121", "convnext_tiny", "vit_s_16")  # one of each family
+
+
+NAMES = {  # our names of the goldens, where they differ
+    "torchvision/resnet50@192x256": "resnet50",
+    "timm/resnet50.tv_in1k": "resnet50",
+    "timm/vgg16.tv_in1k": "vgg16",
+    "timm/convnext_tiny.fb_in1k": "convnext_tiny",
+    "timm/vit_small_patch16_224.augreg_in21k_ft_in1k": "vit_s_16",
+    "timm/deit_small_patch16_224.fb_in1k": "deit_s_16",
+    "torchray/vgg16_voc_fully_convolutional": "vgg16_voc_fully_convolutional",
+    "torchray/resnet50_voc_fully_convolutional": "resnet50_voc_fully_convolutional",
+}
+
+
+ACTIVATIONS = {  # our names of the layers, where the publisher's differ
+    "timm/vgg16.tv_in1k": ((r"^features$", "features.30"),),
+    "torchvision/convnext_tiny": ((r"features\.(\d)", lambda found: f"stages.{int(found[1]) // 2}"),),
+    "torchvision/vit_b_16": ((r"encoder\.layers\.encoder_layer_", "blocks."),),
+}
+
+
+QUICK = {
+    "torchvision/alexnet",
+    "torchvision/googlenet",
+    "torchvision/densenet121",
+    "torchvision/resnet18",
+    "timm/convnext_tiny.fb_in1k",
+    "timm/deit_small_patch16_224.fb_in1k",
+    "torchray/resnet50_voc_fully_convolutional",
+}
+
+
+def members(names, quick):
+    """Parameters of a test; all but the quick ones are marked slow."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+
+
+def check_golden(golden, tmp_path, fold):
+    recorded = zoo_weights.GOLDENS[golden]
+    name = NAMES.get(golden, golden.split("/")[1])
+    classifier = ej.models.load(name, zoo_weights.write(tmp_path / "weights.safetensors", zoo_weights.tensors(golden)), fold=fold)
+    batch, _, height, width = recorded["input"]
+    images = zoo_weights.images(batch, height, width)
+    scores, activations = jax.jit(zoo_weights.tap)(classifier, images)
+    expected = zoo_weights.logits(golden)
+    close(np.moveaxis(scores, -1, 1), expected)
+    assert zoo_weights.names(classifier, images.shape) == classifier.activations == ENTRIES[name].activations
+    for tap, statistics in recorded["taps"].items():
+        ours = tap
+        for pattern, replacement in ACTIVATIONS.get(golden, ()):
+            ours = re.sub(pattern, replacement, ours)
+        value = np.asarray(activations[ours])
+        shape = statistics["shape"]
+        value = np.moveaxis(value, -1, 1).reshape(shape) if len(shape) == 4 else value
+        assert list(value.shape) == shape
+        sample = value.reshape(-1)[:: max(1, value.size // 7)][:7]
+        numbers = [value.mean(), value.std(), value.max(), *sample]
+        scale = value.std()
+        assert (
+            np.abs(np.array(numbers) - [*(statistics[n] for n in ("mean", "std", "max")), *statistics["sample"]]).max() < TOLERANCE * scale
+        )
+
+
+@pytest.mark.parametrize("golden", members(zoo_weights.GOLDENS, QUICK))
+def test_goldens(golden, tmp_path):
+    check_golden(golden, tmp_path, fold=False)
+
+
+FOLDED = ("torchvision/resnet18", "torchvision/googlenet", "torchvision/densenet121", "torchray/resnet50_voc_fully_convolutional")
+
+
+@pytest.mark.parametrize("golden", members(FOLDED, {"torchvision/resnet18"}))
+def test_goldens_of_folded_networks(golden, tmp_path):
+    """None of their activations is a convolution before a norm, whose value folding changes."""
+    check_golden(golden, tmp_path, fold=True)
+
+
+def load(name, tmp_path, **options):
+    """A classifier with weights drawn by the names of torchvision's or TorchRay's layout."""
+    architecture = ENTRIES[name].architecture
+    layout = next((layout for layout in architecture.layouts if layout.publisher == "torchvision"), architecture.layouts[0])
+    return ej.models.load(name, zoo_weights.write(tmp_path / "weights.safetensors", zoo_weights.wanted(architecture, layout)), **options)
+
+
+def recorded_sizes():
+    with np.load(GOLDEN / "zoo" / "sizes.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+@pytest.mark.parametrize("recorded", members(recorded_sizes(), {"resnet34 192x256", "vgg11_bn 192x256", "vit_s_16 160x160"}))
+def test_other_sizes(recorded, tmp_path):
+    name, size = recorded.split()
+    height, width = map(int, size.split("x"))
+    scores = jax.jit(lambda model, x: model(x))(load(name, tmp_path), zoo_weights.images(1, height, width))
+    expected = recorded_sizes()[recorded]
+    close(scores if scores.shape == expected.shape else scores[:, ::50], expected)
+
+
+@pytest.mark.parametrize("name", members((name for name in ENTRIES if name != "scenes"), SMALL))
+def test_entries(name):
+    """The number of parameters and the input size."""
+    entry = ENTRIES[name]
+    network = zoo_weights.abstract(name)
+    assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param))) == entry.parameters
+    assert entry.input_size == (224, 224)
+
+
+@pytest.mark.parametrize("name", members(ENTRIES, {"scenes", "vgg11_bn", "vgg16_voc_fully_convolutional"}))
+def test_activations(name):
+    network = zoo_weights.abstract(name)
+    assert zoo_weights.names(network, (1, 224, 224, 3)) == ENTRIES[name].activations
+
+
+@pytest.mark.parametrize("name", members(SMALL, {"resnet18", "vit_s_16"}))
+def test_bfloat16(name, tmp_path):
+    """Weights and activations are bfloat16; scores have the images' type and agree with float32 to a few steps of 1/256."""
+    exact, short = load(name, tmp_path), load(name, tmp_path, dtype="bfloat16")
+    images = zoo_weights.images(1, 64, 64)
+    call = jax.jit(lambda model, x: model(x))
+    scores, expected = call(short, images), call(exact, images)
+    assert scores.dtype == jnp.float32
+    assert jax.eval_shape(short, jax.ShapeDtypeStruct(images.shape, jnp.bfloat16)).dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(short)} == {jnp.dtype(jnp.bfloat16)}
+    activations = jax.eval_shape(lambda x: zoo_weights.tap(short, x), images)[1]
+    assert {value.dtype for value in activations.values()} == {jnp.dtype(jnp.bfloat16)}
+    error = np.abs(scores - expected).max() / np.abs(expected).max()
+    assert 0 < error < 0.06
+
+
+@pytest.mark.parametrize("name", members(("resnet18", "vgg11_bn", "googlenet", "densenet121", "resnet50_voc"), {"resnet18"}))
+def test_folding(name, tmp_path):
+    classifier = load(name, tmp_path, fold=False)
+    before = jax.tree.map(np.asarray, jax.tree.leaves(classifier))
+    folded = ej.models.fold_batch_norm(classifier)
+    jax.tree.map(np.testing.assert_array_equal, folded, load(name, tmp_path))  # `load` folds by default
+    call = jax.jit(lambda model, x: model(x))
+    images = zoo_weights.images(1, 96, 64)
+    close(call(folded, images), call(classifier, images))
+    for ours, theirs in zip(jax.tree.leaves(classifier), before, strict=True):  # the original is unchanged
+        np.testing.assert_array_equal(ours, theirs)
+    left = [path for path, module in nnx.iter_modules(folded) if isinstance(module, nnx.BatchNorm)]
+    assert all(path[-1] in ("norm1", "norm5", "norm") for path in left) if name == "densenet121" else not left
+
+
+def test_folding_a_chain():
+    """Only a norm directly after a convolution is folded, with or without a bias; also under a trace."""
+    rngs = nnx.Rngs(0)
+    layers = [nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.BatchNorm(4, rngs=rngs), Relu(), nnx.BatchNorm(4, rngs=rngs)]
+    layers += [nnx.Conv(4, 2, (1, 1), use_bias=False, rngs=rngs), nnx.BatchNorm(2, rngs=rngs)]
+    chain = Chain("chain", layers)
+    chain.eval()
+    leaves, structure = jax.tree.flatten(chain)
+    drawn = [jnp.asarray(zoo_weights.draw(str(i), leaf.shape)) ** 2 + 0.1 for i, leaf in enumerate(leaves)]
+    chain = jax.tree.unflatten(structure, drawn)
+    images = jnp.asarray(zoo_weights.images(2, 8, 6))
+    folded = ej.models.fold_batch_norm(chain)
+    assert [type(layer).__name__ for layer in folded] == ["Conv", "Identity", "Relu", "BatchNorm", "Conv", "Identity"]
+    for result in (folded(images), jax.jit(lambda chain, x: ej.models.fold_batch_norm(chain)(x))(chain, images)):
+        np.testing.assert_allclose(result, chain(images), rtol=1e-5)  # a few rounding errors
+
+
+SWITCHES = {
+    "rank promotion": lambda: jax.numpy_rank_promotion("raise"),
+    "dtype promotion": lambda: jax.numpy_dtype_promotion("strict"),
+    "64 bits": lambda: jax.enable_x64(True),
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize("name", ["scenes", *SMALL])
+def test_jaxs_switches(name, switch):
+    """Traced at a size where feature maps and embeddings are resized."""
+    network = zoo_weights.abstract(name)
+    with SWITCHES[switch]():
+        scores = jax.eval_shape(lambda network, x: network(x), network, jax.ShapeDtypeStruct((2, 96, 64, 3), np.float32))
+    assert scores.dtype == np.float32
+
+
+def test_the_packaged_classifier_under_all_switches(classifier, images):
+    expected = classifier(images)
+    with SWITCHES["rank promotion"](), SWITCHES["dtype promotion"](), SWITCHES["64 bits"]():
+        scores = ej.models.load("scenes")(images)
+        assert ej.models.load("scenes")(images.astype(np.float64)).dtype == np.float64
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-4)  # another order of sums changes logits of about 10 by 1e-5
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_images_that_are_too_small(name):
+    """They give scores or a clear message, never the mean of an empty map."""
+    network = zoo_weights.abstract(name)
+
+    def scores(height, width):
+        return jax.eval_shape(lambda network, x: network(x), network, jax.ShapeDtypeStruct((1, height, width, 3), np.float32)).shape
+
+    assert scores(64, 80) == (1, 1000)
+    if name == "resnet18":
+        assert scores(1, 1) == (1, 1000)
+    else:
+        with pytest.raises(ValueError, match=r"too small for this network: its layer '.*' is empty|must be multiples of 16, got \(9, 8\)"):
+            scores(9, 8)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.metadata
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
-# Two devices, for the tests of sharding; and no optimisation of machine code, so that programs compile in half the time. `make slow` tests
-# the optimised code.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0")
+# Two devices, for the tests of sharding. Machine code is not optimised and made in the plainest way, so that programs compile in a third of
+# the time; `make slow` tests the optimised code. JAX 0.11 and later have no other emitters, and abort when told of flags that they lack.
+FLAGS = ["--xla_force_host_platform_device_count=2", "--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 from jaxtyping import install_import_hook
 
@@ -17,6 +24,19 @@ import numpy as np
 import pytest
 
 import extremal_jax as ej
+
+# Tracing makes many objects and hardly any garbage; at Python's default, the collector takes a tenth of the time.
+gc.set_threshold(20_000)
+
+MEMORY_MAPS = Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs() -> None:
+    """Frees the compiled programs once they are many: each holds dozens of memory maps, of which Linux allows a process 65,530, and XLA
+    aborts when there are no more."""
+    if MEMORY_MAPS.exists() and MEMORY_MAPS.read_bytes().count(b"\n") > 25_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
@@ -31,17 +51,17 @@ def scene() -> ej.data.scenes.Scenes:
 
 
 @pytest.fixture(scope="session")
-def images(classifier, scene) -> np.ndarray:
+def images(classifier: ej.models.Classifier, scene: ej.data.scenes.Scenes) -> np.ndarray:
     return np.stack([classifier.preprocess(image) for image in scene.images])
 
 
 @pytest.fixture(scope="session")
-def targets(scene) -> np.ndarray:
+def targets(scene: ej.data.scenes.Scenes) -> np.ndarray:
     return scene.labels.argmax(axis=1)
 
 
 @pytest.fixture
-def compilations():
+def compilations() -> Iterator[list[str]]:
     """A list that grows by one with each program that is compiled while the test runs."""
     events: list[str] = []
 

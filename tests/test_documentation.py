@@ -78,9 +78,7 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_lines_are_short(page: str) -> None:
     """Prose wraps at 120 columns; tables, and words that are longer by themselves, cannot."""
     lines = FENCE.sub(lambda block: "\n" * block[0].count("\n"), TEXTS[page]).splitlines()
-    long = [
-        number for number, line in enumerate(lines, 1) if len(line) > 120 and not line.startswith("|") and max(map(len, line.split())) < 100
-    ]
+    long = [number for number, line in enumerate(lines, 1) if len(line) > 120 and line[0] != "|" and max(map(len, line.split())) < 100]
     assert long == []
 
 
@@ -101,10 +99,9 @@ def test_commands_exist(page: str) -> None:
             assert (ROOT / arguments[0]).exists(), command
         elif program == "extremal-jax" and arguments:
             assert arguments[0] in command_line.commands, command
-            known = {
-                option for parameter in command_line.commands[arguments[0]].params for option in parameter.opts + parameter.secondary_opts
-            }
-            assert {argument.split("=")[0] for argument in arguments if argument.startswith("--")} <= known | {"--help"}, command
+            options = command_line.commands[arguments[0]].params
+            known = {"--help", *(name for option in options for name in option.opts + option.secondary_opts)}
+            assert {argument.split("=")[0] for argument in arguments if argument.startswith("--")} <= known, command
 
 
 def test_blocks_that_do_not_run_say_why() -> None:

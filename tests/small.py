@@ -18,7 +18,7 @@ import extremal_jax as ej
 CLASSES = 5
 LAYER, CHANNELS = "second", 8  # a layer of the classifier, and its number of channels
 TARGETS, AREAS, COUNTS = (1, 3), (0.1, 0.3), (1, 3)
-CONFIG = ej.Config(num_steps=4, pitch=4, sigma=4.0, num_levels=3, max_blur=4.0)
+CONFIG = ej.Config(num_steps=4, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)
 CHANNEL_CONFIG = ej.ChannelConfig(num_steps=4, swap_rounds=1, swaps=4)
 INVERSION_CONFIG = ej.InversionConfig(num_steps=4)
 

@@ -166,7 +166,7 @@ def test_arrays_among_options_are_arguments(compilations):
 
 def test_extremal_perturbation_of_a_layer():
     """By default smoothed like the saliency of the result; every option reaches the run."""
-    config = Config(num_steps=2, step=2, sigma=2.0, perturbation="fade")
+    config = Config(num_steps=2, pitch=2, sigma=2.0, perturbation="fade")
     quick = dict(at="first", config=config, key=KEY)
     seen = []
     maps = attribution.extremal_saliency(MODEL, IMAGE, 0, areas=(0.3,), progress=seen.append, **quick)

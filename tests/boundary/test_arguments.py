@@ -103,11 +103,11 @@ def test_old_names_without_a_single_new_one(call, message):
 
 
 def test_the_old_name_of_the_pitch_warns_once():
-    with pytest.warns(DeprecationWarning, match="Config: step is now called pitch") as caught:
+    with pytest.warns(DeprecationWarning, match="Config: `step` is now called `pitch`") as caught:
         config = Config(step=4)
     assert len(caught) == 1
     assert config == Config(pitch=4)
-    with pytest.warns(DeprecationWarning, match="Config.step is now called pitch") as caught:
+    with pytest.warns(DeprecationWarning, match="Config: `step` is now called `pitch`") as caught:
         assert config.step == 4
     assert len(caught) == 1
 

@@ -60,7 +60,7 @@ def test_invert(monkeypatch):
     monkeypatch.setattr(ej, "invert_features", lambda *_, **options: calls.append(options) or first)
     assert "dropped" not in succeeds("invert", "a.png", "--at", "blocks.3")
     assert width("out/a.png") < wide
-    expected = dict(key=jax.random.key(0), objective="dot", shape=(32, 32), progress=False, chunk_size=None)
+    expected = dict(at="blocks.3", shape=(32, 32), config=ej.InversionConfig(), key=jax.random.key(0), progress=False, chunk_size=None)
     assert calls == [expected]
 
 

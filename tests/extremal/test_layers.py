@@ -104,7 +104,7 @@ def test_pictures_and_files(result, tmp_path):
     assert len(picture.axes) == 2 * 2 * 3
     result.save(tmp_path / "layer.npz")
     assert ej.ExtremalResult.load(tmp_path / "layer.npz").at == "x"
-    assert run(at=None, config=dataclasses.replace(QUICK, step=4, sigma=4.0)).at is None
+    assert run(at=None, config=dataclasses.replace(QUICK, pitch=4, sigma=4.0)).at is None
     with pytest.raises(ValueError, match="evidence is for masks of images, and these are of the layer 'x'"):
         result.evidence(IMAGES)
 

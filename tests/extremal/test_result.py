@@ -1,24 +1,25 @@
-"""Results: what is derived from the masks."""
+"""Results: the maps and points that are derived from masks."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import extremal_jax as ej
 import small
 from extremal_jax import Config, ExtremalResult
-
-IMAGES = small.images()
-CONFIG = Config(num_steps=2, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)
+from extremal_jax.operators.perturbations import blur_pyramid, perturb
+from extremal_jax.perturbation import monotone_fraction
+from small import CONFIG, IMAGES
 
 
 @pytest.fixture(scope="module")
 def result():
-    return ej.extremal_perturbation(small.model(), IMAGES, (1, 3), (0.1, 0.3), config=CONFIG)
+    return small.explain()
 
 
 def assert_same(a, b):
@@ -36,7 +37,7 @@ def test_binary_masks(result):
 
 
 def planted(masks, config=CONFIG):
-    """A result with masks of our own."""
+    """A result with given masks."""
     masks = np.asarray(masks, np.float32)
     rest = dict.fromkeys(("rewards", "areas", "requested_areas"), masks.mean(axis=(1, 2)))
     return ExtremalResult(
@@ -68,8 +69,8 @@ def test_point_of_the_masks():
     assert planted(masks).point().tolist() == [13, 21]
 
 
-def test_evidence_is_where_there_is_something_to_lose():
-    """A ring under a disc of a mask: the point of the masks is in the hole, that of the evidence on the ring."""
+def test_evidence_is_where_the_perturbation_changes_the_image():
+    """A ring under a disc of a mask: the peak of the masks is in the hole, and the peak of the evidence on the ring."""
     y, x = np.mgrid[:40, :40]
     distance = np.hypot(y - 20, x - 20)
     image = np.repeat((np.abs(distance - 4) < 1.5)[..., None], 3, axis=-1).astype(np.float32)
@@ -113,3 +114,39 @@ def test_results_are_pytrees(result):
     assert doubled.config == result.config
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.masks = None
+
+
+def test_evidence_of_a_layer(result):
+    with pytest.raises(ValueError, match="evidence is for masks of images, and these are of the layer 'first'"):
+        dataclasses.replace(result, at="first").evidence(IMAGES)
+
+
+def test_ranking_of_a_result(classifier, images, targets):
+    """One map for all areas: nested masks excite the target almost as much as separate ones."""
+    areas = (0.2, 0.05, 0.1)
+    result = ej.extremal_perturbation(classifier, images, targets, areas, config=Config(num_steps=20))
+    ranking = np.asarray(result.ranking())
+    assert ranking.shape == (2, 128, 128)
+    np.testing.assert_array_equal(ranking[0], result[0].ranking())
+    nested = np.stack([ranking < round(a * 128 * 128) for a in areas], axis=1)
+    free = np.asarray(result.binary_masks())
+    np.testing.assert_array_equal(nested[:, 1], free[:, 1])
+    assert np.all(nested[:, 1] <= nested[:, 2])
+    assert np.all(nested[:, 2] <= nested[:, 0])
+    pyramids = [blur_pyramid(jnp.asarray(image), 8, result.config.max_blur) for image in images]
+
+    @jax.jit
+    def responses(pyramid, masks, target):
+        return classifier(perturb(pyramid, masks))[:, target]
+
+    def mean(masks):
+        return np.mean([responses(p, jnp.asarray(m, jnp.float32), t) for p, m, t in zip(pyramids, masks, targets, strict=True)])
+
+    assert mean(nested) > 0.95 * mean(free)
+
+
+def test_monotone_fraction():
+    curves = np.array([[1.0, 2.0, 2.0], [1.0, 3.0, 2.0], [3.0, 2.0, 4.0], [0.0, 1.0, 5.0]])
+    assert monotone_fraction(curves) == 0.5
+    assert monotone_fraction(curves, tolerance=1.0) == 1.0
+    assert monotone_fraction(curves[1]) == 0.0

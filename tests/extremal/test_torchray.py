@@ -1,5 +1,8 @@
-"""The torchray preset and its parts against TorchRay 1.0.0.2, recorded. The tolerances are those of the promise: 1e-5 for operations,
-relative to the largest entry for gradients, and 1e-4 for whole runs; rounding in another order of operations stays below."""
+"""The torchray preset and its parts against recorded numbers of TorchRay 1.0.0.2.
+
+The tolerances are those of the promise: 1e-5 for operations, relative to the largest entry for gradients, and 1e-4 for whole runs. The
+rounding of another order of operations stays below them.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def test_perturbation(case):
     if case["kind"] == "blur":
         pyramid = blur_pyramid(image, levels, float(case["max_blur"]), "zeros")
         close(pyramid, channels_last(case["pyramid"]))
-    else:  # a fade needs two levels only; those between are what constant masks make of them
+    else:  # our fade has two levels; constant masks give those between
         pyramid = reference_pyramid(image)
         steps = jnp.linspace(0, 1, levels)[:, None, None] * jnp.ones(image.shape[:2])
         close(perturb(pyramid, steps), channels_last(case["pyramid"]))

@@ -68,7 +68,7 @@ def test_files_of_version_1(name, tmp_path):
     for new in ("no_gradient", "nonfinite_image", "depends_on_batch"):
         del content[f"status.{new}"]
     texts = {} if saved.at is None else {"at": saved.at}
-    np.savez(tmp_path / "old.npz", format=kind._mark, config=json.dumps({**config, **changed}), **content, **texts)
+    np.savez(tmp_path / "old.npz", format=kind.MARK, config=json.dumps({**config, **changed}), **content, **texts)
     loaded = kind.load(tmp_path / "old.npz")
     np.testing.assert_array_equal(loaded.masks, saved.masks)
     assert loaded.config == saved.config

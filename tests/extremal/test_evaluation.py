@@ -1,0 +1,77 @@
+"""The evaluation of masks, against responses computed by hand; models that mix the images of a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import small
+from extremal_jax.extremal.channels import check_channels, pose_channels
+from extremal_jax.extremal.evaluation import evaluate
+from extremal_jax.extremal.images import check_masking
+from extremal_jax.extremal.run import check_call
+from extremal_jax.operators.masks import ChannelMasks
+from extremal_jax.operators.perturbations import blur_pyramid, perturb
+from small import AREAS, CONFIG, IMAGES, MODEL, TARGETS
+
+MASKS = jnp.asarray(np.random.default_rng(0).random((2, 4, 20, 24)), jnp.float32)  # two sets of N K masks
+
+
+def posed(model=MODEL, game="preserve", chunk_size=None):
+    config = dataclasses.replace(CONFIG, game=game)
+    task = check_call(model, IMAGES, TARGETS, len(AREAS), config, chunk_size)
+    return check_masking(task, config, None, None).pose(np.float32(AREAS))
+
+
+@jax.jit
+def by_hand(masks):
+    """(N K,): the response to each mask of its image."""
+    pyramids = blur_pyramid(jnp.asarray(IMAGES), CONFIG.num_levels, CONFIG.max_blur)
+    perturbed = jax.vmap(perturb)(pyramids, masks.reshape(2, 2, 20, 24)).reshape(4, 20, 24, 3)
+    return MODEL(perturbed)[jnp.arange(4), jnp.repeat(jnp.array(TARGETS), 2)]
+
+
+@pytest.mark.parametrize(("game", "chunk_size"), [("preserve", None), ("preserve", 3), ("dual", None)])
+def test_rewards_are_the_responses_computed_by_hand(game, chunk_size):
+    evaluation = evaluate(posed(game=game, chunk_size=chunk_size), *MASKS)
+    assert evaluation.rewards.shape == (2, 4)
+    for masks, rewards in zip(MASKS, evaluation.rewards, strict=True):
+        expected = by_hand(masks) - (by_hand(1 - masks) if game == "dual" else 0)
+        np.testing.assert_allclose(rewards, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(evaluation.image_responses, by_hand(jnp.ones_like(MASKS[0])), rtol=1e-4)
+    assert evaluation.depends_on_batch.tolist() == [False] * 4
+
+
+def test_channels():
+    task, counts = check_channels(MODEL, IMAGES, TARGETS, small.COUNTS, small.CHANNEL_CONFIG, None, small.LAYER)
+    masks = jnp.asarray(np.random.default_rng(0).random((4, small.CHANNELS)), jnp.float32)
+    evaluation = evaluate(pose_channels(task, ChannelMasks(small.CHANNELS), counts), masks)
+    activation = small.seen()[[0, 0, 1, 1]] * np.asarray(masks)[:, None, None]
+    expected = activation.mean(axis=(1, 2)) @ small.weights()["head"]
+    np.testing.assert_allclose(evaluation.rewards[0], expected[np.arange(4), [1, 1, 3, 3]], rtol=1e-4)
+    assert not evaluation.depends_on_batch.any()
+
+
+def centred(images):
+    """Scores with the mean over the batch taken away, as a batch norm in training mode does."""
+    scores = MODEL(images)
+    return scores - scores.mean(axis=0, keepdims=True)
+
+
+def noisy(images):
+    """Scores that depend on the place in the batch alone: by chance, a response may change little."""
+    return MODEL(images) + 5.0 * MODEL(images[::-1])
+
+
+@pytest.mark.parametrize("model", [centred, noisy])
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_a_model_that_mixes_the_batch(model, chunk_size):
+    assert evaluate(posed(model, chunk_size=chunk_size), MASKS[0]).depends_on_batch.any()
+
+
+def test_one_image_at_a_time_cannot_mix():
+    assert not evaluate(posed(centred, chunk_size=1), MASKS[0]).depends_on_batch.any()

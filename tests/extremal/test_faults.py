@@ -1,0 +1,179 @@
+"""Runs whose answer means nothing: the status says so, and which image and area; a healthy run is finished."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen, nnx
+from jax.ad_checkpoint import checkpoint_name
+
+import small
+from extremal_jax import maximize_channel
+from small import IMAGES, MODEL, TARGETS, channels, explain, smallest
+
+NO_GRADIENT = "no gradient of the reward reached the mask, which therefore means nothing"
+
+
+@pytest.mark.parametrize("call", small.CALLS.values(), ids=small.CALLS)
+def test_healthy_runs(call):
+    result = call()
+    if hasattr(result, "status"):
+        assert result.status.ok
+        assert result.status.message == "finished"
+
+
+# No gradient
+
+
+def rectified(bias, images):
+    """A model that is dead for dark images; the channels of `x` are the image's."""
+    x = checkpoint_name(images, "x").mean(axis=(1, 2))
+    return jax.nn.relu(x + bias) @ jnp.eye(3, 4)
+
+
+DEAD, DARK = jax.tree_util.Partial(rectified, jnp.float32(-1e6)), jax.tree_util.Partial(rectified, jnp.float32(0))
+ONE_DARK = np.stack([0 * IMAGES[0] + 1, 0 * IMAGES[1] - 1])
+
+
+@pytest.mark.parametrize("call", [explain, lambda *a, **k: channels(*a, at="x", areas=(1, 2), **k)], ids=["extremal", "channels"])
+def test_a_dead_rectifier(call):
+    status = call(ONE_DARK, (0, 1), model=DEAD).status
+    assert status.no_gradient.tolist() == [[True, True], [True, True]]
+    assert status.message.splitlines() == [f"image {i}, area {k}: {NO_GRADIENT}" for i in range(2) for k in range(2)]
+    status = call(ONE_DARK, (0, 1), model=DARK).status
+    assert status.no_gradient.tolist() == [[False, False], [True, True]]
+    assert status.message.splitlines() == [f"image 1, area {k}: {NO_GRADIENT}" for k in range(2)]
+
+
+def test_a_frozen_backbone():
+    status = explain(model=lambda x: MODEL(jax.lax.stop_gradient(x))).status
+    assert not status.ok
+    assert status.no_gradient.all()
+
+
+def test_the_search_for_the_smallest_area_without_a_gradient():
+    status = smallest(ONE_DARK, (0, 1), model=DARK, response=0.5, resolution=10.0).status
+    assert status.no_gradient.tolist() == [[False, False], [True, True]]
+    assert status.message.startswith("image 1, area 0: no gradient")
+
+
+def test_pictures_without_a_gradient():
+    def model(images):
+        return checkpoint_name(jax.nn.relu(jnp.stack([images.mean(axis=-1), images.mean(axis=-1) - 1e6], axis=-1)), "x")
+
+    status = maximize_channel(model, [0, 1], at="x", shape=(8, 8), config=small.INVERSION_CONFIG).status
+    assert status.no_gradient.tolist() == [False, True]
+    assert status.message == "picture 1: no gradient of the reward reached the picture, which therefore means nothing"
+
+
+# Values that are not finite
+
+
+def test_scores_that_are_not_finite():
+    def sometimes(images):
+        return MODEL(images) * jnp.where(images[:, :1, 0, 0] == IMAGES[1, 0, 0, 0], jnp.nan, 1)
+
+    marked = dataclasses.replace(small.CONFIG, perturbation="reference")  # the corner stays as it is
+    status = explain(model=sometimes, config=marked, reference=IMAGES).status
+    assert status.nonfinite_step.tolist() == [[-1, -1], [0, 0]]
+    assert status.nonfinite_image.tolist() == [[False, False], [True, True]]
+    assert status.message.splitlines()[0].startswith("image 1, area 0: the reward or its gradient was not finite at step 0; the mask is")
+
+
+def test_a_response_to_the_image_that_is_not_finite():
+    """Masks take light away, so that the model is finite at each of them."""
+
+    def model(images):
+        light = images.mean(axis=(1, 2, 3))
+        return jnp.stack([light, jnp.where(light > 0.999, jnp.inf, light)], axis=1)
+
+    config = dataclasses.replace(small.CONFIG, perturbation="fade", anneal=0.0)
+    status = explain(np.ones_like(IMAGES), (0, 1), model=model, config=config).status
+    assert status.nonfinite_image.tolist() == [[False, False], [True, True]]
+    assert "image 1, area 0: the response to the image itself is not finite" in status.message
+
+
+def test_traced_targets_that_are_no_classes():
+    status = jax.jit(lambda targets: explain(targets=targets).status)(jnp.array([1, 5]))
+    assert status.nonfinite_step.tolist() == [[-1, -1], [0, 0]]
+    assert status.nonfinite_image.tolist() == [[False, False], [True, True]]
+    assert not status.ok
+
+
+# Models that mix the images of a batch
+
+
+class Normalised(nnx.Module):
+    def __init__(self, dropout=0.0, **options):
+        rngs = nnx.Rngs(0)
+        self.norm, self.dropout = nnx.BatchNorm(3, rngs=rngs), nnx.Dropout(dropout, rngs=rngs)
+        self.options = options
+
+    def __call__(self, images):
+        return MODEL(self.dropout(self.norm(images, **self.options)))
+
+
+@pytest.mark.parametrize("call", [explain, smallest])
+def test_a_batch_norm_in_training_mode(call):
+    model = Normalised()
+    with pytest.raises(
+        ValueError, match=r"the model mixes the images of a batch: BatchNorm is in training mode; call model.eval\(\) before"
+    ):
+        call(model=model)
+    assert np.array_equal(model.norm.mean[...], np.zeros(3))  # and the model is not changed
+
+
+def test_models_in_inference_mode():
+    """Switched by `eval`, or by an argument of the call: the same masks."""
+    switched, told = Normalised(dropout=0.5), Normalised(use_running_average=True)
+    switched.eval()
+    np.testing.assert_allclose(explain(model=switched).masks, explain(model=told).masks, atol=1e-4)
+    assert explain(model=told).status.ok
+
+
+def test_dropout_in_training_mode():
+    model = Normalised(dropout=0.5, use_running_average=True)
+    with pytest.warns(UserWarning, match=r"Dropout is in training mode, so scores are random; call model.eval\(\) before"):
+        explain(model=model)
+
+
+class LinenNorm(linen.Module):
+    """A batch norm without a mode of its own: the call decides."""
+
+    train: bool
+
+    @linen.compact
+    def __call__(self, images):
+        return MODEL(linen.BatchNorm(use_running_average=not self.train)(images))
+
+
+def linen_model(train):
+    variables = LinenNorm(train).init(jax.random.key(0), jnp.asarray(IMAGES))
+    return lambda images: LinenNorm(train).apply(variables, images, mutable=["batch_stats"])[0]
+
+
+def by_hand(images):
+    axes = (0, 1, 2)
+    return MODEL((images - images.mean(axis=axes, keepdims=True)) / (1e-3 + images.std(axis=axes, keepdims=True)))
+
+
+@pytest.mark.parametrize("model", [linen_model(train=True), by_hand], ids=["linen", "by hand"])
+def test_a_batch_norm_that_nothing_announces(model):
+    """The status says so. The same masks alone, in chunks of one, depend on nothing else."""
+    result = explain(model=model)
+    assert result.status.depends_on_batch.any()
+    assert "the response depends on the other images of the batch; switch the model to inference: model.eval()" in result.status.message
+
+
+def test_a_batch_norm_that_is_told_to_infer():
+    assert explain(model=linen_model(train=False)).status.ok
+
+
+def test_areas_of_a_call_do_not_influence_each_other():
+    alone = explain(IMAGES[:1], TARGETS[:1], (0.1,))
+    beside = explain(IMAGES[:1], TARGETS[:1], (0.1, 0.5))
+    np.testing.assert_allclose(beside.masks[:, 0], alone.masks[:, 0], atol=1e-4)

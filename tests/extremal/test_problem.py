@@ -1,0 +1,85 @@
+"""The objective, evaluated once: its equation, and the settings that change it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import small
+from extremal_jax import Config
+from extremal_jax.extremal.images import check_masking
+from extremal_jax.extremal.run import check_call
+from small import AREAS, CONFIG, IMAGES
+
+AREAS_OF_ELEMENTS = np.float32(AREAS * 2)
+evaluated = jax.jit(lambda problem, params, now: problem(params, None, now, jnp.zeros(len(params))))
+
+
+def problem_of(config: Config, at: str | None = None):
+    task = check_call(small.MODEL, IMAGES, small.TARGETS, len(AREAS), config, None, at)
+    return check_masking(task, config, at, None).pose(np.float32(AREAS))
+
+
+def objective(config=CONFIG, **now):
+    """The values and the record of four masks: the upper left corner, growing from mask to mask."""
+    problem = problem_of(config)
+    height, width = problem.plan.masks.lattice
+    rows, columns = jnp.arange(height) / height, jnp.arange(width) / width
+    params = jnp.stack([jnp.where((rows < s)[:, None] & (columns < s)[None], 0.9, 0.1) for s in (0.3, 0.5, 0.7, 0.8)])
+    now = dict(area_weight=2.0, ramp=0.3, shrinkage=0.9) | now
+    return evaluated(problem, params, jax.tree.map(jnp.asarray, now))
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_the_objective_is_the_reward_minus_the_weighted_area_loss(relative):
+    values, record = objective(dataclasses.replace(CONFIG, relative_area_loss=relative))
+    losses = record.area_losses / AREAS_OF_ELEMENTS if relative else record.area_losses
+    np.testing.assert_allclose(values, record.rewards - 2.0 * losses, rtol=1e-5)
+    assert np.all(record.area_losses > 1e-3)
+
+
+@pytest.mark.parametrize("now", [dict(area_weight=3.0), dict(ramp=0.6), dict(shrinkage=0.5), dict(flipped=True)], ids=str)
+def test_the_numbers_of_a_step_matter(now):
+    assert not np.allclose(objective(**now)[0], objective()[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(game="delete"),
+        dict(game="dual"),
+        dict(reward="log_probability"),
+        dict(reward="contrastive"),
+        dict(reward=lambda outputs, targets: outputs[:, 0]),
+        dict(pitch=2),
+        dict(sigma=6.0),
+        dict(temperature=0.2),
+        dict(num_levels=3),
+        dict(area_over="canvas"),
+        dict(exact_area=False),
+    ],
+    ids=str,
+)
+def test_settings_change_the_objective(changes):
+    """`test_images` has the settings that change the path of a run."""
+    assert not np.allclose(objective(dataclasses.replace(CONFIG, **changes))[0], objective()[0], rtol=1e-4)
+
+
+def test_the_area_shown_shrinks():
+    problem = problem_of(CONFIG)
+    params = jax.random.uniform(jax.random.key(0), (4, *problem.plan.masks.lattice))
+    shown = jax.jit(lambda shrinkage: problem.shown(params, None, shrinkage, jnp.float32(0.3)).masks.mean(axis=(1, 2)))
+    np.testing.assert_allclose(shown(jnp.float32(0)), 1, atol=1e-5)
+    np.testing.assert_allclose(shown(jnp.float32(0.5)), AREAS_OF_ELEMENTS**0.5, atol=1e-4)
+    np.testing.assert_allclose(shown(jnp.float32(1)), AREAS_OF_ELEMENTS, atol=1e-4)
+
+
+def test_at_a_layer_the_activation_is_masked():
+    problem = problem_of(CONFIG, at="first")
+    assert problem.plan.masks.shape == (10, 12)
+    assert problem.levels.shape == (2, 2, 10, 12, 6)
+    np.testing.assert_array_equal(problem.levels[:, 0], 0)  # an activation fades, unless the settings say otherwise

@@ -36,7 +36,7 @@ unit: $(VENV)/installed-dev
 	$(PYTEST)
 
 coverage: $(VENV)/installed-dev
-	$(PYTEST) --cov --cov-report=term-missing:skip-covered
+	$(PYTEST) --cov --cov-report=term
 
 slow: $(VENV)/installed-dev
 	XLA_FLAGS=--xla_force_host_platform_device_count=2 $(BIN)/pytest -m slow

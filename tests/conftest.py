@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Two devices, for the tests of sharding. Machine code is not optimised and made in the plainest way, so that programs compile in a third of
-# the time; `make slow` tests the optimised code. JAX 0.11 and later have no other emitters, and abort when told of flags that they lack.
+# the time; `make slow` tests the optimised code. Later versions than JAX 0.10 have no other emitters, and abort on flags that they
+# do not know.
 FLAGS = ["--xla_force_host_platform_device_count=2", "--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")

@@ -142,7 +142,7 @@ def solve(
     """Run a checked call."""
     schedule = settings.schedules()
     state, record = ascend(problem, initial_params, schedule, progress)
-    fields = _conclude(problem, state, record, schedule["ramp"][-1], task.count, settings.swap_rounds, settings.swaps)
+    fields = _conclude(problem, state, record, jnp.asarray(schedule["ramp"][-1]), task.count, settings.swap_rounds, settings.swaps)
     return ChannelResult(**fields, config=settings, at=at)
 
 

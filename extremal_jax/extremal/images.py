@@ -111,7 +111,9 @@ def extremal_perturbation(
     schedule = {**masking.settings.schedules(), **flips(masking.settings, key)}
     state, record = ascend(problem, initial_params, schedule, progress)
     settings = masking.settings
-    fields = _conclude(problem, state, record, schedule["ramp"][-1], task.count, settings.final_update, settings.final_evaluation)
+    fields = _conclude(
+        problem, state, record, jnp.asarray(schedule["ramp"][-1]), task.count, settings.final_update, settings.final_evaluation
+    )
     return ExtremalResult(**fields, config=settings, at=at)
 
 

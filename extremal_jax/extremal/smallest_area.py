@@ -137,7 +137,7 @@ def smallest_area(
             config = near if turn else masking.settings
             schedule = {**config.schedules(), **flips(config, keys[turn])}
             state, _ = ascend(problem, initial_params, schedule, _later(watcher, done, total))
-            columns = _columns(problem, state, schedule["ramp"][-1], masking.settings.final_update)
+            columns = _columns(problem, state, jnp.asarray(schedule["ramp"][-1]), masking.settings.final_update)
             return [_judged(judge, *column) for column in columns]
 
         tried = solve(0, first)

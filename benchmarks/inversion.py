@@ -63,12 +63,10 @@ def measured(model: ej.models.Classifier, at: str, objective: str, options: argp
         result = ej.invert_features(
             model,
             np.concatenate([activation] * len(PARTS)),
-            at,
             masks,
+            at=at,
+            config=ej.InversionConfig(objective=objective, num_steps=options.steps, prior=ej.NaturalImages(total_variation=1.0)),
             key=jax.random.key(options.seed),
-            objective=objective,
-            steps=options.steps,
-            prior=ej.NaturalImages(total_variation=1.0),
         )
         pictures = np.asarray(result.images)
         seconds.append((time.perf_counter() - began) / len(pictures))

@@ -29,12 +29,12 @@ def main() -> None:
     # One image: the sets of 1, 2, 4 ... channels that excite its class most.
     scene = ej.data.scenes.generate(options.seed, 1, objects=2)
     image, target = model.preprocess(scene.images[0]), int(scene.labels[0].argmax())
-    result = ej.channel_perturbation(model, image, target, options.at, areas=(1, 2, 4, 8, 16, 32, 64))
+    result = ej.channel_perturbation(model, image, target, (1, 2, 4, 8, 16, 32, 64), at=options.at)
     print(f"{model.classes[target]}: response {float(result.image_rewards):.1f}; the best 4 channels are {result.channels(4).tolist()}")
 
     # Classes: the channels of the smallest sufficient sets, over images of each class.
     images, targets = images_of(options.classes, options.images, options.seed, model)
-    found = ej.class_channels(model, images, targets, options.at, threshold=0.9)
+    found = ej.class_channels(model, images, targets, at=options.at, threshold=0.9)
     for index, top in zip(found.classes, found.top(options.top), strict=True):
         print(f"{model.classes[index]:8} {' '.join(map(str, top[top >= 0]))}")
     print("overlap of the top channels:")

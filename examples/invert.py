@@ -46,11 +46,10 @@ def main() -> None:
     result = ej.invert_features(
         model,
         jnp.concatenate([activation] * 3),
-        options.at,
         jnp.concatenate([jnp.ones_like(kept), kept, ~kept]).astype(jnp.float32),
+        at=options.at,
+        config=ej.InversionConfig(num_steps=options.steps, prior=ej.NaturalImages(total_variation=1.0)),
         key=jax.random.key(options.seed),
-        steps=options.steps,
-        prior=ej.NaturalImages(total_variation=1.0),
         progress=True,
     )
     print(result.status)

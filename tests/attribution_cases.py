@@ -18,7 +18,7 @@ LAYERS = {"at": "first", "contrast_at": "second"}
 KEY = jax.random.key(0, impl="unsafe_rbg")  # which compiles sooner than the usual kind
 RNG = np.random.default_rng(0)
 QUICK = {  # options with which a method is quick
-    "extremal_perturbation": dict(areas=(0.1,), config=Config(num_steps=2, step=4, sigma=4.0, num_levels=3, max_blur=4.0)),
+    "extremal_perturbation": dict(areas=(0.1,), config=Config(num_steps=2, pitch=4, sigma=4.0, num_levels=3, max_blur=4.0)),
     "integrated_gradients": dict(num_steps=3),
     "smooth_grad": dict(num_samples=3, key=KEY),
     "rise": dict(num_masks=5, grid=3, key=KEY),

@@ -1,4 +1,4 @@
-"""Networks whose best channels are known, or can be found by trying all sets; also measured by benchmarks/channels.py."""
+"""Networks whose best channels are known, or can be found by trying all sets. benchmarks/channels.py measures them too."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CARRIERS = (1, 4, 6)
 
 
 def carried(images: Array) -> Array:
-    """(B, H, W, 8) -> (B, 2): of the layer "x", the channels `CARRIERS` alone carry the second class."""
+    """(B, H, W, 8) -> (B, 2): only the channels `CARRIERS` of the layer "x" carry the second class."""
     x = checkpoint_name(jnp.abs(images), "x").mean(axis=(1, 2))
     carriers = x[:, np.array(CARRIERS)] @ jnp.array([1.0, 2.0, 1.5])
     return jnp.stack([x[:, 0] + x[:, 2], jnp.tanh(carriers / 8)], axis=1)
 
 
 def random_weights(seed: int, networks: int, channels: int, width: int = 16, classes: int = 5) -> tuple[Array, ...]:
-    """Of networks with two hidden layers, each with a leading axis of networks."""
+    """The weights of networks with two hidden layers; each array has a leading axis of networks."""
     rng = np.random.default_rng(seed)
     shapes = [(channels, width), (width,), (width, width), (width,), (width, classes)]
     scales = [np.sqrt(2 / channels), 0.1, np.sqrt(2 / width), 0.1, np.sqrt(1 / width)]
@@ -36,7 +36,7 @@ def random_images(seed: int, networks: int, channels: int) -> Array:
 
 
 def tail(weights: tuple[Array, ...], x: Array) -> Array:
-    """The layers after "x": channels excite and inhibit one another, place by place, in two hidden layers. (B, h, w, C) -> (B, classes)."""
+    """The layers after "x", (B, h, w, C) -> (B, classes): channels excite and inhibit one another in two hidden layers, place by place."""
     first, bias, second, other_bias, head = weights
     x = jax.nn.relu(x @ first + bias)
     x = jax.nn.relu(x @ second + other_bias)
@@ -49,7 +49,7 @@ def network(weights: tuple[Array, ...], images: Array) -> Array:
 
 
 def subsets(channels: int, count: int) -> np.ndarray:
-    """(S, C): all sets of so many channels, as masks of 0 and 1."""
+    """(S, C): all sets of a number of channels, as masks of 0 and 1."""
     members = list(itertools.combinations(range(channels), count))
     masks = np.zeros((len(members), channels), np.float32)
     np.put_along_axis(masks, np.array(members), 1, axis=1)
@@ -58,7 +58,7 @@ def subsets(channels: int, count: int) -> np.ndarray:
 
 @jax.jit
 def responses(weights: tuple[Array, ...], images: Array, masks: Any) -> Array:
-    """(networks, S): the first class's score of each network for its image, under masks (S, C) or (networks, S, C) of the layer "x"."""
+    """(networks, S): the first score of each network for its image, under masks (S, C) or (networks, S, C) of the layer "x"."""
 
     def respond(weights: tuple[Array, ...], image: Array, masks: Array) -> Array:
         return tail(weights, jax.nn.relu(image) * masks[:, None, None, :])[:, 0]
@@ -67,5 +67,5 @@ def responses(weights: tuple[Array, ...], images: Array, masks: Any) -> Array:
 
 
 def best_responses(weights: tuple[Array, ...], images: Array, counts: tuple[int, ...]) -> Array:
-    """(networks, K): the highest response of all sets of each count."""
+    """(networks, K): the highest response of any set of each count."""
     return jnp.stack([responses(weights, images, subsets(images.shape[-1], count)).max(axis=1) for count in counts], axis=1)

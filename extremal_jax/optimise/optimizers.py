@@ -17,7 +17,10 @@ _DECAY = 0.9  # of the dampened average
 
 
 def _adam_init(params: Any) -> Any:
-    return _ADAM.init(params)
+    # A count in floats: 1 − 0.999^count of an integer would be taken in double precision where that is switched on, and
+    # its first values differ by 1e-5 of themselves.
+    moments, *rest = _ADAM.init(params)
+    return moments._replace(count=moments.count.astype(jnp.float32)), *rest
 
 
 def _adam_update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:

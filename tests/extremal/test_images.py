@@ -42,7 +42,7 @@ def test_shapes_of_a_batch():
     shapes = {name: getattr(result, name).shape for name in ("masks", "rewards", "areas", "requested_areas", "image_rewards", "targets")}
     assert shapes == dict(masks=(2, 2, 20, 24), rewards=(2, 2), areas=(2, 2), requested_areas=(2, 2), image_rewards=(2,), targets=(2,))
     assert result.params.shape == (2, 2, 5, 6)
-    assert result.masks_with_margin.shape == (2, 2, 29, 33)
+    assert result.masks_with_margin.shape == (2, 2, 25, 29)
     assert result.history.rewards.shape == result.history.area_losses.shape == (2, 4, 2)
     assert result.status.message == "finished"
 

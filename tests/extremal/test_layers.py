@@ -114,7 +114,7 @@ def test_pictures_and_files(result, tmp_path):
     [
         (dict(at="tokens"), r"at: masks in space need an activation of shape \(B, h, w, C\), floats; 'tokens' is float32\[2, 30, 8\]"),
         (dict(at="y"), "at: unknown activation 'y'"),
-        (dict(config=Config(step=7)), "activations of 'x' of 5x6 pixels are too small for a lattice of masks with step 7"),
+        (dict(config=Config(pitch=7)), "activations of 'x' of 5x6 pixels are too small for a lattice of masks with pitch 7"),
         (dict(reference=IMAGES), "reference must be given if, and only if, the config's perturbation is 'reference'"),
     ],
 )

@@ -42,7 +42,7 @@ def test_the_objective_is_the_reward_minus_the_weighted_area_loss(relative):
     assert np.all(record.area_losses > 1e-3)
 
 
-@pytest.mark.parametrize("now", [dict(area_weight=3.0), dict(ramp=0.6), dict(shrinkage=0.5), dict(flipped=True)], ids=str)
+@pytest.mark.parametrize("now", [dict(area_weight=3.0), dict(ramp=0.6), dict(shrinkage=0.5), dict(flipped=True)], ids=", ".join)
 def test_the_numbers_of_a_step_matter(now):
     assert not np.allclose(objective(**now)[0], objective()[0], rtol=1e-4)
 
@@ -62,7 +62,7 @@ def test_the_numbers_of_a_step_matter(now):
         dict(area_over="canvas"),
         dict(exact_area=False),
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_settings_change_the_objective(changes):
     """`test_images` has the settings that change the path of a run."""

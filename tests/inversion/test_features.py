@@ -157,7 +157,7 @@ def test_every_part_of_the_prior_matters(changes):
 @pytest.mark.parametrize(
     "changes",
     [dict(learning_rate=0.02), dict(learning_rate=Linear(0.1, 0.0)), dict(cosine_power=0.5), dict(optimizer=optax.sgd(1.0))],
-    ids=str,
+    ids=", ".join,
 )
 def test_settings_matter(changes):
     assert not np.allclose(run(config=config(**changes)).images, run().images, atol=1e-3)

@@ -148,7 +148,7 @@ def _pillow(image: Image.Image | np.ndarray | Any) -> Image.Image:
         if not jnp.issubdtype(pixels.dtype, jnp.floating):
             raise TypeError(f"image must hold uint8, or floats in [0, 1], got {pixels.dtype}")
         pixels = pixels.astype(np.promote_types(pixels.dtype, np.float32), copy=False)  # ml_dtypes are not NumPy's own
-        if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
-            raise ValueError(f"image must hold floats in [0, 1], or uint8, got values from {pixels.min():g} to {pixels.max():g}")
+        if not (np.isfinite(pixels).all() and np.min(pixels) >= 0 and np.max(pixels) <= 1):
+            raise ValueError(f"image must hold floats in [0, 1], or uint8, got values from {np.min(pixels):g} to {np.max(pixels):g}")
         pixels = np.rint(pixels * 255).astype(np.uint8)
     return Image.fromarray(pixels).convert("RGB")

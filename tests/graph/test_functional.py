@@ -106,6 +106,16 @@ MADE_ANEW = {  # from a value of the weights: a model that doubles what it multi
     "own gradient with an array": lambda value: with_gradient(jnp.ones(2), jnp.full(2, value)),
 }
 PARAMETERS = pytest.mark.parametrize("make", MADE_ANEW.values(), ids=MADE_ANEW)
+
+
+@pytest.fixture
+def quick_collection():
+    """Keep the objects of other tests out of garbage collections."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 run = jax.jit(lambda program, arrays, x: program(arrays, x), static_argnums=0)
 
 
@@ -117,7 +127,7 @@ def test_partition(make):
 
 
 @PARAMETERS
-def test_what_is_made_anew_is_compiled_once(make, compilations):
+def test_what_is_made_anew_is_compiled_once(make, compilations, quick_collection):
     """And nothing of it is kept: neither programs nor arrays."""
     client = jax.devices()[0].client
     counts = []

@@ -44,7 +44,8 @@ def main() -> None:
     # A picture that excites each of these channels.
     channels = np.unique(found.top(options.top))
     channels = channels[channels >= 0]  # a class may have fewer
-    excited = ej.maximize_channel(model, channels, options.at, key=jax.random.key(options.seed), steps=options.steps)
+    config = ej.InversionConfig(num_steps=options.steps)
+    excited = ej.maximize_channel(model, channels, at=options.at, config=config, key=jax.random.key(options.seed))
     pictures = dict(zip(channels.tolist(), np.asarray(excited.images), strict=True))
 
     options.out.mkdir(parents=True, exist_ok=True)

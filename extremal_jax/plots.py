@@ -117,6 +117,9 @@ def history(result: ExtremalResult) -> Figure:
     Args:
       result: of a single image; index the result of a batch.
 
+    Returns:
+      A figure with two panels, and a line for each area.
+
     Raises:
       ValueError: for the result of a batch.
     """
@@ -171,6 +174,9 @@ def responses(areas: Any, values: Any, label: str = "share of the response to th
       areas: (K,), in ascending order.
       values: (N, K), of each image.
       label: of the vertical axis.
+
+    Returns:
+      A figure with the areas on a logarithmic axis.
     """
     areas, values = np.asarray(areas), np.asarray(values)
     low, median, high = np.nanpercentile(values, [25, 50, 75], axis=0)

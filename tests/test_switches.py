@@ -34,7 +34,9 @@ def test_strict_promotion(call):
     assert getattr(result, "status", None) is None or result.status.ok
 
 
-@pytest.mark.parametrize("changes", [dict(game="dual"), dict(area_over="canvas"), dict(exact_area=False), dict(ties="position")], ids=", ".join)
+@pytest.mark.parametrize(
+    "changes", [dict(game="dual"), dict(area_over="canvas"), dict(exact_area=False), dict(ties="position")], ids=", ".join
+)
 def test_strict_promotion_of_other_settings(changes):
     """Traced only: what promotes, promotes then."""
     config = ej.Config(**{**dict(num_steps=1, pitch=4, sigma=4.0, num_levels=3, max_blur=4.0), **changes})

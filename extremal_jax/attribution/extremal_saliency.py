@@ -46,6 +46,14 @@ def extremal_saliency(
     Raises:
       TypeError, ValueError: as `extremal_perturbation` does, and for another `resize` or `smooth`.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> def model(x):  # the light of the upper half
+      ...     return x[:, :8].sum((1, 2, 3))[:, None]
+      >>> map = extremal_saliency(model, jnp.ones((16, 16, 3)), 0, areas=[0.2], config=Config(num_steps=5))
+      >>> map.shape
+      (16, 16)
+
     Warns:
       UserWarning: if the status of the result is not "finished", with its message.
     """

@@ -120,6 +120,7 @@ def class_channels(
         are not a batch; and under `jit`, since it counts on the host.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> from jax.ad_checkpoint import checkpoint_name
       >>> def model(images):  # class 0 sees the first channel, class 1 the others
       ...     x = checkpoint_name(images, "rgb").mean(axis=(1, 2))

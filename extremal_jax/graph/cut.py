@@ -85,6 +85,10 @@ def split(function: Callable[..., Any], name: str, *example: Any) -> Parts:
 def cuts(function: Callable[..., Any], *example: Any) -> tuple[Activation, ...]:
     """List the named values at which a function can be split, in the order in which they are computed.
 
+    Args:
+      function: of pytrees of arrays.
+      example: arguments, arrays or `jax.ShapeDtypeStruct`s.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from jax.ad_checkpoint import checkpoint_name

@@ -16,6 +16,9 @@ def fold_batch_norm(module: Module) -> Module:
 
     A batch norm before a convolution, as in DenseNets, stays. `models.load` folds unless `fold=False`.
 
+    Raises:
+      TypeError: for anything but a Flax NNX module.
+
     Example:
       >>> from flax import nnx
       >>> import jax.numpy as jnp

@@ -27,7 +27,12 @@ _SHOWN = 2  # problems of each kind in a message
 
 
 def available() -> tuple[Entry, ...]:
-    """All classifiers. Loads nothing."""
+    """List all classifiers, without loading any.
+
+    Example:
+      >>> available()[0].name, available()[0].input_size
+      ('scenes', (128, 128))
+    """
     return tuple(ENTRIES.values())
 
 

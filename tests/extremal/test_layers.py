@@ -41,7 +41,7 @@ def test_masks_are_of_the_layers_size(result):
     assert result.params.shape == (2, 2, 5, 6)  # a lattice of one cell each
     assert result.at == "x"
     np.testing.assert_allclose(result.areas, result.requested_areas, atol=1e-3)
-    assert (result.config.step, result.config.sigma, result.config.perturbation, result.config.jitter) == (1, 1.0, "fade", False)
+    assert (result.config.pitch, result.config.sigma, result.config.perturbation, result.config.jitter) == (1, 1.0, "fade", False)
     assert result.config.area_weight == 0
     loss_alone = Config(exact_area=False)
     assert loss_alone.resolve((5, 6), inner=True).area_weight == loss_alone.resolve((5, 6)).area_weight

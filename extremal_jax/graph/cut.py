@@ -89,6 +89,9 @@ def cuts(function: Callable[..., Any], *example: Any) -> tuple[Activation, ...]:
       function: of pytrees of arrays.
       example: arguments, arrays or `jax.ShapeDtypeStruct`s.
 
+    Returns:
+      One record for each name.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from jax.ad_checkpoint import checkpoint_name

@@ -52,15 +52,10 @@ class Status:
     def _faults(self) -> Iterator[tuple[np.ndarray, str]]:
         """Which masks or pictures have a fault, and the sentence that says so, for each kind of fault."""
         nonfinite = np.asarray(self.nonfinite_step) != NEVER
-        yield (
-            nonfinite,
-            f"the reward or its gradient was not finite at step {{step}}; the {self.what} is that of the step before",
-        )
+        yield nonfinite, f"the reward or its gradient was not finite at step {{step}}; the {self.what} is that of the step before"
+        unmoved = None if self.no_gradient is None else ~nonfinite & np.asarray(self.no_gradient)
         for found, sentence in (
-            (
-                None if self.no_gradient is None else ~nonfinite & np.asarray(self.no_gradient),
-                f"no gradient of the reward reached the {self.what}, which therefore means nothing",
-            ),
+            (unmoved, f"no gradient of the reward reached the {self.what}, which therefore means nothing"),
             (self.nonfinite_image, "the response to the image itself is not finite"),
             (self.depends_on_batch, "the response depends on the other images of the batch; switch the model to inference: model.eval()"),
         ):

@@ -178,7 +178,6 @@ def responses(areas: Any, values: Any, label: str = "share of the response to th
     Returns:
       A figure with the areas on a logarithmic axis.
     """
-    areas, values = np.asarray(areas), np.asarray(values)
     low, median, high = np.nanpercentile(values, [25, 50, 75], axis=0)
     figure = Figure(figsize=(2.5 * _CELL, 1.75 * _CELL), layout="constrained")
     axes = figure.subplots()

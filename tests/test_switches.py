@@ -37,8 +37,6 @@ def test_strict_promotion(call):
 @pytest.mark.parametrize(
     "changes", [dict(game="dual"), dict(area_over="canvas"), dict(exact_area=False), dict(ties="position")], ids=", ".join
 )
-    "changes", [dict(game="dual"), dict(area_over="canvas"), dict(exact_area=False), dict(ties="position")], ids=", ".join
-)
 def test_strict_promotion_of_other_settings(changes):
     """Traced only: what promotes, promotes then."""
     config = ej.Config(**{**dict(num_steps=1, pitch=4, sigma=4.0, num_levels=3, max_blur=4.0), **changes})

@@ -159,8 +159,8 @@ def pull_back(
     return value, back(start_signal(scores, targets))[0]
 
 
-def start_signal(scores: Float[Array, "N *places classes"], targets: Int[Array, " N"]) -> Float[Array, "N *places classes"]:
-    """The cotangent of the scores: one at the target, at all places of a dense output; zero elsewhere.
+def start_signal(scores: Float[Array, "N *positions classes"], targets: Int[Array, " N"]) -> Float[Array, "N *positions classes"]:
+    """The cotangent of the scores: one at the target, at all positions of a dense output; zero elsewhere.
 
     Example:
       >>> import jax.numpy as jnp

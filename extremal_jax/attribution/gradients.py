@@ -29,7 +29,7 @@ def gradient(
 
     Args:
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), as in
-        `extremal_perturbation`. Scores at several places are summed.
+        `extremal_perturbation`. Scores at several positions are summed.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image, (N,): indices, or names where the model has `classes`.
       at: the name of the activation that the map shows, a map or the tokens of one; None: the image.
@@ -163,7 +163,7 @@ def grad_cam(
 ) -> Float[Array, "*N h w"]:
     """The positive part of the sum of a layer's channels, each weighted by its mean gradient.
 
-        max(0, Σ_c w_c A_c),   w_c = mean over places of ∂score / ∂A_c
+        max(0, Σ_c w_c A_c),   w_c = mean over positions of ∂score / ∂A_c
 
     Args:
       model, images, targets, channel_axis, resize, smooth: as in `gradient`.

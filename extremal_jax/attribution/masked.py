@@ -28,7 +28,7 @@ _BLUR = 20 / 224  # the standard deviation of a blurred reference, as a share of
 def responses(
     model: Model, score: str, images: Float[Array, "m H W C"], target: Int[Array, ""] | None
 ) -> Float[Array, " m"] | Float[Array, "m classes"]:
-    """The scores of images, averaged over places and passed through a function of `SCORES`: the target's, or all classes'."""
+    """The scores of images, averaged over positions and passed through a function of `SCORES`: the target's, or all classes'."""
     outputs = wide(model(images))
     scores = SCORES[score](outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs)
     return scores if target is None else scores[:, target]

@@ -36,7 +36,7 @@ def occlusion(
     The model need not be differentiable.
 
     Args:
-      model, images, targets, resize, smooth: as in `gradient`, except that scores at several places are averaged.
+      model, images, targets, resize, smooth: as in `gradient`, except that scores at several positions are averaged.
       window: the side of the window in pixels, or (height, width); None: an eighth of the image's sides.
       stride: the step of the window in pixels, or (down, across), at most the window; None: half the window. The last
         windows end at the border.

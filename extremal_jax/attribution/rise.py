@@ -46,7 +46,7 @@ def rise(
     differentiable.
 
     Args:
-      model, images, resize, smooth: as in `gradient`, except that scores at several places are averaged.
+      model, images, resize, smooth: as in `gradient`, except that scores at several positions are averaged.
       targets: as in `gradient`; None: maps of all classes.
       num_masks: M; the paper takes 4000 to 8000.
       probability: that a cell of the grid keeps the image, in (0, 1).

@@ -110,7 +110,7 @@ def maximize_channel(
     progress: bool | Watcher | None = None,
     chunk_size: int | None = None,
 ) -> InversionResult:
-    """Find the picture that excites a channel of a layer most, averaged over its places: what the channel looks for.
+    """Find the picture that excites a channel of a layer most, averaged over its positions: what the channel looks for.
 
     A rectified channel that the initial noise excites nowhere has no gradient, and the status says so. Another key, or
     a prior of more contrast, may help.

@@ -1,7 +1,7 @@
 """The objective of feature inversion: how similar a picture's activation is to the one asked for, and how natural the
 picture is.
 
-With all places and channels of an activation as one vector:
+With all positions and channels of an activation as one vector:
 
     dot:      ⟨Φ_l(x), t⟩ / ‖t‖² · max(cos, 0.1)^p,    cos = ⟨Φ_l(x), t⟩ / (‖Φ_l(x)‖ ‖t‖)
     l2:       −‖Φ_l(x) − t‖² / ‖t‖²

@@ -38,7 +38,7 @@ class Classifier(nnx.Module):
         self.preprocessing = preprocessing
         self.activations = activations
 
-    def __call__(self, images: Num[Any, "B H W C"]) -> Float[Array, "B *places classes"]:
+    def __call__(self, images: Num[Any, "B H W C"]) -> Float[Array, "B *positions classes"]:
         images = jnp.asarray(images)
         if not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(f"images must hold floats, as `preprocess` makes them, got {images.dtype}")

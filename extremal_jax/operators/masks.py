@@ -202,7 +202,7 @@ class ChannelMasks:
         return params
 
     def over(self, masks: Float[Array, "*masks C"], rank: int) -> Float[Array, "*masks *ones C"]:
-        """The masks as weights of values (..., C) of a rank: one for all places of a channel."""
+        """The masks as weights of values (..., C) of a rank: one for all positions of a channel."""
         return masks.reshape(*masks.shape[:-1], *(1,) * (rank - 1), self.channels)
 
 
@@ -210,7 +210,7 @@ Masks = SmoothMasks | ChannelMasks
 
 # Blocks are computed phase by phase, (K, pitch², n), with the rows of the region laid end to end: n = rows * stride. So
 # a tap is a shift of one flat array, and every loop is long and contiguous. A gap of zeros between two rows stands for
-# the places beyond their ends.
+# the positions beyond their ends.
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

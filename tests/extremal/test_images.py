@@ -56,8 +56,14 @@ def test_shapes_of_one_image():
     assert result.history.rewards.shape == (4, 1)
 
 
-def test_default_areas_and_config(classifier, images, targets):
-    result = ej.extremal_perturbation(classifier, images, targets)
+@pytest.fixture(scope="module")
+def default(classifier, images, targets):
+    """The result of the offline classifier, with all settings at their defaults."""
+    return ej.extremal_perturbation(classifier, images, targets)
+
+
+def test_default_areas_and_config(default, images, targets):
+    result = default
     np.testing.assert_allclose(result.requested_areas, [[0.05, 0.1, 0.2]] * 2, rtol=1e-6)
     np.testing.assert_allclose(result.areas, result.requested_areas, atol=0.001)  # the promise of the default preset
     assert result.config == Config().resolve((128, 128))
@@ -66,6 +72,22 @@ def test_default_areas_and_config(classifier, images, targets):
     objects = [scene.masks[0, target] for scene, target in zip(ej.data.scenes.generate(5, 2, objects=2), targets, strict=True)]
     for point, mask in zip(result.point(images), objects, strict=True):
         assert mask[tuple(point)]
+
+
+def test_nested_masks_lose_little(default, classifier, images, targets):
+    """They excite the target almost as much as the separate masks."""
+    counts = np.round(np.asarray(default.requested_areas[0]) * 128 * 128)
+    nested = np.asarray(default.ranking())[:, None] < counts[:, None, None]
+    pyramids = [ej.perturbation.blur_pyramid(jnp.asarray(image), 8, default.config.max_blur) for image in images]
+
+    @jax.jit
+    def responses(pyramid, masks, target):
+        return classifier(ej.perturbation.perturb(pyramid, masks))[:, target]
+
+    def mean(masks):
+        return np.mean([responses(p, jnp.asarray(m, jnp.float32), t) for p, m, t in zip(pyramids, masks, targets, strict=True)])
+
+    assert mean(nested) > 0.95 * mean(default.binary_masks())
 
 
 def test_rewards_are_responses_to_the_masks():

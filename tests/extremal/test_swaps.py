@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 import channel_networks as networks
+import small
 from extremal_jax import ChannelConfig
+from extremal_jax.extremal import channels
 from extremal_jax.extremal.channels import check_channels, pose_channels
 from extremal_jax.extremal.swaps import best_swaps, search, swapped
 from extremal_jax.operators.masks import ChannelMasks
@@ -59,3 +62,16 @@ def test_there_may_be_fewer_swaps_than_asked_for():
     out, into, valid = best_swaps(jnp.array([[1.0, 0.0, 0.0]]), jnp.array([[0.0, jnp.nan, 2.0]]), 24)
     assert valid.sum() == 2
     assert set(zip(out[valid].tolist(), into[valid].tolist(), strict=True)) == {(0, 1), (0, 2)}
+
+
+def test_the_settings_reach_the_search(monkeypatch):
+    seen = set()
+
+    def recorded(problem, params, elements, rounds, swaps):
+        seen.add((rounds, swaps))
+        return params
+
+    monkeypatch.setattr(channels, "search", recorded)
+    config = dataclasses.replace(small.CHANNEL_CONFIG, swap_rounds=5, swaps=7)
+    jax.eval_shape(lambda images: small.channels(images, config=config).masks, small.IMAGES)
+    assert seen == {(5, 7)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,25 +29,25 @@ OTHERS = {name: method for name, method in METHODS.items() if name != "extremal_
 KINDS = {(method.function.__module__, method.options): name for name, method in OTHERS.items()}.values()  # one of each computation
 
 
-def model_of(weights):
+def model_of(weights: Any) -> Any:
     return jax.tree_util.Partial(small.classify, weights)
 
 
-def explain(name, images=IMAGES, targets=TARGETS, model=None, **options):
+def explain(name: Any, images: Any = IMAGES, targets: Any = TARGETS, model: Any = None, **options: Any) -> Any:
     """The maps of a method, of the small classifier unless another model is given."""
     method = METHODS[name]
-    options = {**{option: LAYERS[option] for option in method.needs}, **QUICK.get(name, {}), **options}
+    options = {**{option: LAYERS[option] for option in method.needs}, **QUICK.get(name, {}), **options}  # type: ignore[dict-item]
     return method.function(model_of(WEIGHTS) if model is None else model, images, targets, **options)
 
 
 usual = functools.cache(explain)  # of a name alone
 
 
-def draw(*shape):
+def draw(*shape: Any) -> Any:
     """Normal numbers, others in each call."""
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-def close(actual, expected, tolerance=1e-4):
+def close(actual: Any, expected: Any, tolerance: Any = 1e-4) -> None:
     """Equal up to the roundings of another program, relative to the largest entry."""
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())

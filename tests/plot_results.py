@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import extremal_jax as ej
@@ -11,12 +13,12 @@ HEIGHT, WIDTH, AREAS = 24, 36, (0.1, 0.2, 0.4)
 CLASSES = ("cat", "dog", "fox")
 
 
-def picture(count=None, channels=3):
+def picture(count: Any = None, channels: Any = 3) -> Any:
     shape = (HEIGHT, WIDTH, channels) if count is None else (count, HEIGHT, WIDTH, channels)
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def result(count=None, game="preserve", **changes):
+def result(count: Any = None, game: Any = "preserve", **changes: Any) -> Any:
     """A result of one image or a batch, with numbers that differ visibly."""
     lead, rng = () if count is None else (count,), np.random.default_rng(1)
     masks = rng.random((*lead, 3, HEIGHT, WIDTH), np.float32)
@@ -37,16 +39,16 @@ def result(count=None, game="preserve", **changes):
     return ej.ExtremalResult(**{**fields, **changes})
 
 
-def drawn(axes):
+def drawn(axes: Any) -> Any:
     [image] = axes.images
     return np.asarray(image.get_array())
 
 
-def titles(figure):
+def titles(figure: Any) -> Any:
     return [axes.get_title() for axes in figure.axes]
 
 
-def smallest(count=2):
+def smallest(count: Any = 2) -> Any:
     """A result with numbers that differ visibly; the second image does not reach its response."""
     masks = np.zeros((count, HEIGHT, WIDTH), np.float32)
     masks[:, :6] = 1

@@ -6,7 +6,9 @@ import contextlib
 import pickle
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,15 @@ def value(x: object, protocol: int = 2) -> bytes:
     return pickle.dumps(x, protocol)[2:-1]
 
 
-def tensor(key="0", size=4, shape=(4,), strides=(1,), offset=0, storage="torch.FloatStorage", view=()) -> bytes:
+def tensor(
+    key: Any = "0",
+    size: Any = 4,
+    shape: Any = (4,),
+    strides: Any = (1,),
+    offset: Any = 0,
+    storage: Any = "torch.FloatStorage",
+    view: Any = (),
+) -> bytes:
     identifier = b"(" + value("storage") + name(storage) + value(key) + value("cpu") + value(size) + b"".join(map(value, view)) + b"tQ"
     arguments = identifier + value(offset) + value(shape) + value(strides) + value(False) + name("collections.OrderedDict") + b")R"
     return name("torch._utils._rebuild_tensor_v2") + b"(" + arguments + b"tR"
@@ -83,7 +93,7 @@ sys.addaudithook(_audit)
 
 
 @contextlib.contextmanager
-def nothing_executed():
+def nothing_executed() -> Iterator[None]:
     """Fails if the block runs a program, connects, or lets Python's own unpickler look up a name."""
     events: list[str] = []
     _watching.append(events)

@@ -6,7 +6,9 @@ import functools
 import json
 import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,20 +28,20 @@ FONT = next((font for font in FONTS if font.exists()), None)
 
 
 @pytest.fixture
-def scenes_examples(monkeypatch):
+def scenes_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES / "scenes")
 
 
-def test_training_resumes_where_it_was_interrupted(tmp_path, scenes_examples, monkeypatch):
+def test_training_resumes_where_it_was_interrupted(tmp_path: Path, scenes_examples: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import train
 
     monkeypatch.setattr(train, "ScenesNetwork", functools.partial(train.ScenesNetwork, widths=(4, 6, 6)))  # to compile faster
 
-    def run(folder):
+    def run(folder: Any) -> Any:
         train.main(f"--steps 4 --batch 2 --save-every 1 --evaluation-scenes 3 --out {tmp_path / folder}".split())
         return load_file(tmp_path / folder / "scenes.safetensors")
 
-    def in_this_process(seed, size, start, stop, last=np.inf):
+    def in_this_process(seed: Any, size: Any, start: Any, stop: Any, last: Any = np.inf) -> Iterator[Any]:
         for index in range(start, stop):
             if index == last:
                 raise KeyboardInterrupt
@@ -53,8 +55,8 @@ def test_training_resumes_where_it_was_interrupted(tmp_path, scenes_examples, mo
     assert "--steps 4 --batch 2" in record["command"]
     assert record["evaluation"].startswith("3 fresh scenes")
 
-    started = []
-    monkeypatch.setattr(train, "batches", lambda *arguments: in_this_process(*arguments, last=2))
+    started: list[Any] = []
+    monkeypatch.setattr(train, "batches", lambda *arguments: in_this_process(*arguments, last=2))  # type: ignore[misc]
     with pytest.raises(KeyboardInterrupt):
         run("parts")
     [state] = (tmp_path / "parts").iterdir()
@@ -69,7 +71,7 @@ def test_training_resumes_where_it_was_interrupted(tmp_path, scenes_examples, mo
         np.testing.assert_array_equal(values, uninterrupted[name], err_msg=name)
 
 
-def test_every_class_has_a_character(scenes_examples):
+def test_every_class_has_a_character(scenes_examples: Any) -> None:
     import render_sprites
 
     assert tuple(render_sprites.CHARACTERS) == CLASSES
@@ -77,7 +79,7 @@ def test_every_class_has_a_character(scenes_examples):
 
 
 @pytest.mark.skipif(FONT is None, reason="the font NotoColorEmoji.ttf is not installed (Debian: fonts-noto-color-emoji)")
-def test_sprites_can_be_rendered_anew(tmp_path, scenes_examples, monkeypatch):
+def test_sprites_can_be_rendered_anew(tmp_path: Path, scenes_examples: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import render_sprites
 
     monkeypatch.setattr("sys.argv", ["render_sprites.py", str(FONT), str(tmp_path / "sheet.png")])
@@ -92,11 +94,11 @@ def test_sprites_can_be_rendered_anew(tmp_path, scenes_examples, monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs an example as a user does, with a small classifier in place of the packaged one; returns what it prints."""
     monkeypatch.setattr(ej.models, "load", lambda name: classifier())
 
-    def run(script, *arguments):
+    def run(script: Any, *arguments: Any) -> Any:
         monkeypatch.setattr(sys, "argv", [script, "--out", str(tmp_path), *arguments])
         runpy.run_path(str(EXAMPLES / script), run_name="__main__")
         return capsys.readouterr().out
@@ -104,7 +106,7 @@ def run(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_explain(run, tmp_path):
+def test_explain(run: Any, tmp_path: Path) -> None:
     printed = run("explain.py", "--steps", "2", "--seed", "3")
     assert printed.startswith("finished\n")
     assert printed.count("the point is") == 4
@@ -114,7 +116,7 @@ def test_explain(run, tmp_path):
     assert (tmp_path / "explained.png").stat().st_size > 10_000
 
 
-def test_comparison(run, tmp_path, monkeypatch):
+def test_comparison(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture of several methods, and one for each."""
     several = {name: ej.attribution.METHODS[name] for name in ("extremal_perturbation", "gradient", "grad_cam", "rise")}
     monkeypatch.setattr(ej.attribution, "METHODS", several)
@@ -123,13 +125,13 @@ def test_comparison(run, tmp_path, monkeypatch):
     assert {path.stem for path in (tmp_path / "pictures").iterdir()} == set(several)
 
 
-def test_every_method_has_a_page_with_a_picture():
+def test_every_method_has_a_page_with_a_picture() -> None:
     documentation = EXAMPLES.parent / "docs"
     for folder in (documentation / "pictures" / "methods", documentation / "methods"):
         assert {path.stem for path in folder.iterdir()} - {"README"} == set(ej.attribution.METHODS)
 
 
-def test_channels(run, tmp_path):
+def test_channels(run: Any, tmp_path: Path) -> None:
     printed = run("channels.py", "--images", "1", "--classes", "dog", "car", "--top", "3", "--steps", "2")
     assert "the best 4 channels are [" in printed
     assert "100%" in printed.split("overlap of the top channels:")[1]
@@ -141,7 +143,7 @@ def test_channels(run, tmp_path):
     ("script", "picture", "line"),
     [("smallest_area.py", "smallest-area.png", "suffices"), ("invert.py", "inversion.png", "the kept channels show")],
 )
-def test_examples_inside_the_network(run, tmp_path, script, picture, line):
+def test_examples_inside_the_network(run: Any, tmp_path: Path, script: str, picture: str, line: str) -> None:
     printed = run(script, "--steps", "2", "--scenes", "1")
     assert printed.startswith("finished\n")
     assert line in printed

@@ -52,7 +52,7 @@ def parameters(name: str) -> dict[str, inspect.Parameter]:
 def sections(function: Callable[..., Any]) -> dict[str, str]:
     """The sections of a docstring by their titles; "Returns, Raises: as `gradient`." are two."""
     found: dict[str, str] = {}
-    title, lines = "", []
+    title, lines = "", []  # type: ignore[var-annotated]
     for line in [*(inspect.getdoc(function) or "").splitlines(), "End:"]:
         heading = re.fullmatch(r"((?:[A-Z]\w+)(?:, [A-Z]\w+)*):(.*)", line)
         if heading:
@@ -77,7 +77,7 @@ def others_are_those_of(function: Callable[..., Any]) -> Callable[..., Any] | No
 
 
 @each_explainer
-def test_the_model_and_what_is_explained_come_first(name):
+def test_the_model_and_what_is_explained_come_first(name: Any) -> None:
     wanted = SUBJECTS.get(name, ["model", "images", "targets"])
     assert list(parameters(name))[: len(wanted)] == wanted
     for parameter in list(parameters(name).values())[: len(wanted)]:
@@ -85,28 +85,28 @@ def test_the_model_and_what_is_explained_come_first(name):
 
 
 @each_explainer
-def test_at_most_one_more_argument_is_positional(name):
+def test_at_most_one_more_argument_is_positional(name: Any) -> None:
     """Areas, counts, or a mask."""
     positional = [n for n, p in parameters(name).items() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     assert positional[len(SUBJECTS.get(name, "123")) :] in ([], ["areas"], ["counts"], ["mask"])
 
 
 @each
-def test_shared_arguments_are_keywords_in_one_order(name):
+def test_shared_arguments_are_keywords_in_one_order(name: Any) -> None:
     found = {n: p for n, p in parameters(name).items() if n in ORDER}
     assert {n for n, p in found.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY} == set()
     assert list(found) == [n for n in ORDER if n in found]
 
 
 @each_explainer
-def test_own_options_stand_between_the_layer_and_the_shared_arguments(name):
+def test_own_options_stand_between_the_layer_and_the_shared_arguments(name: Any) -> None:
     keywords = [n for n, p in parameters(name).items() if p.kind is inspect.Parameter.KEYWORD_ONLY]
     own = [n for n in keywords if n not in ORDER]
     assert keywords == [*(["at"] if "at" in keywords else []), *own, *(n for n in ORDER[1:] if n in keywords)]
 
 
 @each
-def test_shared_arguments_have_the_defaults_of_the_law(name):
+def test_shared_arguments_have_the_defaults_of_the_law(name: Any) -> None:
     for argument, parameter in parameters(name).items():
         if argument in ORDER:
             required = argument == "at" and parameter.default is inspect.Parameter.empty
@@ -114,12 +114,12 @@ def test_shared_arguments_have_the_defaults_of_the_law(name):
 
 
 @each
-def test_arguments_go_by_the_words_of_the_law(name):
+def test_arguments_go_by_the_words_of_the_law(name: Any) -> None:
     assert FORBIDDEN & set(parameters(name)) <= ({"seed"} if name == "data.scenes.generate" else set())
 
 
 @each
-def test_every_argument_is_documented(name):
+def test_every_argument_is_documented(name: Any) -> None:
     function, wanted = EVERY[name], set(parameters(name))
     other = others_are_those_of(function)
     missing = wanted - documented(function) - (set() if other is None else documented(other))
@@ -130,7 +130,7 @@ def test_every_argument_is_documented(name):
 
 
 @each
-def test_results_errors_and_an_example_are_documented(name):
+def test_results_errors_and_an_example_are_documented(name: Any) -> None:
     function = EVERY[name]
     found, text = sections(function), inspect.getdoc(function) or ""
     other = others_are_those_of(function)
@@ -149,7 +149,7 @@ def test_results_errors_and_an_example_are_documented(name):
         assert doctest.DocTestParser().get_examples(text)
 
 
-def test_shares_of_a_side_are_of_the_shorter_side():
+def test_shares_of_a_side_are_of_the_shorter_side() -> None:
     """Every smoothing says its unit, and the same one."""
     for name, function in EXPLAINERS.items():
         if "smooth" in parameters(name):
@@ -157,7 +157,7 @@ def test_shares_of_a_side_are_of_the_shorter_side():
             assert "shorter side" in text or re.search(r"\bsmooth\b[\w, ]*: as in `", text), name
 
 
-def test_all_calls_are_held_to_the_law():
+def test_all_calls_are_held_to_the_law() -> None:
     assert {"extremal_perturbation", "channel_perturbation", "class_channels", "smallest_area", "invert_features"} <= set(CALLS)
     assert {f"attribution.{name}" for name in ("gradient", "grad_cam", "rise", "occlusion")} <= set(METHODS)
     assert {"graph.capture", "models.load", "data.load_image", "data.scenes.generate", "plots.overview"} <= set(OTHERS)

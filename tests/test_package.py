@@ -11,7 +11,9 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,13 +39,13 @@ LAYERS = [
 ]
 
 
-def own(module):
+def own(module: Any) -> Any:
     """The public functions and classes that a module defines."""
     members = inspect.getmembers(module, lambda member: inspect.isfunction(member) or inspect.isclass(member))
     return {name: member for name, member in members if not name.startswith("_") and member.__module__ == module.__name__}
 
 
-def imports(name):
+def imports(name: Any) -> Iterator[Any]:
     """The modules of this package that a module imports anywhere, also for types alone."""
     module = importlib.util.find_spec(name)
     for node in ast.walk(ast.parse(Path(module.origin).read_text())):
@@ -55,7 +57,7 @@ def imports(name):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
 
 
-def layer(name):
+def layer(name: Any) -> Any:
     part = name.removeprefix("extremal_jax").removeprefix(".").split(".")[0]
     found = [level for level, parts in enumerate(LAYERS) if part in parts]
     assert found, f"{name} has no layer yet; give it one in LAYERS"
@@ -63,13 +65,13 @@ def layer(name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_everything_public_is_documented(name):
+def test_everything_public_is_documented(name: Any) -> None:
     module = importlib.import_module(name)
     assert module.__doc__ or not Path(module.__file__).read_text().strip()
     assert [member for member, value in own(module).items() if not inspect.getdoc(value)] == []
 
 
-def test_public_names_exist_once():
+def test_public_names_exist_once() -> None:
     for name in MODULES:
         module = importlib.import_module(name)
         names = getattr(module, "__all__", [])
@@ -77,7 +79,7 @@ def test_public_names_exist_once():
         assert [member for member in names if not hasattr(module, member)] == [], name
 
 
-def test_everything_in_the_public_contract_is_exported():
+def test_everything_in_the_public_contract_is_exported() -> None:
     contract = {"Config", "ExtremalResult", "data", "extremal_perturbation", "models", "plots"}
     assert contract <= set(ej.__all__) <= set(dir(ej))
     for name in ("models.load", "models.available", "plots.overview", "data.load_image", "data.scenes.generate"):
@@ -87,12 +89,12 @@ def test_everything_in_the_public_contract_is_exported():
         assert callable(value)
 
 
-def test_unknown_names_are_errors():
+def test_unknown_names_are_errors() -> None:
     with pytest.raises(AttributeError, match="module 'extremal_jax' has no attribute 'model'"):
         ej.model  # noqa: B018
 
 
-def test_the_house_is_in_order():
+def test_the_house_is_in_order() -> None:
     """Folders of about a dozen files, none with a third of the package; each file knows one thing; tests mirror the package."""
     files = [path for path in ROOT.rglob("*.py") if path.name != "__init__.py"]
     lines = {path: len(path.read_text().splitlines()) for path in ROOT.rglob("*.py")}
@@ -107,13 +109,13 @@ def test_the_house_is_in_order():
 
 
 @pytest.mark.parametrize("level", range(len(LAYERS)))
-def test_names_of_files_are_unique_in_a_layer(level):
+def test_names_of_files_are_unique_in_a_layer(level: Any) -> None:
     names = [name.split(".") for name in MODULES if layer(name)[0] == level]
     stems = [parts[-1] for parts in names if len(parts) > 2]
     assert sorted(set(stems)) == sorted(stems)
 
 
-def test_only_the_adapter_of_extremal_perturbation_imports_it_among_the_methods():
+def test_only_the_adapter_of_extremal_perturbation_imports_it_among_the_methods() -> None:
     importers = {
         name
         for name in MODULES
@@ -125,7 +127,7 @@ def test_only_the_adapter_of_extremal_perturbation_imports_it_among_the_methods(
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_imports_run_downward(name):
+def test_imports_run_downward(name: Any) -> None:
     level, part = layer(name)
     if name == "extremal_jax":  # loads its parts on demand
         assert max(layer(other)[0] for other in imports(name)) < level
@@ -135,12 +137,12 @@ def test_imports_run_downward(name):
         assert below < level or its_part == part, f"{name} imports {other}"
 
 
-def test_imports_have_no_circles():
+def test_imports_have_no_circles() -> None:
     graph = {name: set(imports(name)) - {"extremal_jax"} for name in MODULES}
     graphlib.TopologicalSorter(graph).prepare()
 
 
-def test_import_is_light_and_quick():
+def test_import_is_light_and_quick() -> None:
     """In seconds of a fresh process's own time, which other processes hardly disturb."""
     code = """
 import sys, time
@@ -158,7 +160,7 @@ print(after / (time.process_time() - (after - before)), *loaded)
     assert float(ratio) < 1.5  # to the time that JAX and Flax take without it
 
 
-def test_version():
+def test_version() -> None:
     assert importlib.metadata.version("extremal-jax") == ej.__version__
 
 
@@ -172,5 +174,5 @@ def test_version():
         ("extremal_jax.models", "pretrained/scenes.safetensors"),
     ],
 )
-def test_data_files_come_with_the_package(package, file):
+def test_data_files_come_with_the_package(package: str, file: str) -> None:
     assert (importlib.resources.files(package) / file).is_file()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +15,18 @@ from plot_results import AREAS, CLASSES, HEIGHT, WIDTH, drawn, picture, result, 
 
 
 @pytest.mark.parametrize("count", [None, 1, 2])
-def test_two_rows_for_each_image(count):
+def test_two_rows_for_each_image(count: Any) -> None:
     figure = ej.plots.overview(picture(count), result(count))
     rows, columns = figure.axes[0].get_gridspec().get_geometry()
     assert (rows, columns) == (2 * (count or 1), len(AREAS) + 1)
     assert len(figure.axes) == rows * columns
 
 
-def test_a_single_image_may_be_a_batch_of_one():
+def test_a_single_image_may_be_a_batch_of_one() -> None:
     assert titles(ej.plots.overview(picture(1), result())) == titles(ej.plots.overview(picture(), result()))
 
 
-def test_titles_carry_area_response_and_share():
+def test_titles_carry_area_response_and_share() -> None:
     one = result()
     first, *others = titles(ej.plots.overview(picture(), one))[: len(AREAS) + 1]
     assert first == "class 0\nresponse 8.00"
@@ -33,24 +35,24 @@ def test_titles_carry_area_response_and_share():
         assert title == f"area {area:.1%}\nresponse {response:.2f} ({share})"
 
 
-def test_titles_of_a_batch_are_those_of_its_images():
+def test_titles_of_a_batch_are_those_of_its_images() -> None:
     pair = result(2)
     separate = [titles(ej.plots.overview(picture(2)[i], pair[i], CLASSES)) for i in range(2)]
     assert titles(ej.plots.overview(picture(2), pair, CLASSES)) == separate[0] + separate[1]
     assert [lines[0] for lines in separate] == ["cat\nresponse 8.00", "dog\nresponse 8.00"]
 
 
-def test_several_targets():
+def test_several_targets() -> None:
     assert titles(ej.plots.overview(picture(), result(targets=np.int32([2, 0])), CLASSES))[0].startswith("fox / cat\n")
 
 
-def test_no_share_of_a_non_positive_response():
+def test_no_share_of_a_non_positive_response() -> None:
     for title in titles(ej.plots.overview(picture(), result(image_rewards=np.array(-1, np.float32)))):
         assert "%)" not in title
 
 
 @pytest.mark.parametrize(("game", "name"), [("preserve", "response"), ("delete", "response left"), ("dual", "difference")])
-def test_rewards_are_named_by_the_game(game, name):
+def test_rewards_are_named_by_the_game(game: str, name: str) -> None:
     summary = summarize(result(game=game))
     assert summary.name == name
     np.testing.assert_array_equal(summary.values, [1, 2, 3])
@@ -58,13 +60,13 @@ def test_rewards_are_named_by_the_game(game, name):
     assert f"\n{name} 2.00 (25%)" in titles(ej.plots.overview(picture(), result(game=game)))[2]
 
 
-def test_summary_of_a_batch():
+def test_summary_of_a_batch() -> None:
     summary = summarize(result(2, image_rewards=np.float32([2, 0])))
     np.testing.assert_array_equal(summary.values, [[1, 2, 3], [4, 5, 6]])
     np.testing.assert_array_equal(summary.shares, [[0.5, 1, 1.5], [np.nan] * 3])
 
 
-def test_panels():
+def test_panels() -> None:
     one, image = result(), picture()
     upper, lower = np.split(np.asarray(ej.plots.overview(image, one).axes), 2)
     np.testing.assert_allclose(drawn(upper[0]), image / 255, atol=1e-6)
@@ -73,7 +75,7 @@ def test_panels():
     assert drawn(lower[0]).shape == image.shape
 
 
-def test_the_selection_is_in_colour_and_the_rest_pale_grey():
+def test_the_selection_is_in_colour_and_the_rest_pale_grey() -> None:
     masks = np.zeros((3, HEIGHT, WIDTH), np.float32)
     masks[:, :10] = 1
     image = picture()
@@ -86,14 +88,14 @@ def test_the_selection_is_in_colour_and_the_rest_pale_grey():
         assert {y for path in edge.get_paths() for y in path.vertices[:, 1]} == {9.5}
 
 
-def test_saliency_is_brightest_where_all_masks_agree():
+def test_saliency_is_brightest_where_all_masks_agree() -> None:
     masks = np.zeros((3, HEIGHT, WIDTH), np.float32)
     masks[:, 5:8, 5:8], masks[0, 15:18] = 1, 1
     heat = drawn(ej.plots.overview(np.zeros((HEIGHT, WIDTH, 3), np.uint8), result(masks=masks)).axes[4]).sum(axis=-1)
     assert heat[6, 6] > heat[16, 6] > heat[0, 0] == 0
 
 
-def test_history():
+def test_history() -> None:
     one = result()
     rewards, losses = ej.plots.history(one).axes
     for axes, values, label in ((rewards, one.history.rewards, "reward"), (losses, one.history.area_losses, "area loss")):
@@ -102,26 +104,26 @@ def test_history():
     assert [text.get_text() for text in losses.get_legend().get_texts()] == ["10.0%", "20.0%", "40.0%"]
 
 
-def test_history_of_a_batch():
+def test_history_of_a_batch() -> None:
     with pytest.raises(ValueError, match="history draws the result of a single image; index the result of a batch first"):
         ej.plots.history(result(2))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0])
-def test_results_that_are_not_finite_can_be_drawn(tmp_path, value):
+def test_results_that_are_not_finite_can_be_drawn(tmp_path: Path, value: Any) -> None:
     rewards, path, whole = (np.full(shape, value, np.float32) for shape in (3, (10, 3), ()))
     one = result(rewards=rewards, image_rewards=whole, history=ej.History(path, path))
     ej.plots.overview(picture(), one).savefig(tmp_path / "overview.png")
     ej.plots.history(one).savefig(tmp_path / "history.png")
 
 
-def test_files_are_the_same_from_run_to_run(tmp_path):
+def test_files_are_the_same_from_run_to_run(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         ej.plots.overview(picture(2), result(2), CLASSES).savefig(tmp_path / name, dpi=50)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_comparison():
+def test_comparison() -> None:
     """A picture for each map, resized to the image, with a cross at its maximum and the outline of the mask."""
     low = np.zeros((6, 9))
     low[4, 2] = 1.0
@@ -132,7 +134,7 @@ def test_comparison():
     np.testing.assert_array_equal(drawn(image), picture() / np.float32(255))
     assert (first.get_title(), second.get_title()) == ("first", "a rather long name of a\nmethod")
     assert first.images[0].get_array().shape == (HEIGHT, WIDTH, 3)
-    [[x], [y]] = first.lines[0].get_data()
+    [[x], [y]] = first.lines[0].get_data()  # type: ignore[misc, str-unpack]
     assert abs(x - 9.5) <= 1
     assert abs(y - 17.5) <= 1
     assert not empty.axison
@@ -150,12 +152,12 @@ def test_comparison():
         ({"a": "map"}, None, r"the map 'a' must be an array of numbers, got str"),
     ],
 )
-def test_arguments_that_comparison_refuses(maps, mask, message):
+def test_arguments_that_comparison_refuses(maps: Any, mask: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         ej.plots.comparison(picture(), maps, mask)
 
 
-def test_smallest_areas():
+def test_smallest_areas() -> None:
     figure = ej.plots.smallest_area(picture(2), smallest(), CLASSES)
     first, second = np.asarray(figure.axes).reshape(2, 3)
     assert [axes.get_title() for axes in first[:2]] == ["cat\nresponse 8.00", "smallest area 25.0%\nresponse 3.00"]
@@ -171,14 +173,14 @@ def test_smallest_areas():
         ej.plots.smallest_area(picture(3), smallest())
 
 
-def test_smallest_areas_of_a_layer():
+def test_smallest_areas_of_a_layer() -> None:
     """Its masks are resized to the image."""
     result = dataclasses.replace(smallest(), masks=smallest().masks[:, ::2, ::2], at="layer")
     figure = ej.plots.smallest_area(picture(2), result)
     np.testing.assert_allclose(drawn(figure.axes[1])[:4], picture(2)[0, :4] / 255, atol=1e-6)
 
 
-def test_responses_by_area():
+def test_responses_by_area() -> None:
     values = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 9.0]])
     [axes] = ej.plots.responses([0.1, 0.2], values, "share").axes
     median, whole = axes.lines
@@ -187,7 +189,7 @@ def test_responses_by_area():
     assert (axes.get_ylabel(), axes.get_xscale()) == ("share", "log")
 
 
-def test_class_channels():
+def test_class_channels() -> None:
     found = ej.ClassChannels(
         classes=np.array([2, 5]),
         attributions=np.array([[0.9, 0, 0.4], [0, 1, 0.6]], np.float32),
@@ -209,7 +211,7 @@ def test_class_channels():
     assert ej.plots.class_channels(found, {}, 1).axes[0].get_ylabel() == "class 2"
 
 
-def test_inversions_stand_beside_their_images():
+def test_inversions_stand_beside_their_images() -> None:
     found = {"all": np.random.default_rng(0).random((2, 8, 8, 3)), "kept": np.zeros((2, 8, 8, 3))}
     figure = ej.plots.inversion(picture(2), found)
     panels = np.asarray(figure.axes).reshape(2, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,26 +14,26 @@ from plot_results import CLASSES, HEIGHT, WIDTH, drawn, picture, result, smalles
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_floats_and_bytes_are_drawn_alike(dtype):
+def test_floats_and_bytes_are_drawn_alike(dtype: Any) -> None:
     one = result()
     bytes_, floats = (ej.plots.overview(image, one).axes for image in (picture(), picture().astype(dtype) / 255))
     for a, b in zip(bytes_, floats, strict=True):
         np.testing.assert_allclose(drawn(a), drawn(b), atol=1e-6)
 
 
-def test_a_models_input_is_scaled_to_its_range():
+def test_a_models_input_is_scaled_to_its_range() -> None:
     image = picture()
     image[0, 0], image[0, 1] = 0, 255
     shown = drawn(ej.plots.overview((image / 255 - 0.5) / 0.25, result()).axes[0])
     np.testing.assert_allclose(shown, image / 255, atol=1e-6)
 
 
-def test_a_constant_input_outside_the_range():
+def test_a_constant_input_outside_the_range() -> None:
     assert np.isfinite(drawn(ej.plots.overview(np.full((HEIGHT, WIDTH, 3), 2.0), result()).axes[0])).all()
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_other_channels_are_drawn_as_brightness(channels):
+def test_other_channels_are_drawn_as_brightness(channels: int) -> None:
     image = picture(channels=channels)
     shown = drawn(ej.plots.overview(image, result()).axes[0])
     np.testing.assert_allclose(shown, np.stack([image.mean(axis=-1) / 255] * 3, axis=-1), atol=1e-6)
@@ -40,7 +42,7 @@ def test_other_channels_are_drawn_as_brightness(channels):
 @pytest.mark.parametrize(
     ("image", "of"), [(picture(2), result()), (picture()[:-1], result()), (picture(3), result(2)), (picture(), result(2))]
 )
-def test_sizes_that_differ(image, of):
+def test_sizes_that_differ(image: Any, of: Any) -> None:
     with pytest.raises(ValueError, match=r"image and result must be of the same size, got an image of .* and masks of "):
         ej.plots.overview(image, of)
 
@@ -48,10 +50,10 @@ def test_sizes_that_differ(image, of):
 class Tensor:
     """An array of another library, which NumPy reads by its protocol."""
 
-    def __init__(self, array):
+    def __init__(self, array: Any) -> None:
         self.array = array
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return self.array if dtype is None else self.array.astype(dtype)
 
 
@@ -68,23 +70,23 @@ class Tensor:
     ],
     ids=["tensor", "list", "masked", "jax", "int64", "floats", "pillow"],
 )
-def test_images_of_any_library(convert):
+def test_images_of_any_library(convert: Any) -> None:
     figures = ej.plots.overview(convert(picture()), result()), ej.plots.comparison(convert(picture()), {})
     for figure in figures:
         np.testing.assert_allclose(drawn(figure.axes[0]), picture() / np.float32(255), atol=1e-6)
 
 
-def test_bfloat16():
+def test_bfloat16() -> None:
     shown = drawn(ej.plots.comparison(jnp.asarray(picture() / 255, jnp.bfloat16), {}).axes[0])
     np.testing.assert_allclose(shown, picture() / 255, atol=2**-9)  # eight bits of precision
 
 
-def test_a_grey_image_without_an_axis_of_channels():
+def test_a_grey_image_without_an_axis_of_channels() -> None:
     shown = drawn(ej.plots.comparison(picture()[..., 0], {}).axes[0])
     np.testing.assert_allclose(shown[..., 2], picture()[..., 0] / 255, atol=1e-6)
 
 
-def test_masked_and_non_finite_pixels_are_white():
+def test_masked_and_non_finite_pixels_are_white() -> None:
     """They do not change the range of the others."""
     image = picture().astype(np.float32) / 255
     image[0, 0], image[0, 1] = 1e6, np.nan
@@ -94,11 +96,11 @@ def test_masked_and_non_finite_pixels_are_white():
     np.testing.assert_allclose(shown[1:], image[1:], atol=1e-6)
 
 
-def test_masked_and_non_finite_values_of_a_map_are_not_shown():
+def test_masked_and_non_finite_values_of_a_map_are_not_shown() -> None:
     values = np.zeros((HEIGHT, WIDTH), np.float32)
     values[3, 4], values[10, 10], values[20, 20] = 1, 9, np.inf
     figure = ej.plots.comparison(picture(), {"map": np.ma.masked_array(values, values == 9)})
-    [[x], [y]] = figure.axes[1].lines[0].get_data()
+    [[x], [y]] = figure.axes[1].lines[0].get_data()  # type: ignore[misc, str-unpack]
     assert (x, y) == (4, 3)
 
 
@@ -112,7 +114,7 @@ def test_masked_and_non_finite_values_of_a_map_are_not_shown():
         (picture(2), ValueError, r"comparison draws a single image, \(H, W, C\), got the shape \(2, 24, 36, 3\)"),
     ],
 )
-def test_images_that_cannot_be_drawn(image, error, message):
+def test_images_that_cannot_be_drawn(image: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         ej.plots.comparison(image, {})
 
@@ -134,7 +136,7 @@ def test_images_that_cannot_be_drawn(image, error, message):
     ],
     ids=str,
 )
-def test_names_of_classes(classes, title):
+def test_names_of_classes(classes: Any, title: str) -> None:
     """Of any kind, drawn literally and on two lines at most."""
     two = np.array(2, np.int32)
     found = ej.ClassChannels(np.array([2]), *np.ones((2, 1, 2), np.float32), np.array([1]), np.array([1]), np.array([True]), "$layer_$")
@@ -152,13 +154,13 @@ def test_names_of_classes(classes, title):
 @pytest.mark.parametrize(
     "classes", [["cat", "dog"], np.array(["cat", "dog"]), {0: "cat", 1: "dog"}], ids=lambda names: type(names).__name__
 )
-def test_fewer_names_than_targets(classes):
+def test_fewer_names_than_targets(classes: Any) -> None:
     with pytest.raises(ValueError, match=r"^classes must name every class that is drawn, got 2 names and none of class 2$"):
         ej.plots.overview(picture(), result(targets=np.array(2)), classes)
 
 
 @pytest.mark.parametrize("title", ["$", "a $x^$ b", r"\alpha"])
-def test_titles_are_literal(title):
+def test_titles_are_literal(title: str) -> None:
     figures = ej.plots.comparison(picture(), {title: np.ones((3, 3))}), ej.plots.inversion(picture(), {title: picture() / 255})
     for figure in figures:
         figure.draw_without_rendering()

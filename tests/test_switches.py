@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -10,13 +12,13 @@ import extremal_jax as ej
 import small
 
 
-def maximal_channel():
+def maximal_channel() -> Any:
     best = np.argsort(small.seen().mean(axis=(0, 1, 2)))[-2:]
     return ej.maximize_channel(small.MODEL, best, at=small.LAYER, config=small.INVERSION_CONFIG, shape=small.IMAGES.shape[1:3])
 
 
 @pytest.mark.parametrize("name", small.CALLS)
-def test_64_bits(name):
+def test_64_bits(name: Any) -> None:
     """The arrays stay in single precision, and the masks are the same."""
     expected = small.CALLS[name]()
     with jax.enable_x64(True):
@@ -28,7 +30,7 @@ def test_64_bits(name):
 
 
 @pytest.mark.parametrize("call", [*small.CALLS.values(), maximal_channel], ids=[*small.CALLS, "maximal channel"])
-def test_strict_promotion(call):
+def test_strict_promotion(call: Any) -> None:
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         result = call()
     assert getattr(result, "status", None) is None or result.status.ok
@@ -37,7 +39,7 @@ def test_strict_promotion(call):
 @pytest.mark.parametrize(
     "changes", [dict(game="dual"), dict(area_over="canvas"), dict(exact_area=False), dict(ties="position")], ids=", ".join
 )
-def test_strict_promotion_of_other_settings(changes):
+def test_strict_promotion_of_other_settings(changes: Any) -> None:
     """Traced only: what promotes, promotes then."""
     config = ej.Config(**{**dict(num_steps=1, pitch=4, sigma=4.0, num_levels=3, max_blur=4.0), **changes})
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):

@@ -1,5 +1,7 @@
 """The run-time type checker of the tests: an int is a float where a float is asked for, as in PEP 484."""
 
+from typing import Any
+
 from beartype import BeartypeConf, beartype
 
 _beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
@@ -11,6 +13,6 @@ OWN_CHECKS = {
 WALKS = {"extremal_jax.graph.contents"}  # of many small calls, on values of any type
 
 
-def check(function):
+def check(function: Any) -> Any:
     """All functions but walks, and those that check their arguments themselves, with errors of their own to be tested."""
     return function if function.__qualname__ in OWN_CHECKS or function.__module__ in WALKS else _beartype(function)

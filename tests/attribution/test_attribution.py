@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +25,11 @@ IMAGES, MODEL = small.images(), small.model()
 IMAGE = IMAGES[0]
 
 
-def close(actual, expected, tolerance=1e-5):
+def close(actual: Any, expected: Any, tolerance: Any = 1e-5) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-def layer_and_gradient(at="second", target=1):
+def layer_and_gradient(at: Any = "second", target: Any = 1) -> Any:
     """A layer of the small classifier, and the gradient there, in float64 from float32."""
     model = small.model()
     layer = capture(model, at)(IMAGES[:1])[1][at]
@@ -36,7 +37,7 @@ def layer_and_gradient(at="second", target=1):
     return np.asarray(layer[0], np.float64), np.asarray(gradient[0], np.float64)
 
 
-def test_maps_of_gradients():
+def test_maps_of_gradients() -> None:
     a, g = layer_and_gradient("first")
     explained = {
         method: getattr(attribution, method)(small.model(), IMAGES[0], 1, at="first")
@@ -57,23 +58,23 @@ def test_maps_of_gradients():
     close(explained["grad_cam_plus_plus"], np.maximum(cam_plus_plus, 0), 1e-4)
 
 
-def quadratic(images):
+def quadratic(images: Any) -> Any:
     """Scores in closed form: the sum of squares of each channel."""
     return (images**2).sum(axis=(1, 2))
 
 
-def halves(images):
+def halves(images: Any) -> Any:
     """The brightness of the left half and of the right."""
     middle = images.shape[2] // 2
     return jnp.stack([images[:, :, :middle].mean((1, 2, 3)), images[:, :, middle:].mean((1, 2, 3))], axis=-1)
 
 
-def test_dense_outputs_start_everywhere():
+def test_dense_outputs_start_everywhere() -> None:
     image = draw(4, 5, 3)
     close(attribution.gradient(lambda x: x**2, image, 2), 2 * np.abs(image[..., 2]))
 
 
-def test_resize_and_smooth():
+def test_resize_and_smooth() -> None:
     image = draw(4, 6, 3)
     maps = attribution.gradient(quadratic, image, 0)
     assert attribution.gradient(quadratic, image, 0, resize=(8, 9)).shape == (8, 9)
@@ -83,7 +84,7 @@ def test_resize_and_smooth():
     assert attribution.gradient(small.model(), IMAGES[0], 0, at="first", resize=True).shape == IMAGES[0].shape[:2]
 
 
-def test_old_names():
+def test_old_names() -> None:
     with pytest.warns(DeprecationWarning, match="integrated_gradients: `steps` is now called `num_steps`"):
         old = attribution.integrated_gradients(quadratic, IMAGE, 0, steps=2)
     np.testing.assert_array_equal(old, attribution.integrated_gradients(quadratic, IMAGE, 0, num_steps=2))
@@ -91,7 +92,7 @@ def test_old_names():
         attribution.smooth_grad(quadratic, IMAGE, 0, samples=1)
 
 
-def test_integrated_gradients_add_up():
+def test_integrated_gradients_add_up() -> None:
     """To the score less that of the baseline: exactly for a quadratic, whose gradient is linear."""
     images, baseline = draw(2, 4, 5, 3), draw(4, 5, 3)
     maps = attribution.integrated_gradients(quadratic, images, TARGETS % 3, baseline=baseline, num_steps=2)
@@ -100,7 +101,7 @@ def test_integrated_gradients_add_up():
     close(attribution.integrated_gradients(quadratic, images[0], 2, num_steps=1), images[0, ..., 2] ** 2)
 
 
-def test_steps_of_integrated_gradients():
+def test_steps_of_integrated_gradients() -> None:
     cubic = lambda x: (x**3).sum(axis=(1, 2))  # noqa: E731
     one, many = (attribution.integrated_gradients(cubic, np.ones((1, 1, 1), np.float32), 0, num_steps=steps) for steps in (1, 100))
     assert float(one[0, 0]) == pytest.approx(0.75)  # 3 (1/2)²
@@ -111,22 +112,22 @@ BASELINES = {"number": 0.5, "channels": draw(3), "image": draw(8, 8, 3), "images
 
 
 @pytest.mark.parametrize("baseline", BASELINES.values(), ids=BASELINES)
-def test_baselines(baseline):
+def test_baselines(baseline: Any) -> None:
     images = draw(2, 8, 8, 3)
     expected = images**2 - np.broadcast_to(baseline, images.shape) ** 2
     close(attribution.integrated_gradients(quadratic, images, 1, baseline=baseline, num_steps=1), expected[..., 1])
 
 
-def test_blurred_baseline():
+def test_blurred_baseline() -> None:
     """A constant image is its own blur."""
     maps = attribution.integrated_gradients(quadratic, np.ones((8, 8, 3), np.float32), 1, baseline="blur", num_steps=1)
     np.testing.assert_allclose(maps, np.zeros((8, 8)), atol=1e-6)
 
 
-def test_smooth_grad_is_a_mean_under_noise():
+def test_smooth_grad_is_a_mean_under_noise() -> None:
     image = np.linspace(0, 1, 48, dtype=np.float32).reshape(4, 4, 3)
 
-    def spread(**options):
+    def spread(**options: Any) -> Any:
         maps = attribution.smooth_grad(quadratic, image, 0, key=KEY, **options)
         return float(np.abs(maps - 2 * image[..., 0]).mean())
 
@@ -135,7 +136,7 @@ def test_smooth_grad_is_a_mean_under_noise():
     assert spread(noise=0.01, num_samples=300) < spread(noise=0.01, num_samples=3) / 2
 
 
-def test_smooth_grad_of_any_method():
+def test_smooth_grad_of_any_method() -> None:
     image = draw(4, 4, 3)
     expected = attribution.linear_approx(quadratic, image, 0)
     close(attribution.smooth_grad(quadratic, image, 0, method=attribution.linear_approx, noise=0.0, num_samples=2), expected)
@@ -147,14 +148,14 @@ def test_smooth_grad_of_any_method():
 
 
 @pytest.mark.parametrize("baseline", [[0.1, -0.2, 0.3], jnp.float32(0.5), draw(4, 5, 3), draw(2, 4, 5, 3)])
-def test_arrays_among_the_options_of_smooth_grad(baseline):
+def test_arrays_among_the_options_of_smooth_grad(baseline: Any) -> None:
     """Without noise, the maps are those of the method; each image has its own baseline."""
     images, options = draw(2, 4, 5, 3), dict(method=attribution.integrated_gradients, num_steps=1)
     maps = attribution.smooth_grad(quadratic, images, 0, noise=0.0, num_samples=2, baseline=baseline, **options)
     close(maps, attribution.integrated_gradients(quadratic, images, 0, baseline=baseline, num_steps=1), 1e-4)
 
 
-def test_arrays_among_options_are_arguments(compilations):
+def test_arrays_among_options_are_arguments(compilations: list[str]) -> None:
     image, baselines = draw(4, 4, 3), draw(2, 4, 4, 3)
     options = dict(method=attribution.integrated_gradients, num_samples=2, key=KEY)
     first = attribution.smooth_grad(quadratic, image, 0, baseline=baselines[0], **options)
@@ -164,11 +165,11 @@ def test_arrays_among_options_are_arguments(compilations):
     assert not np.array_equal(first, second)
 
 
-def test_extremal_perturbation_of_a_layer():
+def test_extremal_perturbation_of_a_layer() -> None:
     """By default smoothed like the saliency of the result; every option reaches the run."""
     config = Config(num_steps=2, pitch=2, sigma=2.0, perturbation="fade")
     quick = dict(at="first", config=config, key=KEY)
-    seen = []
+    seen: list[Any] = []
     maps = attribution.extremal_saliency(MODEL, IMAGE, 0, areas=(0.3,), progress=seen.append, **quick)
     result = extremal_perturbation(MODEL, IMAGE, 0, (0.3,), **quick)
     np.testing.assert_array_equal(maps, result.saliency())
@@ -177,7 +178,7 @@ def test_extremal_perturbation_of_a_layer():
     np.testing.assert_allclose(sharp, resize(result.masks[0, ..., None], (20, 24))[..., 0], atol=1e-6)
 
 
-def test_extremal_perturbation_that_goes_wrong_is_warned_of(monkeypatch):
+def test_extremal_perturbation_that_goes_wrong_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     status = SimpleNamespace(ok=False, message="image 0, area 0: no gradient")
     result = SimpleNamespace(masks=IMAGE, status=status, saliency=lambda: jnp.ones((20, 24)))
     module = sys.modules["extremal_jax.attribution.extremal_saliency"]
@@ -186,7 +187,7 @@ def test_extremal_perturbation_that_goes_wrong_is_warned_of(monkeypatch):
         attribution.extremal_saliency(MODEL, IMAGE, 0)
 
 
-def test_rise_by_its_definition():
+def test_rise_by_its_definition() -> None:
     masks = RNG.uniform(size=(7, 20, 24)).astype(np.float32)
     model = jax.jit(small.model())
     scores = np.stack([np.asarray(model(IMAGES * mask[..., None]), np.float64) for mask in masks])  # (7, 2, classes)
@@ -202,10 +203,10 @@ def test_rise_by_its_definition():
     close(picked, expected[np.arange(2), TARGETS], 1e-4)
 
 
-def test_random_masks():
+def test_random_masks() -> None:
     """With a score of one, the map is the mean of the masks; with few masks, it shows their cells."""
 
-    def mean(**options):
+    def mean(**options: Any) -> Any:
         ones = lambda x: 1 + 0 * x.sum((1, 2))  # noqa: E731
         return attribution.rise(ones, np.ones((24, 24, 1), np.float32), 0, score="logit", **{"key": KEY, **options})
 
@@ -216,14 +217,14 @@ def test_random_masks():
     assert np.ptp(many) < 0.2 < 0.9 < np.ptp(one)
     np.testing.assert_array_equal(mean(num_masks=1, key=jax.random.key(0)), one)
 
-    def steepness(mask):
+    def steepness(mask: Any) -> Any:
         return [float(np.abs(np.diff(mask, axis=axis)).max()) for axis in (0, 1)]
 
     np.testing.assert_allclose(steepness(one), 7 / 24, rtol=1e-5)  # a cell is 24 / grid pixels wide, and here somewhere whole
     np.testing.assert_allclose(steepness(mean(num_masks=1, grid=(12, 2))), (12 / 24, 2 / 24), rtol=1e-5)
 
 
-def test_occlusion_by_its_definition():
+def test_occlusion_by_its_definition() -> None:
     model, image = jax.jit(small.model()), IMAGES[0]
     height, width, window, stride = 20, 24, (8, 7), (5, 6)
     for fill in (0.0, draw(3)):
@@ -240,20 +241,20 @@ def test_occlusion_by_its_definition():
         close(maps, drops / cover, 1e-4)
 
 
-def test_scores_of_occlusion():
+def test_scores_of_occlusion() -> None:
     image = np.ones((4, 4, 1), np.float32)
     logit, softmax = (attribution.occlusion(halves, image, 0, window=4, score=score) for score in ("logit", "softmax"))
     np.testing.assert_allclose(logit, np.ones((4, 4)))
     np.testing.assert_allclose(softmax, np.zeros((4, 4)), atol=1e-6)  # both halves are hidden
 
 
-def test_class_names():
+def test_class_names() -> None:
     class Named(nnx.Module):
         @property
-        def classes(self):
+        def classes(self) -> Any:
             return "red", "green", "blue"
 
-        def __call__(self, images):
+        def __call__(self, images: Any) -> Any:
             return quadratic(images)
 
     image = draw(4, 4, 3)
@@ -261,11 +262,11 @@ def test_class_names():
         np.testing.assert_array_equal(method(Named(), image, "blue"), method(Named(), image, 2))
 
 
-def test_tokens_are_maps():
+def test_tokens_are_maps() -> None:
     """Two class tokens, then the patches, row by row."""
     image, weights = draw(8, 12, 3), np.arange(1.0, 9.0, dtype=np.float32)
 
-    def model(images):
+    def model(images: Any) -> Any:
         patches = images.reshape(len(images), 2, 4, 3, 4, 3).mean(axis=(2, 4)).reshape(len(images), 6, 3)
         tokens = checkpoint_name(jnp.concatenate([jnp.ones((len(images), 2, 3)), patches], axis=1), "tokens")
         return jnp.einsum("ntc,t->nc", tokens, weights)
@@ -273,7 +274,7 @@ def test_tokens_are_maps():
     assert attribution.gradient(model, image, 0, at="tokens").tolist() == [[3, 4, 5], [6, 7, 8]]
 
 
-def test_vision_transformers():
+def test_vision_transformers() -> None:
     shapes = nnx.eval_shape(lambda: ViT(64, depth=1, classes=4, positions=1 + 4, rngs=nnx.Rngs(0)))
     network = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     images = draw(1, 32, 48, 3)
@@ -283,12 +284,12 @@ def test_vision_transformers():
         attribution.excitation_backprop(network, images, 1)
 
 
-def test_submodules_may_be_named():
+def test_submodules_may_be_named() -> None:
     class Network(nnx.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             self.conv = nnx.Conv(3, 4, (3, 3), kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
 
-        def __call__(self, x):
+        def __call__(self, x: Any) -> Any:
             return nnx.relu(self.conv(x)).mean(axis=(1, 2))
 
     network = name_submodules(Network())
@@ -296,7 +297,7 @@ def test_submodules_may_be_named():
     assert maps.shape == (6, 8)
 
 
-def test_keys_of_either_kind():
+def test_keys_of_either_kind() -> None:
     raw = jax.random.PRNGKey(3)
     options = dict(num_masks=2, grid=3)
     same = attribution.rise(halves, IMAGE, 0, key=raw, **options), attribution.rise(halves, IMAGE, 0, key=jax.random.key(3), **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,7 +17,7 @@ from jax.experimental import io_callback
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import small
-from attribution_cases import IMAGES, KEY, KINDS, LAYERS, METHODS, OTHERS, TARGETS, WEIGHTS, close, explain, model_of, usual
+from attribution_cases import IMAGES, KEY, KINDS, LAYERS, METHODS, OTHERS, TARGETS, WEIGHTS, close, explain, model_of, usual  # type: ignore[attr-defined]
 
 each_method = pytest.mark.parametrize("name", METHODS)
 each_other = pytest.mark.parametrize("name", OTHERS)  # these laws of extremal perturbation are in tests/extremal
@@ -31,7 +32,7 @@ CHUNKED = [name for name, method in OTHERS.items() if "chunk_size" in method.opt
 
 
 @each_method
-def test_maps_are_maps(name):
+def test_maps_are_maps(name: Any) -> None:
     maps = usual(name)
     assert maps.shape == ((2, 10, 12) if "at" in METHODS[name].needs else (2, 20, 24))
     assert maps.dtype == jnp.float32
@@ -40,38 +41,38 @@ def test_maps_are_maps(name):
 
 
 @each_method
-def test_only_signed_maps_are_negative(name):
+def test_only_signed_maps_are_negative(name: Any) -> None:
     """But for the shares of a sum that is negative, which excitation backprop passes down."""
     negative = bool((explain(name, abs(IMAGES)) < 0).any())
     assert negative == METHODS[name].signed or name == "excitation_backprop"
 
 
 @each_method
-def test_same_input_same_bits_in_any_order(name):
+def test_same_input_same_bits_in_any_order(name: Any) -> None:
     np.testing.assert_array_equal(explain(name), usual(name))
     np.testing.assert_array_equal(explain(name, IMAGES[::-1], TARGETS[::-1].copy()), usual(name)[::-1])
     np.testing.assert_array_equal(explain(name, targets=1)[0], usual(name)[0])  # one target for all
 
 
 @each_method
-def test_another_target_gives_another_map(name):
+def test_another_target_gives_another_map(name: Any) -> None:
     maps = explain(name, targets=TARGETS[::-1].copy())
     assert np.abs(maps - usual(name)).max(axis=(1, 2)).min() > 0
 
 
 @each_other
-def test_a_batch_is_a_loop_inside_jit_and_vmap(name):
+def test_a_batch_is_a_loop_inside_jit_and_vmap(name: Any) -> None:
     mapped = jax.jit(jax.vmap(lambda image, target: explain(name, image, target)))(IMAGES, TARGETS)
     close(mapped, usual(name))
 
 
 @each_kind
-def test_a_single_image(name):
+def test_a_single_image(name: Any) -> None:
     close(explain(name, IMAGES[1], TARGETS[1]), usual(name)[1])
 
 
 @each_kind
-def test_sharding_changes_nothing(name):
+def test_sharding_changes_nothing(name: Any) -> None:
     """Each of two devices explains one image, inside `shard_map`, or where the images lie."""
     mesh, spec = Mesh(np.array(jax.devices()[:2]), ("images",)), PartitionSpec("images")
     sharded = jax.shard_map(lambda images, targets: explain(name, images, targets), mesh=mesh, in_specs=spec, out_specs=spec)
@@ -81,7 +82,7 @@ def test_sharding_changes_nothing(name):
 
 
 @each_kind
-def test_bfloat16(name):
+def test_bfloat16(name: Any) -> None:
     """The maps of a model of half the precision are float32, and alike but for the rectifiers that rounding switches."""
     half = functools.partial(jax.tree.map, lambda x: x.astype(jnp.bfloat16))
     maps = explain(name, half(IMAGES), model=model_of(half(WEIGHTS)))
@@ -91,7 +92,7 @@ def test_bfloat16(name):
 
 
 @each_kind
-def test_eager(name):
+def test_eager(name: Any) -> None:
     """Without any compilation, equation by equation."""
     with jax.disable_jit():
         eager = explain(name, IMAGES[:1], TARGETS[:1])
@@ -100,7 +101,7 @@ def test_eager(name):
 
 @each_other
 @pytest.mark.parametrize("switch", SWITCHES.values(), ids=SWITCHES)
-def test_switches_of_jax(name, switch):
+def test_switches_of_jax(name: Any, switch: Any) -> None:
     """Traced anew: mistakes of this kind are found in the trace."""
     options = {"resize": (8, 8), "smooth": 0.1, **({"baseline": 0.5} if name == "integrated_gradients" else {})}
     with switch():
@@ -108,7 +109,7 @@ def test_switches_of_jax(name, switch):
 
 
 @each_kind
-def test_64_bits(name):
+def test_64_bits(name: Any) -> None:
     """Images in 32 bits give the same maps when JAX is allowed 64."""
     with jax.enable_x64(True):
         maps = explain(name, np.asarray(IMAGES))
@@ -117,17 +118,17 @@ def test_64_bits(name):
 
 
 @pytest.mark.parametrize("name", RANDOM)
-def test_keys(name):
+def test_keys(name: Any) -> None:
     np.testing.assert_array_equal(explain(name, key=jax.random.clone(KEY)), usual(name))
     assert np.abs(explain(name, key=jax.random.fold_in(KEY, 1)) - usual(name)).max() > 0
     np.testing.assert_array_equal(explain(name, key=None), explain(name, key=jax.random.key(0)))
 
 
 @pytest.mark.parametrize("name", CHUNKED)
-def test_chunks_are_the_whole_and_bound_the_batches_of_the_model(name):
+def test_chunks_are_the_whole_and_bound_the_batches_of_the_model(name: Any) -> None:
     seen = []
 
-    def model(images):
+    def model(images: Any) -> Any:
         seen.append(len(images))
         return small.classify(WEIGHTS, images)
 
@@ -136,7 +137,7 @@ def test_chunks_are_the_whole_and_bound_the_batches_of_the_model(name):
 
 
 @each_method
-def test_second_calls_compile_nothing(name, compilations):
+def test_second_calls_compile_nothing(name: Any, compilations: list[str]) -> None:
     """With other images, targets and weights."""
     other, images = model_of(small.weights(1)), np.asarray(jax.block_until_ready(IMAGES * 2))
     first = explain(name, np.asarray(IMAGES))
@@ -147,7 +148,7 @@ def test_second_calls_compile_nothing(name, compilations):
 
 
 @each_kind
-def test_models_written_in_the_call_compile_once(name, compilations):
+def test_models_written_in_the_call_compile_once(name: Any, compilations: list[str]) -> None:
     for weights in (WEIGHTS, small.weights(1), small.weights(2)):
         maps = explain(name, model=lambda images, weights=weights: small.classify(weights, images))
         executables = len(jax.devices()[0].client.live_executables())
@@ -164,10 +165,10 @@ class Equinox(eqx.Module):
 
     weights: dict[str, jax.Array]
 
-    def __call__(self, images):
+    def __call__(self, images: Any) -> Any:
         return jax.vmap(self.one)(images)
 
-    def one(self, image):
+    def one(self, image: Any) -> Any:
         x = jnp.moveaxis(image, -1, 0)
         for name in ("first", "second"):
             kernel = jnp.transpose(self.weights[name], (3, 2, 0, 1))
@@ -179,7 +180,7 @@ class Equinox(eqx.Module):
 class Nnx(nnx.Module):
     """The small classifier."""
 
-    def __init__(self, weights):
+    def __init__(self, weights: Any) -> None:
         options = dict(use_bias=False, kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
         self.first = nnx.Conv(3, 6, (3, 3), strides=2, **options)
         self.second = nnx.Conv(6, 8, (3, 3), strides=2, **options)
@@ -187,7 +188,7 @@ class Nnx(nnx.Module):
         for name, weight in weights.items():
             getattr(self, name).kernel[...] = weight
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         x = checkpoint_name(nnx.relu(self.first(x)), "first")
         x = checkpoint_name(nnx.relu(self.second(x)), "second")
         return self.head(x).mean(axis=(1, 2))
@@ -197,21 +198,21 @@ class Linen(linen.Module):
     """The small classifier."""
 
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         x = checkpoint_name(linen.relu(linen.Conv(6, (3, 3), 2, use_bias=False, name="first")(x)), "first")
         x = checkpoint_name(linen.relu(linen.Conv(8, (3, 3), 2, use_bias=False, name="second")(x)), "second")
         return linen.Dense(small.CLASSES, use_bias=False, name="head")(x).mean(axis=(1, 2))
 
 
 @each_kind
-def test_layout_and_framework_do_not_matter(name):
+def test_layout_and_framework_do_not_matter(name: Any) -> None:
     """Channels first, and mapped over images."""
     options = {"channel_axis": 1} if "at" in METHODS[name].needs else {}
     close(explain(name, model=Equinox(WEIGHTS), **options), usual(name), tolerance=1e-3)
 
 
 @pytest.mark.parametrize("framework", ["nnx", "linen", "closure"])
-def test_frameworks(framework):
+def test_frameworks(framework: str) -> None:
     variables = {"params": {name: {"kernel": weight} for name, weight in WEIGHTS.items()}}
     models = {"nnx": Nnx(WEIGHTS), "linen": functools.partial(Linen().apply, variables), "closure": small.model()}
     close(explain("guided_backprop", model=models[framework]), usual("guided_backprop"))
@@ -221,7 +222,7 @@ def test_frameworks(framework):
 
 
 @each_other
-def test_a_constant_model(name):
+def test_a_constant_model(name: Any) -> None:
     """Finite maps; methods that send something back say that it is zero."""
     constant = model_of(jax.tree.map(jnp.zeros_like, WEIGHTS))
     if not METHODS[name].needs_gradient:
@@ -234,8 +235,8 @@ def test_a_constant_model(name):
 
 
 @pytest.mark.parametrize("name", ["grad_cam", "integrated_gradients", "smooth_grad"])
-def test_gradients_that_reach_some_images_only(name):
-    def model(images):
+def test_gradients_that_reach_some_images_only(name: str) -> None:
+    def model(images: Any) -> Any:
         frozen = (images.mean(axis=(1, 2, 3)) > 100)[:, None]
         scores = small.classify(WEIGHTS, images)
         return jnp.where(frozen, jax.lax.stop_gradient(scores), scores)
@@ -249,7 +250,7 @@ def test_gradients_that_reach_some_images_only(name):
     jax.eval_shape(lambda images: explain(name, images, model=model), images)  # what is traced has no values
 
 
-def black_box(images, callback=jax.pure_callback):
+def black_box(images: Any, callback: Any = jax.pure_callback) -> Any:
     """The small classifier, whose last layer JAX cannot see into."""
     x = small.features({**WEIGHTS, "head": jnp.eye(8)}, images).mean(axis=(1, 2))
     head = np.asarray(WEIGHTS["head"])
@@ -257,7 +258,7 @@ def black_box(images, callback=jax.pure_callback):
 
 
 @each_other
-def test_models_that_cannot_be_differentiated(name):
+def test_models_that_cannot_be_differentiated(name: Any) -> None:
     callback = io_callback if name in ("gradient", "rise") else jax.pure_callback
     model = functools.partial(black_box, callback=callback)
     if METHODS[name].needs_gradient:
@@ -267,6 +268,6 @@ def test_models_that_cannot_be_differentiated(name):
         close(explain(name, model=model), usual(name))
 
 
-def test_layers_are_those_of_the_methods():
+def test_layers_are_those_of_the_methods() -> None:
     assert {name for name, method in METHODS.items() if not method.layers} == {"integrated_gradients", "rise", "occlusion"}
     assert all(set(LAYERS) >= method.needs for method in METHODS.values())

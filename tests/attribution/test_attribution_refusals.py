@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -18,28 +20,28 @@ IMAGES, MODEL = small.images(), small.model()
 IMAGE = IMAGES[0]
 
 
-def quadratic(images):
+def quadratic(images: Any) -> Any:
     return (images**2).sum(axis=(1, 2))
 
 
-def attention(x):
+def attention(x: Any) -> Any:
     tokens = x.reshape(len(x), -1, 3)
     return (tokens @ jnp.swapaxes(tokens, 1, 2) @ tokens).mean(axis=1)
 
 
-def gated(x):
+def gated(x: Any) -> Any:
     return (x * jax.nn.sigmoid(x)).sum((1, 2))
 
 
-def flat(x):
+def flat(x: Any) -> Any:
     return checkpoint_name(x.sum((1, 2)), "pool") @ jnp.ones((3, 2))
 
 
-def named_scores(x):
+def named_scores(x: Any) -> Any:
     return checkpoint_name(checkpoint_name(MODEL(x), "logits") * 2, "doubled")
 
 
-def looped(x):
+def looped(x: Any) -> Any:
     return lax.fori_loop(0, 2, lambda _, x: checkpoint_name(x * 2, "inner"), x).sum((1, 2))
 
 
@@ -154,7 +156,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("call", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_refusals(monkeypatch, call, message):
+def test_refusals(monkeypatch: pytest.MonkeyPatch, call: Any, message: Any) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for callers, whose types nobody checks
     with pytest.raises(ValueError, match=message):
         call()
@@ -185,7 +187,7 @@ def test_refusals(monkeypatch, call, message):
         (lambda: attribution.extremal_saliency(MODEL, IMAGE, 0, key=np.zeros(2)), "key must be one of JAX's keys"),
     ],
 )
-def test_refusals_of_types(monkeypatch, call, message):
+def test_refusals_of_types(monkeypatch: pytest.MonkeyPatch, call: Any, message: str) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(TypeError, match=message):
         call()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,24 +19,24 @@ GOLDEN = {name: torchray(f"methods_{name}") for name in ("plain", "residual")}
 each_network = pytest.mark.parametrize("network", GOLDEN)
 
 
-def convolved(weights, name, x, stride=1):
+def convolved(weights: Any, name: Any, x: Any, stride: Any = 1) -> Any:
     kernel = jnp.transpose(weights[f"{name}.weight"], (2, 3, 1, 0))
     pad = kernel.shape[0] // 2
     x = lax.conv_general_dilated(x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
     return x + weights[f"{name}.bias"] if f"{name}.bias" in weights else x
 
 
-def max_pooled(x, size, stride, padding=0):
+def max_pooled(x: Any, size: Any, stride: Any, padding: Any = 0) -> Any:
     pads = [(0, 0), (padding, padding), (padding, padding), (0, 0)]
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, size, size, 1), (1, stride, stride, 1), pads)
 
 
-def normed(weights, name, x):
+def normed(weights: Any, name: Any, x: Any) -> Any:
     mean, var, scale, bias = (weights[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
     return (x - mean) / jnp.sqrt(var + 1e-5) * scale + bias
 
 
-def plain(weights, x):
+def plain(weights: Any, x: Any) -> Any:
     for index, name in enumerate(("features.0", "features.3", "features.6")):
         x = jax.nn.relu(convolved(weights, name, x))
         if index < 2:
@@ -45,7 +46,7 @@ def plain(weights, x):
     return x @ weights["classifier.2.weight"].T + weights["classifier.2.bias"]
 
 
-def residual(weights, x):
+def residual(weights: Any, x: Any) -> Any:
     x = max_pooled(jax.nn.relu(normed(weights, "bn1", convolved(weights, "conv1", x, 2))), 3, 2, 1)
     y = jax.nn.relu(normed(weights, "abn", convolved(weights, "a", x)))
     y = normed(weights, "bbn", convolved(weights, "b", y, 2))
@@ -54,19 +55,19 @@ def residual(weights, x):
     return convolved(weights, "fc", pool)
 
 
-def network_and_image(network):
+def network_and_image(network: Any) -> Any:
     golden = GOLDEN[network]
     weights = {key.removeprefix("weights/"): jnp.asarray(value) for key, value in golden.items() if key.startswith("weights/")}
     model = jax.tree_util.Partial({"plain": plain, "residual": residual}[network], weights)
     return model, jnp.moveaxis(jnp.asarray(golden["image"]), 0, -1)
 
 
-def close(actual, expected):
+def close(actual: Any, expected: Any) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 @each_network
-def test_the_networks_are_the_recorded_ones(network):
+def test_the_networks_are_the_recorded_ones(network: Any) -> None:
     model, image = network_and_image(network)
     np.testing.assert_allclose(jax.jit(model)(image[None]).ravel(), GOLDEN[network]["output"].ravel(), rtol=1e-4)
 
@@ -85,13 +86,13 @@ MAPS = {
 
 
 @functools.cache
-def maps(network):
+def maps(network: Any) -> Any:
     """All maps of a network: one program, since compiling takes longer than all the rest."""
     model, image = network_and_image(network)
     golden = GOLDEN[network]
     layers = {"at": str(golden["saliency_layer"]), "contrast_at": str(golden["contrast_layer"])}
 
-    def explain(image):
+    def explain(image: Any) -> Any:
         return {
             name: method(model, image, int(golden["target"]), **{option: layers[option] for option in options})
             for name, (method, options) in MAPS.items()
@@ -102,12 +103,12 @@ def maps(network):
 
 @each_network
 @pytest.mark.parametrize("name", MAPS)
-def test_maps(network, name):
+def test_maps(network: Any, name: Any) -> None:
     close(maps(network)[name], GOLDEN[network][name])
 
 
 @each_network
-def test_rise(network):
+def test_rise(network: Any) -> None:
     """All classes, with the recorded masks."""
     model, image = network_and_image(network)
     masks = GOLDEN[network]["rise_masks"].astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from extremal_jax.models.entries import ENTRIES
 
 
 @functools.cache
-def traced(name):
+def traced(name: Any) -> Any:
     """A classifier, traced once; its weights are abstract."""
     network = ENTRIES[name].architecture.abstract({})
     network.eval()
@@ -21,12 +22,12 @@ def traced(name):
     return jax.make_jaxpr(lambda network, images: network(images))(network, images), jax.tree.leaves(network), images
 
 
-def matches(table, name):
+def matches(table: Any, name: Any) -> Any:
     """The equations of a classifier that a table has rules for."""
     closed, weights, images = traced(name)
     found = []
 
-    def trace(weights, images):
+    def trace(weights: Any, images: Any) -> Any:
         found.append(table.matches(lambda images: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *weights, images), images))
         return images
 
@@ -38,7 +39,7 @@ RELUS = {"alexnet": 7, "vgg11_bn": 10, "resnet50_voc_fully_convolutional": 49, "
 
 
 @pytest.mark.parametrize(("name", "relus"), RELUS.items())
-def test_convolutional_classifiers_have_all_rules(name, relus):
+def test_convolutional_classifiers_have_all_rules(name: Any, relus: Any) -> None:
     """With batch norms as they are: scales and shifts by constants."""
     assert matches(EXCITATION, name).count("relu") == relus
     assert matches(CONTRAST, name).count("negated head") == 1
@@ -46,7 +47,7 @@ def test_convolutional_classifiers_have_all_rules(name, relus):
 
 
 @pytest.mark.parametrize("name", ["vit_s_16", "convnext_tiny"])
-def test_others_are_refused_by_name(name):
+def test_others_are_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=r"has no rule for (square|integer_pow|mul|rsqrt|sub|custom_jvp_call|dot_general|erf|exp)"):
         matches(EXCITATION, name)
     with pytest.raises(ValueError, match="the model has no ReLU"):

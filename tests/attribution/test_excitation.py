@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as linen
 import jax
 import jax.numpy as jnp
@@ -16,17 +18,17 @@ from extremal_jax.attribution import CONTRAST, DECONVNET, EXCITATION, GUIDED
 from extremal_jax.graph import with_backward_rules
 
 
-def sent(function, table, x, g):
+def sent(function: Any, table: Any, x: Any, g: Any) -> Any:
     """What a table's rules send back through a function."""
 
     @jax.jit
-    def back(x, g):
+    def back(x: Any, g: Any) -> Any:
         return jax.vjp(with_backward_rules(function, table), x)[1](g)[0]
 
     return back(x, g)
 
 
-def shared(x, sees, g):
+def shared(x: Any, sees: Any, g: Any) -> Any:
     """Pass the values of units down to the units that excite them, in proportion.
 
     x: values by index; sees: for each unit above, {index below: weight}; g: of each unit above.
@@ -39,7 +41,7 @@ def shared(x, sees, g):
     return shares
 
 
-def test_dense():
+def test_dense() -> None:
     x, w, g = abs(draw(2, 4)), draw(4, 3), draw(2, 3)
     sees = {(n, i): {(n, j): float(w[j, i]) for j in range(4)} for n in range(2) for i in range(3)}
     for function in (lambda x: x @ w, lambda x: (w.T @ x.T).T, lambda x: x @ w + 1):  # on either side; with a bias
@@ -47,10 +49,10 @@ def test_dense():
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_convolution(stride):
+def test_convolution(stride: int) -> None:
     x, w = abs(draw(1, 5, 6, 2)), draw(3, 3, 2, 3)
 
-    def function(x):
+    def function(x: Any) -> Any:
         return lax.conv_general_dilated(x, w, (stride, stride), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     g = draw(*jax.eval_shape(function, x).shape)
@@ -62,7 +64,7 @@ def test_convolution(stride):
     close(sent(function, EXCITATION, x, g), shared(x, sees, g))
 
 
-def test_pools_and_means():
+def test_pools_and_means() -> None:
     x = abs(draw(1, 4, 4, 2))
     g = draw(1, 2, 2, 2)
     windows = {(0, i, j, c): {(0, 2 * i + a, 2 * j + b, c): 0.25 for a in range(2) for b in range(2)} for i, j, c in np.ndindex(2, 2, 2)}
@@ -76,11 +78,11 @@ def test_pools_and_means():
     close(sent(pooled, EXCITATION, x, g), shared(x, highest, g))
 
 
-def test_sums_of_two():
+def test_sums_of_two() -> None:
     x, g = abs(draw(6)), draw(6)
     first, second = 2.0, 0.5
 
-    def function(x):
+    def function(x: Any) -> Any:
         return x * first + x * second  # two branches of one value
 
     close(sent(function, EXCITATION, x, g), g)
@@ -90,13 +92,13 @@ def test_sums_of_two():
     close(shares, np.concatenate([a / (a + b) * g[:3], b / (a + b) * g[:3]]))
 
 
-def test_normalisations_pass_everything_on():
+def test_normalisations_pass_everything_on() -> None:
     x, g, scale = draw(4), draw(4), draw(4)
     close(sent(lambda x: (x - 0.3) * scale / 2.0 + 1.0, EXCITATION, x, g), g)
     close(sent(lambda x: scale * x, EXCITATION, x, g), g)
 
 
-def test_rectifiers():
+def test_rectifiers() -> None:
     x, g = np.array([-1.0, 0.0, 2.0, 3.0], np.float32), np.array([1.0, 2.0, -3.0, 4.0], np.float32)
     assert sent(jax.nn.relu, GUIDED, x, g).tolist() == [0, 2, 0, 4]  # zero counts as active
     assert sent(jax.nn.relu, DECONVNET, x, g).tolist() == [1, 2, 0, 4]
@@ -104,7 +106,7 @@ def test_rectifiers():
     assert sent(lambda x: jnp.maximum(0, x), GUIDED, x, g).tolist() == [0, 2, 0, 4]
 
 
-def test_contrast_negates_the_last_linear_layer_alone():
+def test_contrast_negates_the_last_linear_layer_alone() -> None:
     x, w, head, g = abs(draw(1, 4)), draw(4, 3), draw(3, 2), np.array([[1.0, 0.0]], np.float32)
     hidden = np.maximum(x @ w, 0)
     above = shared(hidden, {(0, k): {(0, i): -float(head[i, k]) for i in range(3)} for k in range(1)}, g)
@@ -112,18 +114,18 @@ def test_contrast_negates_the_last_linear_layer_alone():
     close(sent(lambda x: jax.nn.relu(x @ w) @ head, CONTRAST, x, g), below)
 
 
-def test_zeros_pass_nothing_on():
+def test_zeros_pass_nothing_on() -> None:
     assert sent(lambda x: x @ jnp.ones((3, 1)), EXCITATION, np.zeros((1, 3), np.float32), np.ones((1, 1), np.float32)).tolist() == [
         [0, 0, 0]
     ]
     assert sent(lambda x: x + x, EXCITATION, np.zeros(1, np.float32), np.ones(1, np.float32)).tolist() == [0]
 
 
-def positive(x):
+def positive(x: Any) -> Any:
     """Every kind of operation that has a rule; all weights positive, so that nothing is lost."""
     weights = iter(np.abs(np.random.default_rng(1).standard_normal((4, 3, 3, 4, 4))).astype(np.float32))
 
-    def conv(x, size):
+    def conv(x: Any, size: Any) -> Any:
         kernel = next(weights)[:size, :size, : x.shape[-1]]
         return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -135,13 +137,13 @@ def positive(x):
     return x.mean(axis=(1, 2)) @ jnp.ones((8, 3))
 
 
-def test_excitation_is_conserved():
+def test_excitation_is_conserved() -> None:
     layers = (None, "conv", "max_pool", "residual", "concatenated", "avg_pool")
     totals = jax.jit(lambda image: [attribution.excitation_backprop(positive, image, 1, at=at).sum() for at in layers])
     np.testing.assert_allclose(totals(abs(draw(8, 12, 3))), np.ones(len(layers)), rtol=1e-5)
 
 
-def test_folded_batch_norms_change_nothing():
+def test_folded_batch_norms_change_nothing() -> None:
     """Where their scales are positive."""
     kernel, scale, mean = draw(3, 4), np.array([0.5, 1, 2, 3], np.float32), draw(4)
     norm = lambda x: jax.nn.relu(scale * ((x @ kernel) - mean)).mean(axis=(1, 2))  # noqa: E731

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ each_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
 @each_method
-def test_one_law_for_all_signatures(method):
+def test_one_law_for_all_signatures(method: Any) -> None:
     parameters = inspect.signature(method.function).parameters
     assert list(parameters)[:3] == ["model", "images", "targets"]
     options = [name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
@@ -43,7 +44,7 @@ def test_one_law_for_all_signatures(method):
 
 
 @each_method
-def test_every_argument_is_documented(method):
+def test_every_argument_is_documented(method: Any) -> None:
     text = inspect.getdoc(method.function)
     arguments = re.search(r"Args:\n(.*?)\n\n", text, re.DOTALL)[1]
     named = set(re.findall(r"\w+", " ".join(re.findall(r"^  (\w[\w, ]*):", arguments, re.MULTILINE))))
@@ -51,7 +52,7 @@ def test_every_argument_is_documented(method):
     assert ("Source:" in text) != (method.name == "extremal_perturbation")
 
 
-def test_the_table():
+def test_the_table() -> None:
     assert next(iter(METHODS)) == "extremal_perturbation"
     assert METHODS["grad_cam"].needs == {"at"}
     assert METHODS["contrastive_excitation_backprop"].needs == {"contrast_at"}
@@ -65,7 +66,7 @@ def test_the_table():
         assert getattr(attribution, method.function.__name__) is method.function
 
 
-def test_only_the_adapter_imports_extremal_perturbation():
+def test_only_the_adapter_imports_extremal_perturbation() -> None:
     importing = {
         path.stem
         for path in (PACKAGE / "attribution").glob("*.py")
@@ -101,7 +102,7 @@ METHODS = (Method("brightness", "the brightness of the image", brightness, signe
 '''
 
 
-def test_a_new_file_is_a_new_method(tmp_path):
+def test_a_new_file_is_a_new_method(tmp_path: Path) -> None:
     """In the table, as an attribute and on the command line."""
     shutil.copytree(PACKAGE, tmp_path / "extremal_jax", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "extremal_jax" / "attribution" / "brightness.py").write_text(BRIGHTNESS)
@@ -125,7 +126,7 @@ def test_a_new_file_is_a_new_method(tmp_path):
     assert "brightness" in written
 
 
-def test_two_methods_of_one_name_are_an_error(tmp_path, monkeypatch):
+def test_two_methods_of_one_name_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "brightness.py").write_text(BRIGHTNESS.replace('Method("brightness"', 'Method("gradient"'))
     monkeypatch.setattr(attribution, "__path__", [*attribution.__path__, str(tmp_path)])
     with pytest.raises(ValueError, match="two methods of attribution are called 'gradient'"):
@@ -134,13 +135,13 @@ def test_two_methods_of_one_name_are_an_error(tmp_path, monkeypatch):
     importlib.invalidate_caches()
 
 
-def page(name):
+def page(name: Any) -> Any:
     """The title and the cost that a method's page gives."""
     text = (PAGES / f"{name}.md").read_text()
     return re.match(r"# (.*)\n", text)[1], re.search(r"\*\*Cost\.\*\* (.*?)\.\n\n", text, re.DOTALL)[1].replace("\n", " ")
 
 
-def test_the_documentation_tells_of_every_method():
+def test_the_documentation_tells_of_every_method() -> None:
     """The table of docs/methods/README.md; a failure shows the table as it should be."""
     head = ["| method | map | signed | layers | gradient | cost |", "|---|---|---|---|---|---|"]
     for name, method in METHODS.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,25 +19,25 @@ KERNEL = jnp.asarray(np.random.default_rng(1).standard_normal((3, 3, 4, 4)), jnp
 relu = jax.nn.relu
 
 
-def conv(x):
+def conv(x: Any) -> Any:
     return lax.conv_general_dilated(x, KERNEL, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def pooled(x):
+def pooled(x: Any) -> Any:
     return x.mean(axis=(1, 2), keepdims=True)
 
 
-def prelu(x, slope=0.25):
+def prelu(x: Any, slope: Any = 0.25) -> Any:
     return jnp.maximum(x, 0) - slope * jnp.maximum(-x, 0)
 
 
-def group_norm(x):
+def group_norm(x: Any) -> Any:
     """As in Flax: the variance is kept from falling below zero."""
     mean = pooled(x)
     return (x - mean) * lax.rsqrt(jnp.maximum(0.0, pooled(x**2) - mean**2) + 1e-5)
 
 
-def residual(x):
+def residual(x: Any) -> Any:
     for _ in range(2):
         x = relu(x + 0.5 * conv(relu(conv(x))) + 1)
     return x + conv(relu(0.3 * x))
@@ -67,7 +69,7 @@ RELUS = {  # and how many there are
 
 @pytest.mark.parametrize("table", [GUIDED, DECONVNET], ids=["guided", "deconvnet"])
 @pytest.mark.parametrize(("function", "count"), RELUS.values(), ids=RELUS)
-def test_relus(function, count, table):
+def test_relus(function: Any, count: Any, table: Any) -> None:
     assert len(table.matches(function, X).pairs) == count
 
 
@@ -93,25 +95,25 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(("function", "message"), OTHERS.values(), ids=OTHERS)
-def test_others_are_refused(function, message):
+def test_others_are_refused(function: Any, message: Any) -> None:
     for method in (attribution.guided_backprop, attribution.deconvnet):
         with pytest.raises(ValueError, match=rf"a max\(x, 0\) of the model is not a ReLU but .*{message}.*`gradient` takes any"):
             method(lambda x: function(x).mean(axis=(1, 2)), X[0], 1)
 
 
-def test_others_have_a_gradient():
+def test_others_have_a_gradient() -> None:
     for function, _ in OTHERS.values():
         assert np.isfinite(attribution.gradient(lambda x, f=function: f(x).mean(axis=(1, 2)), X[0], 1)).all()
 
 
-def test_the_clip_of_a_relu6_keeps_its_derivative():
+def test_the_clip_of_a_relu6_keeps_its_derivative() -> None:
     x = jnp.array([[[[-1.0], [1.0], [7.0]]]])
     assert attribution.guided_backprop(lambda x: jax.nn.relu6(x).sum(axis=(1, 2)), x, 0).tolist() == [[[0, 1, 0]]]
     assert attribution.deconvnet(lambda x: jax.nn.relu6(x).sum(axis=(1, 2)), x, 0).tolist() == [[[1, 1, 0]]]
 
 
 @pytest.mark.parametrize("root", [jnp.sqrt, jnp.log, lax.rsqrt, lambda x: 1 / x])
-def test_guards_are_no_activations(root):
+def test_guards_are_no_activations(root: Any) -> None:
     """A model without another maximum has no ReLU."""
     with pytest.raises(ValueError, match=r"no rule of guided backprop applies.*the model has no ReLU"):
         GUIDED.matches(lambda x: root(jnp.maximum(x, 0) + 1e-3), X)

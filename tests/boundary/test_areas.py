@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +31,7 @@ from extremal_jax.boundary.areas import check_areas, check_counts, check_pixels
         ((0.1, 0.001), ValueError, r"areas must be at least a pixel, 0.0021 of the 480 pixels, got 0.001"),
     ],
 )
-def test_bad_areas(areas, error, message):
+def test_bad_areas(areas: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         small.explain(areas=areas)
 
@@ -39,20 +41,20 @@ def test_bad_areas(areas, error, message):
     [0.1, [0.1], np.float64(0.1), np.array([0.1], np.float16), jnp.array(0.1), jnp.array([0.1], jnp.bfloat16), np.array(["0.1"]), 1],
     ids=lambda areas: type(areas).__name__,
 )
-def test_areas_of_any_type(areas):
+def test_areas_of_any_type(areas: Any) -> None:
     checked = check_areas(areas, 2)
     assert checked.shape == (1,)
     assert checked.dtype == np.float32
     assert checked[0] == pytest.approx(1 if areas == 1 else 0.1, rel=1e-2)  # bfloat16 has eight bits
 
 
-def test_the_least_area_is_one_that_rounds_to_a_pixel():
+def test_the_least_area_is_one_that_rounds_to_a_pixel() -> None:
     check_pixels(np.array([0.6 / 480]), 480)
     with pytest.raises(ValueError, match="areas must be at least a pixel"):
         check_pixels(np.array([0.4 / 480]), 480)
 
 
-def test_a_sweep_of_areas_below_a_pixel():
+def test_a_sweep_of_areas_below_a_pixel() -> None:
     with pytest.raises(ValueError, match="areas must be at least a pixel"):
         small.smallest(areas=(0.001, 0.5))
 
@@ -71,22 +73,22 @@ def test_a_sweep_of_areas_below_a_pixel():
         (None, TypeError, "areas must be numbers of channels"),
     ],
 )
-def test_bad_counts(counts, error, message):
+def test_bad_counts(counts: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         small.channels(areas=counts)
 
 
-def test_counts_of_classes_go_by_their_own_name():
+def test_counts_of_classes_go_by_their_own_name() -> None:
     with pytest.raises(ValueError, match="counts must be whole numbers of channels, from 1 to the layer's 8"):
         small.class_channels(counts=(9,))
 
 
-def test_shares_of_channels():
+def test_shares_of_channels() -> None:
     assert check_counts((0.5, 0.01, 0.99, 3, 8), None, 8).tolist() == [4, 1, 8, 3, 8]
     assert check_counts([[1, 2], [3, 0.5]], 2, 8).tolist() == [[1, 2], [3, 4]]
 
 
-def test_traced_areas_are_checked_for_their_shape():
+def test_traced_areas_are_checked_for_their_shape() -> None:
     with pytest.raises(ValueError, match="areas must have the shape"):
         jax.eval_shape(lambda areas: small.explain(areas=areas).masks, jnp.zeros((0,)))
     with pytest.raises(ValueError, match="areas must have the shape"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jaxtyping
 import numpy as np
@@ -13,7 +15,7 @@ from extremal_jax import Config
 
 
 @pytest.fixture(autouse=True)
-def unchecked(monkeypatch):
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody checks the types of a caller's arguments, as the tests do elsewhere."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
@@ -23,27 +25,27 @@ each_call = pytest.mark.parametrize("call", small.CALLS.values(), ids=small.CALL
 
 @each_call
 @pytest.mark.parametrize("chunk_size", [0, -1, 2.5, "a", True])
-def test_chunk_sizes(call, chunk_size):
+def test_chunk_sizes(call: Any, chunk_size: Any) -> None:
     with pytest.raises(ValueError, match=f"chunk_size must be a whole number, at least 1, got {chunk_size!r}"):
         call(chunk_size=chunk_size)
 
 
 @each_call
 @pytest.mark.parametrize("key", [0, "seed", np.zeros(2, np.float32)])
-def test_keys(call, key):
+def test_keys(call: Any, key: Any) -> None:
     with pytest.raises(TypeError, match=r"key must be one of JAX's keys, such as jax.random.key\(0\), got"):
         call(key=key)
 
 
 @each_call
-def test_keys_beside_initial_parameters(call):
+def test_keys_beside_initial_parameters(call: Any) -> None:
     if call in (small.explain, small.channels):
         with pytest.raises(TypeError, match="key must be one of JAX's keys"):
             call(key=0, initial_params=call().params)
 
 
 @each_call
-def test_settings_of_another_call(call):
+def test_settings_of_another_call(call: Any) -> None:
     with pytest.raises(TypeError, match=r"config must be a (Config|ChannelConfig|InversionConfig), such as .* got dict"):
         call(config={})
     other = ej.ChannelConfig() if call in (small.explain, small.smallest) else Config()
@@ -52,18 +54,18 @@ def test_settings_of_another_call(call):
 
 
 @each_call
-def test_progress(call):
+def test_progress(call: Any) -> None:
     with pytest.raises(TypeError, match="progress must be True, False or a function that is called with a Progress, got 1"):
         call(progress=1)
 
 
 @each_call
-def test_names_of_layers(call):
+def test_names_of_layers(call: Any) -> None:
     with pytest.raises(TypeError, match=r"at must be the name of one activation, .* got \['first'\]"):
         call(at=["first"])
 
 
-def test_progress_under_a_trace():
+def test_progress_under_a_trace() -> None:
     with pytest.raises(ValueError, match="progress cannot be shown inside jit or vmap"):
         jax.eval_shape(lambda images: small.explain(images, progress=True), small.IMAGES)
 
@@ -82,7 +84,7 @@ def test_progress_under_a_trace():
         (lambda: Config(optimizer="adam"), "optimizer must be an optax transformation such as optax.adam"),
     ],
 )
-def test_arguments_of_another_kind(call, message):
+def test_arguments_of_another_kind(call: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         call()
 
@@ -97,22 +99,22 @@ def test_arguments_of_another_kind(call, message):
         (lambda: Config(parity=True), "parity is now four settings, .* ties, flips, final_update and final_evaluation"),
     ],
 )
-def test_old_names_without_a_single_new_one(call, message):
+def test_old_names_without_a_single_new_one(call: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         call()
 
 
-def test_the_old_name_of_the_pitch_warns_once():
+def test_the_old_name_of_the_pitch_warns_once() -> None:
     with pytest.warns(DeprecationWarning, match="Config: `step` is now called `pitch`") as caught:
         config = Config(step=4)
     assert len(caught) == 1
     assert config == Config(pitch=4)
     with pytest.warns(DeprecationWarning, match="Config: `step` is now called `pitch`") as caught:
-        assert config.step == 4
+        assert config.step == 4  # type: ignore[attr-defined]
     assert len(caught) == 1
 
 
-def test_masks_of_a_layer_given_where_the_areas_stand():
+def test_masks_of_a_layer_given_where_the_areas_stand() -> None:
     """Where the layer stood in an earlier version."""
     with pytest.raises(TypeError, match=r"areas must be numbers of channels, .* give the layer by its name, at='second'"):
         small.channels(areas="second")

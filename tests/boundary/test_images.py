@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +18,16 @@ from small import IMAGES
 class Tensor:
     """A tensor of another library: an array behind `detach`, `cpu` and `__array__`, in that order."""
 
-    def __init__(self, values, on_host=False):
+    def __init__(self, values: Any, on_host: Any = False) -> None:
         self.values, self.on_host, self.shape, self.dtype = values, on_host, values.shape, f"library.{values.dtype}"
 
-    def detach(self):
+    def detach(self) -> Any:
         return self
 
-    def cpu(self):
+    def cpu(self) -> Any:
         return Tensor(self.values, on_host=True)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         assert self.on_host
         return np.asarray(self.values, dtype)
 
@@ -44,7 +45,7 @@ class Tensor:
     ],
     ids=["jax", "tensor", "list", "tuple", "list of tensors", "masked array", "masked array without missing values"],
 )
-def test_arrays_of_any_kind(images):
+def test_arrays_of_any_kind(images: Any) -> None:
     checked = check_images("images", images)
     assert isinstance(checked, np.ndarray | jax.Array)
     assert not isinstance(checked, np.ma.MaskedArray)
@@ -52,11 +53,11 @@ def test_arrays_of_any_kind(images):
     np.testing.assert_array_equal(checked, IMAGES)
 
 
-def test_nested_lists_are_an_image():
+def test_nested_lists_are_an_image() -> None:
     assert check_images("images", IMAGES[0].tolist()).shape == (20, 24, 3)
 
 
-def test_a_run_takes_a_tensor():
+def test_a_run_takes_a_tensor() -> None:
     np.testing.assert_array_equal(small.explain(Tensor(IMAGES), Tensor(np.array(small.TARGETS))).masks, small.explain().masks)
 
 
@@ -81,7 +82,7 @@ def test_a_run_takes_a_tensor():
         ("cat.png", TypeError, "images must be an array of numbers, got 'cat.png'"),
     ],
 )  # fmt: skip
-def test_bad_images(images, error, message):
+def test_bad_images(images: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         check_images("images", images)
     with pytest.raises(error, match=message):
@@ -89,18 +90,18 @@ def test_bad_images(images, error, message):
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 3), (3, 7, 24), (1, 5, 5, 3), (2, 3, 24, 4), (16, 16, 64)])
-def test_axes_that_are_not_plainly_in_another_order(shape):
+def test_axes_that_are_not_plainly_in_another_order(shape: Any) -> None:
     assert check_images("images", np.zeros(shape, np.float32)).shape == shape
 
 
-def test_advice_for_integers_holds_for_normalised_models():
+def test_advice_for_integers_holds_for_normalised_models() -> None:
     with pytest.raises(TypeError) as raised:
         small.explain(IMAGES.astype(np.uint8))
     assert "/ 255" not in str(raised.value)
     assert "model.preprocess(image)" in str(raised.value)
 
 
-def test_images_too_small_for_a_lattice():
+def test_images_too_small_for_a_lattice() -> None:
     message = "images of 4x24 pixels are too small for a lattice of masks with pitch 4; give larger images, or a smaller pitch"
     with pytest.raises(ValueError, match=message):
         small.explain(IMAGES[:, :4])
@@ -115,13 +116,13 @@ def test_images_too_small_for_a_lattice():
         (np.zeros((2, 2, 5, 6), int), TypeError, r"initial_params must be floats in \[0, 1\], got int64"),
     ],
 )
-def test_bad_parameters(params, error, message):
+def test_bad_parameters(params: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         small.explain(initial_params=params)
 
 
 @pytest.mark.parametrize("call", [small.explain, small.smallest])
-def test_bad_references(call):
+def test_bad_references(call: Any) -> None:
     needs = dataclasses.replace(small.CONFIG, perturbation="reference")
     with pytest.raises(ValueError, match="reference must be given if, and only if, the config's perturbation is 'reference'"):
         call(config=needs)
@@ -133,7 +134,7 @@ def test_bad_references(call):
         call(config=needs, reference=IMAGES * np.nan)
 
 
-def test_traced_images_are_checked_for_shape_and_dtype():
+def test_traced_images_are_checked_for_shape_and_dtype() -> None:
     with pytest.raises(TypeError, match="images must hold floats"):
         jax.eval_shape(lambda images: small.explain(images).masks, IMAGES.astype(np.int32))
     with pytest.raises(ValueError, match="images must have their channels last"):

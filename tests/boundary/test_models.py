@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ IMAGES = jnp.asarray(small.images())
 SCORES = small.MODEL
 
 
-def two_layers(weights, images):
+def two_layers(weights: Any, images: Any) -> Any:
     """The small classifier with names: `hidden` and `pooled` cut it, `branch` does not, `twice` is computed twice, `across` mixes the
     axes."""
     hidden = checkpoint_name(small.features({**weights, "head": jnp.eye(8)}, images), "hidden")
@@ -33,7 +34,7 @@ MODEL = functools.partial(two_layers, small.weights())
 
 @pytest.mark.parametrize("model", [jax.tree_util.Partial(two_layers, small.weights()), MODEL, lambda images: MODEL(images)])
 @pytest.mark.parametrize("at", ["hidden", "pooled"])
-def test_the_parts_make_the_whole(model, at):
+def test_the_parts_make_the_whole(model: Any, at: str) -> None:
     parted = part(model, IMAGES, 2, at)
     activation = activation_at(model, at, IMAGES)
     assert parted.num_scores == small.CLASSES
@@ -42,18 +43,18 @@ def test_the_parts_make_the_whole(model, at):
     np.testing.assert_allclose(jax.jit(parted.tail)(parted.arrays, activation), MODEL(IMAGES), rtol=1e-4, atol=1e-5)
 
 
-def test_a_model_without_a_layer_is_its_own_tail():
+def test_a_model_without_a_layer_is_its_own_tail() -> None:
     parted = part(MODEL, IMAGES, 2)
     assert parted.head is None
     assert parted.activation(IMAGES) is IMAGES
     np.testing.assert_allclose(jax.jit(parted.tail)(parted.arrays, IMAGES), MODEL(IMAGES), rtol=1e-4, atol=1e-5)
 
 
-def test_equal_parts_share_a_compilation(compilations):
+def test_equal_parts_share_a_compilation(compilations: list[str]) -> None:
     """Other images and other weights compile nothing."""
     run = jax.jit(lambda program, arrays, activation: program(arrays, activation), static_argnums=0)
 
-    def tail(seed, images):
+    def tail(seed: Any, images: Any) -> Any:
         parted = part(jax.tree_util.Partial(two_layers, small.weights(seed)), images, 2, "hidden")
         return run(parted.tail, parted.arrays, parted.activation(images))
 
@@ -79,15 +80,15 @@ def test_equal_parts_share_a_compilation(compilations):
     ],
 )
 @pytest.mark.parametrize("call", [small.explain, small.channels, small.smallest])
-def test_bad_layers(call, at, message):
+def test_bad_layers(call: Any, at: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(model=MODEL, at=at)
     with pytest.raises(ValueError, match=message):
         activation_at(MODEL, at, IMAGES)
 
 
-def test_layers_without_the_axes_that_are_masked():
-    def model(images):
+def test_layers_without_the_axes_that_are_masked() -> None:
+    def model(images: Any) -> Any:
         brightness = checkpoint_name(images.mean(axis=(1, 2, 3)), "brightness")
         return jnp.stack([brightness, -brightness], axis=1)
 
@@ -111,14 +112,14 @@ def test_layers_without_the_axes_that_are_masked():
         (lambda x: x @ jnp.ones((7, 5)), ValueError, "model failed when called with images of shape .4, 20, 24, 3. and dtype float32"),
     ],
 )
-def test_bad_models(monkeypatch, model, error, message):
+def test_bad_models(monkeypatch: pytest.MonkeyPatch, model: Any, error: Any, message: str) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(error, match=message):
         small.explain(model=model)
 
 
-def test_the_models_own_error_is_the_cause():
-    def broken(images):
+def test_the_models_own_error_is_the_cause() -> None:
+    def broken(images: Any) -> None:
         raise RuntimeError("out of cheese")
 
     for call in small.CALLS.values():
@@ -135,14 +136,14 @@ class Named:
 
     classes = ("a", "b", "c", "d", "e")
 
-    def __init__(self, function):
+    def __init__(self, function: Any) -> None:
         self.function = function
 
-    def __call__(self, images):
+    def __call__(self, images: Any) -> Any:
         return self.function(images)
 
 
-def dense(size, axes):
+def dense(size: Any, axes: Any) -> Any:
     return lambda x: jnp.zeros((len(x), *size, 5)).transpose(axes) * x.sum()
 
 
@@ -154,13 +155,13 @@ def dense(size, axes):
         (Named(dense((20, 24), (0, 3, 1, 2))), r"\[2, 5, 20, 24\]"),
     ],
 )
-def test_dense_scores_with_the_classes_first(model, shape):
+def test_dense_scores_with_the_classes_first(model: Any, shape: str) -> None:
     with pytest.raises(ValueError, match=rf"classes last, \(B, h, w, classes\), got {shape} .*; return scores.transpose\(0, 2, 3, 1\)"):
         part(model, IMAGES, 2)
 
 
 @pytest.mark.parametrize("model", [dense((20, 24), (0, 1, 2, 3)), dense((5, 6), (0, 1, 2, 3)), Named(dense((5, 6), (0, 1, 2, 3)))])
-def test_dense_scores_with_the_classes_last(model):
+def test_dense_scores_with_the_classes_last(model: Any) -> None:
     assert part(model, IMAGES, 2).num_scores == 5
 
 
@@ -175,7 +176,7 @@ def test_dense_scores_with_the_classes_last(model):
         ("torch.nn.modules.module", "got a module of torch; convert it to JAX first"),
     ],
 )
-def test_modules_of_other_frameworks(module, advice):
+def test_modules_of_other_frameworks(module: str, advice: str) -> None:
     base = type("Base", (), {"__module__": module, "__call__": lambda self, x: SCORES(x)})
     model = type("Mine", (base,), {"__module__": "mine"})()
     with pytest.raises(TypeError, match=advice):
@@ -185,14 +186,14 @@ def test_modules_of_other_frameworks(module, advice):
             call(model=model)
 
 
-def on_the_host(images):
+def on_the_host(images: Any) -> Any:
     """The small classifier behind a callback."""
     shape = jax.ShapeDtypeStruct((len(images), small.CLASSES), jnp.float32)
     return jax.pure_callback(lambda x: np.asarray(SCORES(jnp.asarray(x))), shape, images)
 
 
 @jax.custom_vjp
-def with_a_gradient(images):
+def with_a_gradient(images: Any) -> Any:
     return on_the_host(images)
 
 
@@ -200,12 +201,12 @@ with_a_gradient.defvjp(lambda images: (on_the_host(images), images), lambda imag
 
 
 @jax.custom_jvp
-def with_a_tangent(images):
+def with_a_tangent(images: Any) -> Any:
     return on_the_host(images)
 
 
 @with_a_tangent.defjvp
-def _tangent(primals, tangents):
+def _tangent(primals: Any, tangents: Any) -> Any:
     return with_a_tangent(*primals), jax.jvp(SCORES, primals, tangents)[1]
 
 
@@ -214,13 +215,13 @@ NESTED = {"plain": on_the_host, "jit": jax.jit(on_the_host), "scan": lambda x: j
 
 @pytest.mark.parametrize("model", NESTED.values(), ids=NESTED)
 @pytest.mark.parametrize("call", [small.explain, small.smallest])
-def test_models_without_gradients(call, model):
+def test_models_without_gradients(call: Any, model: Any) -> None:
     with pytest.raises(ValueError, match=r"this model cannot be differentiated, .*; rise and occlusion need no gradient"):
         call(model=model)
 
 
-def test_channels_of_models_without_gradients():
-    def model(images):
+def test_channels_of_models_without_gradients() -> None:
+    def model(images: Any) -> Any:
         return on_the_host(checkpoint_name(images, "pixels"))
 
     for call in (small.channels, small.class_channels):
@@ -229,9 +230,9 @@ def test_channels_of_models_without_gradients():
 
 
 @pytest.mark.parametrize("model", [with_a_gradient, with_a_tangent])
-def test_a_callback_with_its_own_derivative(model):
+def test_a_callback_with_its_own_derivative(model: Any) -> None:
     check_differentiable(part(model, IMAGES, 2))
 
 
-def test_a_run_through_a_callback_with_its_own_derivative():
+def test_a_run_through_a_callback_with_its_own_derivative() -> None:
     np.testing.assert_allclose(small.explain(model=with_a_gradient).masks, small.explain().masks, atol=1e-4)

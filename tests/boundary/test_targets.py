@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +20,14 @@ NAMES = ("a", "wolf", "dog", "crane", "crane")
 class Named:
     """The small model, with names of its classes."""
 
-    def __init__(self, classes=NAMES):
+    def __init__(self, classes: Any = NAMES) -> None:
         self.classes = classes
 
-    def __call__(self, images):
+    def __call__(self, images: Any) -> Any:
         return small.MODEL(images)
 
 
-def check(targets, count=2, reward="logit", names=None, num_scores=5):
+def check(targets: Any, count: Any = 2, reward: Any = "logit", names: Any = None, num_scores: Any = 5) -> Any:
     return check_targets(targets, count, num_scores, reward, names)
 
 
@@ -46,7 +47,7 @@ def check(targets, count=2, reward="logit", names=None, num_scores=5):
     ],
 )
 @pytest.mark.parametrize("call", [small.explain, small.channels, small.smallest])
-def test_bad_targets(call, targets, error, message):
+def test_bad_targets(call: Any, targets: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         call(targets=targets)
 
@@ -61,12 +62,12 @@ def test_bad_targets(call, targets, error, message):
         ("labels", [[1], [0, 2]], "targets must have one shape"),
     ],
 )
-def test_bad_targets_of_several_classes(reward, targets, message):
+def test_bad_targets_of_several_classes(reward: str, targets: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small.explain(targets=targets, config=dataclasses.replace(small.CONFIG, reward=reward))
 
 
-def test_one_target_for_all_images_or_one_for_each():
+def test_one_target_for_all_images_or_one_for_each() -> None:
     assert check(3).tolist() == [3, 3]
     assert check(np.uint8([3, 1])).tolist() == [3, 1]
     assert check(3, count=None).tolist() == [3]
@@ -81,7 +82,7 @@ def test_one_target_for_all_images_or_one_for_each():
 @pytest.mark.parametrize(
     "names", [NAMES, list(NAMES), np.array(NAMES), dict(enumerate(NAMES)), {2: "dog", 1: "wolf"}], ids=lambda n: type(n).__name__
 )
-def test_names_and_indices_together(names):
+def test_names_and_indices_together(names: Any) -> None:
     for targets in (["wolf", 2], ["wolf", np.int64(2)], ("wolf", "dog"), np.array(["wolf", "dog"]), np.array(["wolf", 2], object)):
         assert check(targets, names=names).tolist() == [1, 2]
     assert check("wolf", names=names).tolist() == [1, 1]
@@ -90,7 +91,7 @@ def test_names_and_indices_together(names):
             check(["wolf", other], names=names)
 
 
-def test_a_run_takes_names():
+def test_a_run_takes_names() -> None:
     named = small.explain(model=Named(), targets=["wolf", 3])
     np.testing.assert_array_equal(named.masks, small.explain().masks)
     assert named.targets.tolist() == [1, 3]
@@ -101,14 +102,14 @@ def test_a_run_takes_names():
 
 
 @pytest.mark.parametrize("reward", ["log_probability", "contrastive"])
-def test_a_single_score_needs_another_reward(reward):
+def test_a_single_score_needs_another_reward(reward: str) -> None:
     with pytest.raises(ValueError, match=f"the reward '{reward}' needs at least 2 classes, .* take reward='binary', with target 1"):
         check(0, reward=reward, num_scores=1)
     with pytest.raises(ValueError, match="needs at least 2 classes"):
         small.explain(targets=0, model=lambda x: x.mean((1, 2, 3))[:, None], config=dataclasses.replace(small.CONFIG, reward=reward))
 
 
-def test_other_rewards_of_a_single_score():
+def test_other_rewards_of_a_single_score() -> None:
     assert check(0, reward="logit", num_scores=1).tolist() == [0, 0]
     assert check([0, 1], reward="binary", num_scores=1).tolist() == [0, 1]
     with pytest.raises(ValueError, match="targets must be class indices from 0 to 0, got 1"):
@@ -119,7 +120,7 @@ def test_other_rewards_of_a_single_score():
         check(1, reward="binary")
 
 
-def test_targets_of_the_callers_own_reward():
+def test_targets_of_the_callers_own_reward() -> None:
     """A function gets the targets as they are; a record is checked by its arity."""
     assert check([7, 9], reward=lambda outputs, targets: outputs[:, 0]).tolist() == [7, 9]
     record = Reward(lambda scores, target: scores[target[0]], "the first of two", arity=2)
@@ -128,7 +129,7 @@ def test_targets_of_the_callers_own_reward():
         check([0, 1, 2], reward=record)
 
 
-def test_traced_targets_are_checked_for_shape_and_dtype():
+def test_traced_targets_are_checked_for_shape_and_dtype() -> None:
     with pytest.raises(TypeError, match=r"targets must be class indices \(whole numbers\) or names, got float32"):
         jax.eval_shape(lambda targets: small.explain(targets=targets).masks, jnp.ones(2))
     with pytest.raises(ValueError, match="targets must be one class index for each of the 2 images"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from extremal_jax.models.entries import ENTRIES
 SCENE = Path(str(importlib.resources.files("extremal_jax.data") / "packaged" / "dog-and-car.png"))
 
 
-def test_the_packaged_classifier_on_a_packaged_scene(tmp_path):
+def test_the_packaged_classifier_on_a_packaged_scene(tmp_path: Path) -> None:
     """A whole run, without an invented part."""
     output = succeeds("explain", SCENE, "--target", "dog", "--num-steps", 2, "--areas", "0.05,0.1", "--out", tmp_path)
     assert files(tmp_path) == ["dog-and-car.npz", "dog-and-car.png"]
@@ -65,30 +66,30 @@ DEFAULTS = {"areas": (0.025, 0.05, 0.1, 0.2), "at": None, "config": ej.Config(),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
-def test_options(folder, asked, arguments, changes):
+def test_options(folder: Any, asked: Any, arguments: Any, changes: Any) -> None:
     succeeds("explain", "a.png", *arguments)
     assert {name: asked[0][name] for name in DEFAULTS} == {**DEFAULTS, **changes}
 
 
-def test_seed(folder, asked):
+def test_seed(folder: Any, asked: Any) -> None:
     for seed in (0, 1):
         succeeds("explain", "a.png", "--seed", seed)
         assert asked[seed]["key"] == jax.random.key(seed)
 
 
-def test_reference(folder, asked, tiny):
+def test_reference(folder: Any, asked: Any, tiny: Any) -> None:
     succeeds("explain", "a.png", "--perturbation", "reference", "--reference", "b.png")
     assert asked[0]["config"].perturbation == "reference"
     np.testing.assert_array_equal(asked[0]["reference"], tiny.preprocess(ej.data.load_image("b.png")))
 
 
-def test_progress_is_for_people(folder, asked, monkeypatch):
+def test_progress_is_for_people(folder: Any, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "is_terminal", lambda: True)
     succeeds("explain", "a.png")
     assert asked[0]["progress"] is True
 
 
-def test_several_images_run_as_a_batch(folder, asked, tiny):
+def test_several_images_run_as_a_batch(folder: Any, asked: Any, tiny: Any) -> None:
     succeeds("explain", "a.png", "b.png", "--target", "fox")
     [call] = asked
     for image, name in zip(call["images"], ("a.png", "b.png"), strict=True):
@@ -99,14 +100,14 @@ def test_several_images_run_as_a_batch(folder, asked, tiny):
 
 
 @pytest.mark.parametrize(("target", "index"), [("tomato", CLASSES.index("tomato")), ("0", 0), (str(len(CLASSES) - 1), len(CLASSES) - 1)])
-def test_target(folder, asked, target, index):
+def test_target(folder: Any, asked: Any, target: Any, index: Any) -> None:
     output = succeeds("explain", "a.png", "--target", target)
     assert asked[0]["targets"] == index
     assert f"a.png: {CLASSES[index]}, " in output
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_top_is_the_best_class_of_each_image(folder, asked, tiny, monkeypatch, dense):
+def test_top_is_the_best_class_of_each_image(folder: Any, asked: Any, tiny: Any, monkeypatch: pytest.MonkeyPatch, dense: bool) -> None:
     """Of a dense classifier, in the mean over space."""
     images = np.stack([tiny.preprocess(ej.data.load_image(name)) for name in ("a.png", "b.png")])
     best = tiny(images).argmax(axis=1)
@@ -121,14 +122,14 @@ def test_top_is_the_best_class_of_each_image(folder, asked, tiny, monkeypatch, d
 @pytest.mark.parametrize(
     ("game", "name", "sign"), [("preserve", "response", 1), ("delete", "response left", -1), ("dual", "difference", 1)]
 )
-def test_columns_are_named_by_the_game(folder, asked, game, name, sign):
+def test_columns_are_named_by_the_game(folder: Any, asked: Any, game: str, name: str, sign: int) -> None:
     _, header, row, *_ = succeeds("explain", "a.png", "--game", game).splitlines()
     assert header.strip().split("  ")[-2:] == [name, "of the full image's"]
     value = sign * saved().rewards[0]
     assert row.split()[-2:] == [f"{value:.2f}", f"{value / saved().image_rewards:.0%}"]
 
 
-def test_a_run_that_is_not_finite(folder, asked, monkeypatch):
+def test_a_run_that_is_not_finite(folder: Any, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its files are written, and the error names the image."""
     answer = ej.extremal_perturbation
     status = ej.Status(np.int32([[-1, -1, -1], [-1, 0, 4]]))
@@ -143,7 +144,7 @@ def test_a_run_that_is_not_finite(folder, asked, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_classifier_of_the_zoo(folder):
+def test_a_classifier_of_the_zoo(folder: Any) -> None:
     """From a file of weights to masks of a class by name."""
     architecture = ENTRIES["resnet18"].architecture
     zoo_weights.write(Path("random.safetensors"), zoo_weights.wanted(architecture, architecture.layouts[0]))

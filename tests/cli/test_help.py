@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from extremal_jax.operators.rewards import REWARDS
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
-def test_help_lists_the_commands(arguments):
+def test_help_lists_the_commands(arguments: Any) -> None:
     output = succeeds(*arguments)
     assert "extremal-jax explain photo.png" in output
     commands = output.split("Commands:")[1].split("\n")
@@ -29,7 +30,7 @@ def test_help_lists_the_commands(arguments):
 
 
 @pytest.mark.parametrize("command", cli.main.commands.values(), ids=lambda command: command.name)
-def test_every_command_and_option_is_explained(command):
+def test_every_command_and_option_is_explained(command: Any) -> None:
     assert command.help
     assert [option.name for option in command.params if option.param_type_name == "option" and not option.help] == []
     output = succeeds(command.name, "--help")
@@ -49,18 +50,18 @@ def test_every_command_and_option_is_explained(command):
         ("--preset", PRESETS),
     ],
 )
-def test_help_lists_the_names_of_the_tables(option, names):
+def test_help_lists_the_names_of_the_tables(option: str, names: Any) -> None:
     section = invoke("explain", "--help").output.split(f"Values of {option}:")[1].split("Values of")[0]
     assert [line.split()[0] for line in section.splitlines() if line.startswith("  ") and line[2] != " "] == list(names)
 
 
-def test_help_describes_the_names():
+def test_help_describes_the_names() -> None:
     output = " ".join(invoke("explain", "--help").output.split())
     for name, method in METHODS.items():
         assert f"{name} {method.description}" in output
 
 
-def test_a_record_of_a_table_is_a_choice(folder, asked, monkeypatch):
+def test_a_record_of_a_table_is_a_choice(folder: Any, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fails(invoke("explain", "a.png", "--game", "remove"), 2, "--game", "unknown name 'remove'; choose from 'preserve', 'delete', 'dual'")
     monkeypatch.setitem(GAMES, "remove", DELETE)
     assert "\n  remove" in succeeds("explain", "--help")
@@ -68,11 +69,11 @@ def test_a_record_of_a_table_is_a_choice(folder, asked, monkeypatch):
     assert asked[0]["config"].game == "remove"
 
 
-def test_version():
+def test_version() -> None:
     assert ej.__version__ in succeeds("--version")
 
 
-def test_models():
+def test_models() -> None:
     output = succeeds("models")
     for entry in ej.models.available():
         assert entry.name in output
@@ -80,7 +81,7 @@ def test_models():
         assert "{}x{}".format(*entry.input_size) in output
 
 
-def test_help_as_a_module_loads_no_command():
+def test_help_as_a_module_loads_no_command() -> None:
     """It takes no longer than the import of the package."""
     code = """if True:
         import runpy, sys

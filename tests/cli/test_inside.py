@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -17,12 +18,12 @@ from extremal_jax.data.scenes import CLASSES
 pytestmark = pytest.mark.usefixtures("folder", "tiny")
 
 
-def width(path):
+def width(path: Any) -> Any:
     with Image.open(path) as picture:
         return picture.width
 
 
-def test_smallest_area():
+def test_smallest_area() -> None:
     output = succeeds("smallest-area", "a.png", "--num-steps", 2, "--resolution", 2, "--threshold", 0.5, "--target", 3)
     result = ej.SmallestArea.load("out/a.npz")
     area, whole, response = float(result.areas), float(result.image_responses), float(result.responses)
@@ -33,9 +34,9 @@ def test_smallest_area():
     assert Path("out/a.png").stat().st_size > 5_000
 
 
-def test_options_of_smallest_area(monkeypatch):
+def test_options_of_smallest_area(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(ej, "smallest_area", lambda *_, **options: calls.append(options) or plot_results.smallest(2))
+    monkeypatch.setattr(ej, "smallest_area", lambda *_, **options: calls.append(options) or plot_results.smallest(2))  # type: ignore[func-returns-value]
     monkeypatch.setattr(ej.plots, "smallest_area", lambda *_: Figure(figsize=(1, 1)))
     output = succeeds("smallest-area", "a.png", "b.png", "--response", 7, "--seed", 3, "--chunk-size", 2)
     expected = dict(threshold=1.0, response=7.0, resolution=0.1, config=ej.Config(), key=jax.random.key(3), progress=False, chunk_size=2)
@@ -43,11 +44,11 @@ def test_options_of_smallest_area(monkeypatch):
     assert "b.png: wolf, response 16.00; no area suffices; the best: response 6.00" in output
 
 
-def test_a_threshold_that_is_not_finite():
+def test_a_threshold_that_is_not_finite() -> None:
     fails(invoke("smallest-area", "a.png", "--threshold", "nan"), 1, "threshold must be a positive, finite number, got nan")
 
 
-def test_invert(monkeypatch):
+def test_invert(monkeypatch: pytest.MonkeyPatch) -> None:
     output = succeeds("invert", "a.png", "--at", "blocks.3", "--steps", 3, "--channels", "0,2", "--objective", "l2")
     for name in ("(all channels)", "(kept channels)", "(dropped channels)", "wrote out/a.png"):
         assert name in output
@@ -57,7 +58,7 @@ def test_invert(monkeypatch):
 
     calls = []
     first = jax.tree.map(lambda leaf: leaf[:1], result)
-    monkeypatch.setattr(ej, "invert_features", lambda *_, **options: calls.append(options) or first)
+    monkeypatch.setattr(ej, "invert_features", lambda *_, **options: calls.append(options) or first)  # type: ignore[func-returns-value]
     assert "dropped" not in succeeds("invert", "a.png", "--at", "blocks.3")
     assert width("out/a.png") < wide
     expected = dict(at="blocks.3", shape=(32, 32), config=ej.InversionConfig(), key=jax.random.key(0), progress=False, chunk_size=None)
@@ -74,11 +75,11 @@ def test_invert(monkeypatch):
         ((), "Missing option '--at'"),
     ],
 )
-def test_arguments_that_invert_refuses(arguments, message):
+def test_arguments_that_invert_refuses(arguments: Any, message: str) -> None:
     fails(invoke("invert", "a.png", *arguments), 2, message)
 
 
-def test_channels():
+def test_channels() -> None:
     output = succeeds("channels", "a.png", "--at", "blocks.3", "--areas", "1,2", "--num-steps", 3, "--target", 4)
     assert f"a.png: {CLASSES[4]}, response" in output
     assert "to 64 channels of blocks.3" in output
@@ -98,11 +99,11 @@ def test_channels():
         ([], 2, "Missing option '--at'"),
     ],
 )
-def test_arguments_that_channels_refuses(arguments, code, message):
+def test_arguments_that_channels_refuses(arguments: Any, code: int, message: str) -> None:
     fails(invoke("channels", "a.png", *arguments), code, message)
 
 
-def test_explain_at_a_layer():
+def test_explain_at_a_layer() -> None:
     """The masks have the layer's size."""
     succeeds("explain", "a.png", "--at", "blocks.3", "--num-steps", 2, "--areas", "0.3")
     assert ej.ExtremalResult.load("out/a.npz").masks.shape == (1, 4, 4)

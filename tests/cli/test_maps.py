@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -18,11 +19,11 @@ from extremal_jax.graph import Activation
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-def methods(*names):
+def methods(*names: Any) -> Any:
     return [argument for name in names for argument in ("--method", name)]
 
 
-def test_maps(tiny):
+def test_maps(tiny: Any) -> None:
     """Each option reaches the methods that take it; where a method needs a layer, it is the last suitable one."""
     output = succeeds("explain", "a.png", "--target", "fox", *methods("gradient", "grad_cam", "contrastive_excitation_backprop"))
     assert "a.png: fox" in output
@@ -37,14 +38,14 @@ def test_maps(tiny):
     assert Path("out/a.png").stat().st_size > 10_000
 
 
-def test_at(tiny):
+def test_at(tiny: Any) -> None:
     succeeds("explain", "a.png", "b.png", *methods("excitation_backprop"), "--at", "blocks.3")
     for name in ("a", "b"):
         with np.load(f"out/{name}.npz") as file:
             assert file["excitation_backprop"].shape == (4, 4)
 
 
-def test_the_layer_of_a_method_that_needs_one():
+def test_the_layer_of_a_method_that_needs_one() -> None:
     """The last with more than one place: in fully convolutional networks, the average pool has four axes too."""
     layers = [Activation(name, shape, "float32") for name, shape in (("layer4", (1, 7, 7, 8)), ("avgpool", (1, 1, 1, 8)), ("fc", (1, 8)))]
     assert maps._given(METHODS["grad_cam"], {"at": None}, layers) == {"at": "layer4"}
@@ -67,6 +68,6 @@ def test_the_layer_of_a_method_that_needs_one():
     ],
     ids=str,
 )
-def test_mistakes(tiny, arguments, code, message):
+def test_mistakes(tiny: Any, arguments: Any, code: int, message: str) -> None:
     fails(invoke("explain", "a.png", *arguments), code, message)
     assert not Path("out").exists() or files() == []

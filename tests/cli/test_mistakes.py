@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,27 +47,27 @@ WEIGHTS = Path(str(importlib.resources.files("extremal_jax.models") / "pretraine
     ],
     ids=lambda value: " ".join(value[:2]),
 )
-def test_usage(folder, tiny, arguments, parts):
+def test_usage(folder: Any, tiny: Any, arguments: Any, parts: Any) -> None:
     fails(invoke("explain", "a.png", *arguments), 2, *parts)
 
 
 @pytest.mark.parametrize("arguments", [["explain"], ["explan"]])
-def test_usage_without_images_or_command(arguments):
+def test_usage_without_images_or_command(arguments: Any) -> None:
     fails(invoke(*arguments), 2)
 
 
 @pytest.mark.parametrize("content", [b"no picture", None])
-def test_unreadable_image(folder, content):
+def test_unreadable_image(folder: Any, content: Any) -> None:
     whole = Path("a.png").read_bytes()
     Path("a.png").write_bytes(content or whole[: len(whole) // 2])
     fails(invoke("explain", "a.png"), 1, "a.png")
     assert files() == []
 
 
-def test_hub_is_no_file(folder, monkeypatch):
+def test_hub_is_no_file(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def load(name, weights):
+    def load(name: Any, weights: Any) -> None:
         asked.append((name, weights))
         raise ConnectionError("the hub cannot be reached")
 
@@ -79,23 +80,23 @@ def test_hub_is_no_file(folder, monkeypatch):
 @pytest.mark.parametrize(
     "command", [["explain"], ["smallest-area"], ["channels", "--at", "blocks.3"], ["invert", "--at", "blocks.1"]], ids=str
 )
-def test_images_of_two_sizes_and_no_crop(folder, tiny, command):
+def test_images_of_two_sizes_and_no_crop(folder: Any, tiny: Any, command: Any) -> None:
     tiny.preprocessing = dataclasses.replace(tiny.preprocessing, crop=None)
     Image.new("RGB", (96, 48)).save("wide.png")
     fails(invoke(command[0], "a.png", "wide.png", *command[1:]), 2, "got 32x32 for a.png and 32x64 for wide.png; run them one by one")
 
 
-def test_truncated_weights(folder):
+def test_truncated_weights(folder: Any) -> None:
     Path("part.safetensors").write_bytes(WEIGHTS.read_bytes()[:1000])
     fails(invoke("explain", "a.png", "--weights", "part.safetensors"), 1, "part.safetensors is not a whole safetensors file")
 
 
-def test_weights_that_do_not_fit(folder):
+def test_weights_that_do_not_fit(folder: Any) -> None:
     save_file({"a": np.zeros(3, np.float32)}, "other.safetensors")
     fails(invoke("explain", "a.png", "--weights", "other.safetensors"), 1, "other.safetensors do not fit scenes", "unexpected: a (3,)")
 
 
-def test_traceback_with_debug_only(folder):
+def test_traceback_with_debug_only(folder: Any) -> None:
     Path("a.png").write_bytes(b"no picture")
     assert isinstance(invoke("explain", "a.png").exception, SystemExit)
     assert "a.png is not an image" in str(invoke("explain", "a.png", "--debug").exception)

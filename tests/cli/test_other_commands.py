@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from extremal_jax.data.scenes import CLASSES, generate
 from extremal_jax.models.formats.pytorch import read_tensors
 
 
-def test_scenes(folder):
+def test_scenes(folder: Any) -> None:
     assert "wrote 3 scenes" in succeeds("scenes", "--count", 3, "--seed", 7, "--size", 48, "--objects", 2, "--out", "made")
     contents = json.loads((folder / "made" / "labels.json").read_text())
     assert list(contents) == [f"scene-7-00{index}.png" for index in range(3)]
@@ -29,7 +30,7 @@ def test_scenes(folder):
             np.testing.assert_array_equal(mask[..., 0], 255 * scene.masks[0, CLASSES.index(label)])
 
 
-def test_scenes_have_defaults(folder):
+def test_scenes_have_defaults(folder: Any) -> None:
     succeeds("scenes")
     assert ej.data.load_image("out/scene-0-003.png").shape == (128, 128, 3)
     labels = json.loads(Path("out/labels.json").read_text()).values()
@@ -38,12 +39,12 @@ def test_scenes_have_defaults(folder):
 
 
 @pytest.mark.parametrize("option", ["--count=0", "--seed=-1", "--size=31", "--objects=7", "--objects=0", "--count=many"])
-def test_bad_scenes(folder, option):
+def test_bad_scenes(folder: Any, option: str) -> None:
     fails(invoke("scenes", option), 2, option.split("=")[0])
     assert not Path("out").exists()
 
 
-def test_convert(folder):
+def test_convert(folder: Any) -> None:
     source = Path(__file__).parents[1] / "golden" / "pytorch_files" / "checkpoint.pth.tar"
     expected = read_tensors(source)
     assert f"wrote {len(expected)} tensors to copy.safetensors" in succeeds("convert", source, "copy.safetensors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from command_line import fails, files, invoke, succeeds
 from extremal_jax.cli import run
 
 
-def test_images_of_the_same_name(folder, asked):
+def test_images_of_the_same_name(folder: Any, asked: Any) -> None:
     for sub in ("x", "y"):
         Path(sub).mkdir()
         Path(sub, "a.png").write_bytes(Path("a.png").read_bytes())
@@ -33,11 +34,11 @@ def test_images_of_the_same_name(folder, asked):
         (["caf\u00e9.png", "cafe\u0301.png"], ["caf\u00e9", "cafe\u0301-2"]),
     ],
 )
-def test_names_are_unique_where_case_and_unicode_forms_are_ignored(names, expected):
+def test_names_are_unique_where_case_and_unicode_forms_are_ignored(names: Any, expected: Any) -> None:
     assert run._stems(tuple(map(Path, names))) == expected
 
 
-def test_names_with_brackets(folder, asked):
+def test_names_with_brackets(folder: Any, asked: Any) -> None:
     Path("a.png").rename("a[bold] :dog:.png")
     output = succeeds("explain", "a[bold] :dog:.png")
     assert output.startswith("a[bold] :dog:.png: ")
@@ -45,7 +46,7 @@ def test_names_with_brackets(folder, asked):
 
 
 @pytest.mark.parametrize("out", [".", "../{}", "x/.."])
-def test_an_image_is_never_overwritten(folder, asked, out):
+def test_an_image_is_never_overwritten(folder: Any, asked: Any, out: str) -> None:
     Path("x").mkdir()
     before = Path("a.png").read_bytes()
     fails(invoke("explain", "a.png", "--out", out.format(folder.name)), 2, "would overwrite the image", "a.png; choose another folder")
@@ -53,14 +54,14 @@ def test_an_image_is_never_overwritten(folder, asked, out):
     assert files(".") == ["a.png", "b.png", "x"]
 
 
-def test_an_image_is_recognised_under_another_name(folder, asked):
+def test_an_image_is_recognised_under_another_name(folder: Any, asked: Any) -> None:
     """On file systems that ignore case, out/b.png and out/B.png are one file, as are two links to it."""
     Path("out").mkdir()
     Path("out/b.png").hardlink_to("a.png")
     fails(invoke("explain", "a.png", "b.png"), 2, "would overwrite the image out/b.png; choose another folder")
 
 
-def test_folder_that_cannot_be_written(folder, monkeypatch):
+def test_folder_that_cannot_be_written(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ej.models, "load", lambda *_: pytest.fail("the folder was checked after the run"))
     Path("file").touch()
     fails(invoke("explain", "a.png", "--out", "file"), 2, "--out")
@@ -68,8 +69,8 @@ def test_folder_that_cannot_be_written(folder, monkeypatch):
     fails(invoke("scenes", "--out", "file/out"), 1, "cannot write file/out/", "choose another output folder")
 
 
-def test_interruption_leaves_no_part_of_a_file(folder, asked, monkeypatch):
-    def interrupted(*_, **__):
+def test_interruption_leaves_no_part_of_a_file(folder: Any, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ej.plots, "overview", interrupted)

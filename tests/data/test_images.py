@@ -6,6 +6,8 @@ import io
 import struct
 import warnings
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +22,13 @@ from extremal_jax.models.preprocessing import Preprocessing
 PICTURE = generate(20, 1, (48, 64)).images[0]
 
 
-def encoded(picture, kind, **options):
+def encoded(picture: Any, kind: Any, **options: Any) -> Any:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def promise(width, height):
+def promise(width: Any, height: Any) -> Any:
     """A PNG whose header states a size, and which holds no pixels."""
     size = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (size, b"IDAT")]
@@ -34,10 +36,10 @@ def promise(width, height):
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Any:
     """A function that writes bytes, or a Pillow image, to a file."""
 
-    def write(content, **options):
+    def write(content: Any, **options: Any) -> Any:
         path = tmp_path / "image"
         if isinstance(content, bytes):
             path.write_bytes(content)
@@ -48,41 +50,41 @@ def file(tmp_path):
     return write
 
 
-def test_rgb(file):
+def test_rgb(file: Any) -> None:
     loaded = load_image(file(Image.fromarray(PICTURE)))
     assert loaded.dtype == np.uint8
     np.testing.assert_array_equal(loaded, PICTURE)
 
 
-def test_path_as_text(file):
+def test_path_as_text(file: Any) -> None:
     np.testing.assert_array_equal(load_image(str(file(Image.fromarray(PICTURE)))), PICTURE)
 
 
-def test_jpeg(file):
+def test_jpeg(file: Any) -> None:
     # Rounding costs a few levels, even in 4:4:4 at the highest quality.
     loaded = load_image(file(encoded(PICTURE, "JPEG", quality=100, subsampling=0)))
     np.testing.assert_allclose(loaded.astype(int), PICTURE, atol=6)
 
 
-def test_grey(file):
+def test_grey(file: Any) -> None:
     grey = PICTURE[..., 0]
     np.testing.assert_array_equal(load_image(file(Image.fromarray(grey))), np.stack([grey] * 3, axis=-1))
 
 
-def test_sixteen_bits(file):
+def test_sixteen_bits(file: Any) -> None:
     grey = PICTURE[..., 0]
     loaded = load_image(file(Image.fromarray(grey.astype(np.uint16) * 257)))
     np.testing.assert_array_equal(loaded, np.stack([grey] * 3, axis=-1))
 
 
-def test_palette(file):
+def test_palette(file: Any) -> None:
     palette = Image.fromarray(PICTURE).quantize(16)
     loaded = load_image(file(palette))
     np.testing.assert_array_equal(loaded, np.asarray(palette.convert("RGB")))
     assert len(np.unique(loaded.reshape(-1, 3), axis=0)) <= 16
 
 
-def test_transparency_is_laid_on_white(file):
+def test_transparency_is_laid_on_white(file: Any) -> None:
     alpha = np.full((48, 64, 1), 255, np.uint8)
     alpha[:10], alpha[10:20] = 0, 51
     loaded = load_image(file(Image.fromarray(np.concatenate([PICTURE, alpha], axis=-1)))).astype(float)
@@ -91,7 +93,7 @@ def test_transparency_is_laid_on_white(file):
     np.testing.assert_allclose(loaded[10:20], 0.2 * PICTURE[10:20] + 0.8 * 255, atol=1)  # rounding
 
 
-def test_transparent_colour_of_a_palette(file):
+def test_transparent_colour_of_a_palette(file: Any) -> None:
     palette = Image.fromarray((np.arange(4, dtype=np.uint8).reshape(2, 2)), "L").convert("P")
     palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
     loaded = load_image(file(palette, transparency=1))
@@ -112,7 +114,7 @@ TURNS = {
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize(("orientation", "turn"), TURNS.items())
-def test_rotated_photographs_are_upright_however_they_are_read(file, kind, orientation, turn):
+def test_rotated_photographs_are_upright_however_they_are_read(file: Any, kind: str, orientation: Any, turn: Any) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = file(encoded(PICTURE, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {})))
@@ -137,7 +139,7 @@ def test_rotated_photographs_are_upright_however_they_are_read(file, kind, orien
         b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x09\0\0\0\0\0\0\0",  # the orientation 9
     ],
 )
-def test_malformed_metadata_leave_the_pixels_as_they_are(file, kind, exif):
+def test_malformed_metadata_leave_the_pixels_as_they_are(file: Any, kind: str, exif: bytes) -> None:
     options = {"PNG": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}[kind]
     path = file(encoded(PICTURE, kind, exif=exif, **options))
     np.testing.assert_array_equal(load_image(path), load_image(file(encoded(PICTURE, kind, **options))))
@@ -149,28 +151,28 @@ def test_malformed_metadata_leave_the_pixels_as_they_are(file, kind, exif):
         np.testing.assert_array_equal(to_rgb(picture), load_image(path))
 
 
-def test_malformed_text_chunk_of_a_png(file):
+def test_malformed_text_chunk_of_a_png(file: Any) -> None:
     """ImageMagick writes EXIF as hexadecimal text."""
     info = PngImagePlugin.PngInfo()
     info.add_text("Raw profile type exif", "\nexif\n  4\nno hexadecimal digits")
     np.testing.assert_array_equal(load_image(file(Image.fromarray(PICTURE), pnginfo=info)), PICTURE)
 
 
-def test_cmyk(file):
+def test_cmyk(file: Any) -> None:
     cmyk = Image.fromarray(PICTURE).convert("CMYK")
     buffer = io.BytesIO()
     cmyk.save(buffer, "TIFF")
     np.testing.assert_array_equal(load_image(file(buffer.getvalue())), PICTURE)
 
 
-def test_first_frame_of_an_animation(file):
+def test_first_frame_of_an_animation(file: Any) -> None:
     frames = [Image.new("L", (4, 4), level) for level in (30, 200)]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     assert (load_image(file(buffer.getvalue())) == 30).all()
 
 
-def test_open_files(file):
+def test_open_files(file: Any) -> None:
     """They are read from the beginning, and stay open."""
     path = file(Image.fromarray(PICTURE))
     with path.open("rb") as opened:
@@ -186,13 +188,13 @@ def test_open_files(file):
 
 
 @pytest.mark.parametrize("path", [None, 3, b"image.png", PICTURE], ids=lambda path: type(path).__name__)
-def test_other_things_than_paths(path):
+def test_other_things_than_paths(path: Any) -> None:
     with pytest.raises(TypeError, match=f"path must be a str or a pathlib.Path, .* got {type(path).__name__}$"):
         load_image(path)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_truncated(file, kind):
+def test_truncated(file: Any, kind: str) -> None:
     content = encoded(PICTURE, kind)
     path = file(content[: len(content) // 2])
     with pytest.raises(ValueError, match=f"image {path} cannot be decoded: "):
@@ -200,7 +202,7 @@ def test_truncated(file, kind):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", bytes(1000)], ids=["empty", "text", "signature", "zeros"])
-def test_not_an_image(file, content):
+def test_not_an_image(file: Any, content: Any) -> None:
     path = file(content)
     with pytest.raises(ValueError, match=f"{path} "):
         load_image(path)
@@ -208,7 +210,7 @@ def test_not_an_image(file, content):
 
 @settings(max_examples=100, deadline=None)
 @given(kind=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "AVIF", "DDS"]), data=st.data())
-def test_damage_gives_a_picture_or_a_sentence(tmp_path_factory, kind, data):
+def test_damage_gives_a_picture_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, kind: Any, data: Any) -> None:
     content = bytearray(encoded(PICTURE, kind))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, min(len(content), 200) - 1))] = data.draw(st.integers(0, 255))
@@ -221,13 +223,13 @@ def test_damage_gives_a_picture_or_a_sentence(tmp_path_factory, kind, data):
 
 
 @pytest.mark.parametrize("side", [12_000, 100_000], ids=["above our limit", "above Pillow's"])
-def test_enormous(file, side):
+def test_enormous(file: Any, side: int) -> None:
     path = file(promise(side, side))
     with pytest.raises(ValueError, match=f"image {path} is too large: .*; scale it down first"):
         load_image(path)
 
 
-def test_max_pixels(file):
+def test_max_pixels(file: Any) -> None:
     path = file(Image.fromarray(PICTURE))
     assert load_image(path, max_pixels=48 * 64).shape == PICTURE.shape
     with pytest.raises(ValueError, match="64x48 pixels are more than max_pixels=3071"):
@@ -235,17 +237,17 @@ def test_max_pixels(file):
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
-def test_pixels_without_a_fixed_range(tmp_path, mode):
+def test_pixels_without_a_fixed_range(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (4, 4)).save(tmp_path / "a.tiff")
     with pytest.raises(ValueError, match=f"no fixed range .*mode {mode}.*; convert it"):
         load_image(tmp_path / "a.tiff")
 
 
-def test_missing(tmp_path):
+def test_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"no image file {tmp_path / 'a.png'}"):
         load_image(tmp_path / "a.png")
 
 
-def test_folder(tmp_path):
+def test_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"no image file {tmp_path}"):
         load_image(tmp_path)

@@ -6,6 +6,7 @@ import hashlib
 import importlib.resources
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +20,11 @@ DATA = importlib.resources.files("extremal_jax.data")
 PACKAGED = json.loads((DATA / "packaged" / "scenes.json").read_text())
 
 
-def digest(generated):
+def digest(generated: Any) -> Any:
     return hashlib.sha256(generated.images.tobytes() + generated.segmentation.tobytes()).hexdigest()[:16]
 
 
-def same(one, other):
+def same(one: Any, other: Any) -> None:
     np.testing.assert_array_equal(one.images, other.images)
     np.testing.assert_array_equal(one.segmentation, other.segmentation)
 
@@ -39,20 +40,20 @@ def same(one, other):
         ((2024, 1), {"objects": (2, 3), "first": 100}, "0f73ca13bff16dc1"),
     ],
 )
-def test_pixels_are_pinned(arguments, options, expected):
+def test_pixels_are_pinned(arguments: Any, options: Any, expected: str) -> None:
     assert digest(generate(*arguments, **options)) == expected
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**64), first=st.integers(0, 1000), split=st.integers(1, 3), rest=st.integers(1, 3))
-def test_scenes_depend_on_seed_and_index_only(seed, first, split, rest):
+def test_scenes_depend_on_seed_and_index_only(seed: Any, first: Any, split: Any, rest: Any) -> None:
     whole = generate(seed, split + rest, 32, first=first)
     same(whole[:split], generate(seed, split, 32, first=first))
     same(whole[split:], generate(seed, rest, 32, first=first + split))
 
 
 @pytest.mark.parametrize("size", [48, (48, 48), (40, 72), (72, 40)])
-def test_size(size):
+def test_size(size: Any) -> None:
     generated = generate(3, 2, size)
     shape = (size, size) if isinstance(size, int) else size
     assert generated.images.shape == (2, *shape, 3)
@@ -60,21 +61,21 @@ def test_size(size):
 
 
 @pytest.mark.parametrize("objects", range(1, 7))
-def test_number_of_objects(objects):
+def test_number_of_objects(objects: Any) -> None:
     assert (generate(4, 10, 48, objects=objects).labels.sum(axis=1) == objects).all()
 
 
-def test_number_of_objects_from_a_range():
+def test_number_of_objects_from_a_range() -> None:
     # The probability that 40 uniform draws miss one of the three numbers is 3e-7; the seed is fixed.
     assert set(generate(4, 40, 32, objects=(2, 4)).labels.sum(axis=1).tolist()) == {2, 3, 4}
 
 
 @pytest.mark.parametrize(("seed", "first", "size"), [(24, 0, 32), (24, 0, 128), (41, 0, 128)])
-def test_a_scene_without_room_for_all_objects_is_drawn_again(seed, first, size):
+def test_a_scene_without_room_for_all_objects_is_drawn_again(seed: int, first: int, size: int) -> None:
     assert generate(seed, 1, size, objects=6, first=first).labels.sum() == 6
 
 
-def test_masks_labels_and_segmentation_agree():
+def test_masks_labels_and_segmentation_agree() -> None:
     generated = generate(9, 20, 64)
     assert generated.masks.shape == (20, len(CLASSES), 64, 64)
     np.testing.assert_array_equal(generated.masks.any(axis=(2, 3)), generated.labels)
@@ -83,7 +84,7 @@ def test_masks_labels_and_segmentation_agree():
     np.testing.assert_array_equal(painted, generated.segmentation)
 
 
-def test_objects_are_large_enough_to_be_seen():
+def test_objects_are_large_enough_to_be_seen() -> None:
     generated = generate(10, 30, 128, objects=3)
     areas = generated.masks.mean(axis=(2, 3))[generated.labels]
     # The longest side is at least 0.22 of the image's; the thinnest sprite fills 0.23 of its cell; edges and overlap
@@ -92,7 +93,7 @@ def test_objects_are_large_enough_to_be_seen():
     assert areas.max() < 0.5**2
 
 
-def test_masks_are_where_the_objects_are(monkeypatch):
+def test_masks_are_where_the_objects_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pixels that differ from scenes with invisible objects are those of the mask, except for a soft edge."""
     drawn = generate(11, 12, 128, objects=1)
     sprite = scenes._object
@@ -118,12 +119,12 @@ def test_masks_are_where_the_objects_are(monkeypatch):
         ((0, 1), {"objects": (3, 2)}, r"two such numbers in ascending order, got \(3, 2\)"),
     ],
 )
-def test_bad_arguments(arguments, options, sentence):
+def test_bad_arguments(arguments: Any, options: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         generate(*arguments, **options)
 
 
-def test_sequence():
+def test_sequence() -> None:
     generated = generate(12, 4, 32)
     assert len(generated) == 4
     for index, scene in enumerate(generated):
@@ -138,12 +139,12 @@ def test_sequence():
         generated[-5]
 
 
-def test_classes():
+def test_classes() -> None:
     assert len(CLASSES) == len(set(CLASSES)) >= 24
     assert {"dog", "wolf", "fox", "car", "bus", "truck", "apple", "tomato", "peach"} <= set(CLASSES)
 
 
-def test_sprites_are_distinct():
+def test_sprites_are_distinct() -> None:
     with (DATA / "sprites.png").open("rb") as file:
         sheet = np.asarray(Image.open(file).convert("RGBA"), int)
     cells = [sheet[y : y + CELL, x : x + CELL] for y in range(0, len(sheet), CELL) for x in range(0, COLUMNS * CELL, CELL)]
@@ -156,13 +157,13 @@ def test_sprites_are_distinct():
     assert not any(cell[..., 3].any() for cell in rest)
 
 
-def test_every_packaged_scene_is_listed():
+def test_every_packaged_scene_is_listed() -> None:
     files = {file.name for file in (DATA / "packaged").iterdir() if file.name.endswith(".png")}
     assert files == set(PACKAGED)
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_scenes_can_be_regenerated(name):
+def test_packaged_scenes_can_be_regenerated(name: Any) -> None:
     entry = PACKAGED[name]
     [scene] = generate(entry["seed"], 1, objects=entry["objects"], first=entry["index"])
     with importlib.resources.as_file(DATA / "packaged" / name) as path:

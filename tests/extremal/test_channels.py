@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ SOFT = dataclasses.replace(CHANNEL_CONFIG, swap_rounds=0)
     ],
     ids=["preserve", "delete", "paper"],
 )
-def test_finds_the_channels_that_carry_the_target(config):
+def test_finds_the_channels_that_carry_the_target(config: Any) -> None:
     images = np.random.default_rng(0).uniform(1, 2, (3, 4, 4, 8)).astype(np.float32)
     result = channels(images, 1, (len(networks.CARRIERS),), model=networks.carried, at="x", config=config)
     assert result.channels(len(networks.CARRIERS)).tolist() == [list(networks.CARRIERS)] * 3
@@ -43,19 +44,19 @@ def test_finds_the_channels_that_carry_the_target(config):
 
 
 @pytest.fixture(scope="module")
-def searched():
+def searched() -> Any:
     """Random networks, each with an image of its own, in one program: their weights, images and results."""
     weights, images = networks.random_weights(1, SEARCHED, 10), networks.random_images(2, SEARCHED, 10)
 
     @jax.jit
     @jax.vmap
-    def solve(weights, image):
+    def solve(weights: Any, image: Any) -> Any:
         return channels(image, 0, (1, 3, 5), model=jax.tree_util.Partial(networks.network, weights), at="x", config=ChannelConfig())
 
     return weights, images, solve(weights, images)
 
 
-def test_as_good_as_trying_all_sets(searched):
+def test_as_good_as_trying_all_sets(searched: Any) -> None:
     """A small version of benchmarks/channels.py, where 97 % of the sets are as good as the best one."""
     weights, images, result = searched
     best = networks.best_responses(weights, images, (1, 3, 5))
@@ -64,7 +65,7 @@ def test_as_good_as_trying_all_sets(searched):
     np.testing.assert_allclose(result.rewards, ours, rtol=1e-4, atol=1e-5)
 
 
-def test_inside_jit_and_vmap(searched):
+def test_inside_jit_and_vmap(searched: Any) -> None:
     weights, images, result = searched
     model = jax.tree_util.Partial(networks.network, [w[0] for w in weights])
     one = channels(images[0], 0, (1, 3, 5), model=model, at="x", config=ChannelConfig())
@@ -75,7 +76,7 @@ def test_inside_jit_and_vmap(searched):
 # The contract
 
 
-def test_shapes_of_a_batch():
+def test_shapes_of_a_batch() -> None:
     result = channels()
     shapes = {name: getattr(result, name).shape for name in ("masks", "params", "rewards", "areas", "requested_areas", "image_rewards")}
     assert shapes == dict(masks=(2, 2, 8), params=(2, 2, 8), rewards=(2, 2), areas=(2, 2), requested_areas=(2, 2), image_rewards=(2,))
@@ -85,7 +86,7 @@ def test_shapes_of_a_batch():
     assert result.status.message == "finished"
 
 
-def test_one_image_in_chunks():
+def test_one_image_in_chunks() -> None:
     result = channels(IMAGES[0], 1, chunk_size=1)
     assert result.masks.shape == (2, 8)
     assert result.targets.shape == result.image_rewards.shape == ()
@@ -96,7 +97,7 @@ def test_one_image_in_chunks():
 
 
 @pytest.mark.parametrize("config", [CHANNEL_CONFIG, SOFT], ids=["searched", "soft"])
-def test_sets_are_of_exactly_the_count(config):
+def test_sets_are_of_exactly_the_count(config: Any) -> None:
     result = channels(areas=(0.5, 8), config=config)
     assert result.requested_areas.tolist() == [[4, 8]] * 2
     np.testing.assert_allclose(result.areas, result.requested_areas, atol=1e-4)
@@ -111,13 +112,13 @@ def test_sets_are_of_exactly_the_count(config):
 
 
 @pytest.mark.parametrize(("game", "reward"), [("preserve", "logit"), ("dual", "contrastive")])
-def test_rewards_are_responses(game, reward):
+def test_rewards_are_responses(game: str, reward: str) -> None:
     """Anyone can compute the result's numbers by intervening in the model."""
     result = channels(config=dataclasses.replace(SOFT, game=game, reward=reward))
     masks = np.asarray(result.masks).reshape(4, 8)
     images, targets = jnp.asarray(IMAGES[[0, 0, 1, 1]]), jnp.array([1, 1, 3, 3])
 
-    def responses(masks):
+    def responses(masks: Any) -> Any:
         scores = ej.graph.intervene(MODEL, {small.LAYER: lambda x: x * masks[:, None, None]})(images)
         return ej.perturbation.reward(reward, scores, targets)
 
@@ -127,7 +128,7 @@ def test_rewards_are_responses(game, reward):
     np.testing.assert_allclose(result.image_rewards, responses(np.ones_like(masks))[::2], rtol=1e-4)
 
 
-def test_each_image_has_its_own_target_and_counts():
+def test_each_image_has_its_own_target_and_counts() -> None:
     result = channels(areas=[[1, 3], [2, 5]])
     assert result.requested_areas.tolist() == [[1, 3], [2, 5]]
     np.testing.assert_array_equal(result.masks[0], channels().masks[0])
@@ -150,15 +151,15 @@ def test_each_image_has_its_own_target_and_counts():
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_settings_matter(changes):
+def test_settings_matter(changes: Any) -> None:
     """`test_swaps` has those of the search."""
     assert not np.array_equal(channels(config=SOFT).masks, channels(config=dataclasses.replace(SOFT, **changes)).masks)
 
 
-def test_a_random_start():
+def test_a_random_start() -> None:
     """The key draws it; without a spread, nothing is random."""
 
-    def params(spread, **options):
+    def params(spread: Any, **options: Any) -> Any:
         return np.asarray(channels(config=dataclasses.replace(SOFT, spread=spread), **options).params)
 
     keys = jax.random.key(0), jax.random.key(1)
@@ -169,7 +170,7 @@ def test_a_random_start():
     np.testing.assert_array_equal(params(0.2, initial_params=start), params(0.0, initial_params=start))
 
 
-def test_other_images_targets_counts_and_weights_compile_nothing(compilations):
+def test_other_images_targets_counts_and_weights_compile_nothing(compilations: list[str]) -> None:
     channels()
     other, images = small.model(1), small.images(seed=1)
     del compilations[:]
@@ -177,8 +178,8 @@ def test_other_images_targets_counts_and_weights_compile_nothing(compilations):
     assert not compilations
 
 
-def test_progress_and_warm_start(monkeypatch):
-    seen = []
+def test_progress_and_warm_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
     config = dataclasses.replace(SOFT, optimizer=SGD, learning_rate=0.05, anneal=0.0, ramp=0.5)
     first = channels(config=config, progress=seen.append)
     assert seen[-1].step == 4
@@ -189,10 +190,10 @@ def test_progress_and_warm_start(monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(16, 8), (8,)], ids=["tokens", "vectors"])
-def test_tokens_and_vectors(shape):
+def test_tokens_and_vectors(shape: Any) -> None:
     """After the layer the model is linear, so the best channels are those of the largest terms."""
 
-    def model(images):
+    def model(images: Any) -> Any:
         pooled = jnp.abs(images).reshape(len(images), -1, *shape).mean(axis=1)
         return checkpoint_name(pooled, "x").reshape(len(images), -1, 8).mean(axis=1) @ small.weights()["head"]
 
@@ -218,17 +219,17 @@ def test_tokens_and_vectors(shape):
         (dict(spread=1.5), "spread must be a share of the full mask, from 0 to 1, got 1.5"),
     ],
 )
-def test_bad_settings(settings, message):
+def test_bad_settings(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ChannelConfig(**settings)
 
 
-def test_bad_initial_parameters():
+def test_bad_initial_parameters() -> None:
     with pytest.raises(ValueError, match=r"initial_params must have the shape \(2, 2, 8\)"):
         channels(initial_params=np.ones((2, 2, 7)))
 
 
-def test_the_papers_settings():
+def test_the_papers_settings() -> None:
     paper = ChannelConfig.paper(game="delete")
     assert (paper.game, paper.num_steps, paper.exact_area, paper.swap_rounds) == ("delete", 300, False, 0)
     schedules = paper.schedules()

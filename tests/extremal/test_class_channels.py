@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,7 @@ TARGETS = [0, 1, 0, 1, 1]
 COUNTS = (1, 2, 3)
 
 
-def linear(weights, images):
+def linear(weights: Any, images: Any) -> Any:
     return checkpoint_name(images @ PROJECTION, "hidden").mean(axis=(1, 2)) @ weights
 
 
@@ -29,11 +31,11 @@ MODEL = jax.tree_util.Partial(linear, jnp.asarray(WEIGHTS))
 CONFIG = ChannelConfig(num_steps=10)
 
 
-def found(model=MODEL, **options):
+def found(model: Any = MODEL, **options: Any) -> Any:
     return ej.class_channels(model, IMAGES, TARGETS, **dict(counts=COUNTS, at="hidden", config=CONFIG) | options)
 
 
-def test_the_sets_are_those_that_suffice():
+def test_the_sets_are_those_that_suffice() -> None:
     result = found()
     assert result.classes.tolist() == [0, 1]
     assert result.counts.tolist() == [2, 3, 2, 3, 3]
@@ -42,7 +44,7 @@ def test_the_sets_are_those_that_suffice():
     np.testing.assert_array_equal(result.attributions, (WEIGHTS.T > 0).astype(np.float32))
 
 
-def test_top_and_overlap():
+def test_top_and_overlap() -> None:
     result = found()
     assert set(result.top(2)[0]) == {1, 4}
     assert set(result.top(3)[1]) == {4, 5, 6}
@@ -54,13 +56,13 @@ def test_top_and_overlap():
             result.top(count)
 
 
-def test_a_share_of_a_response_that_is_not_positive_is_undefined():
+def test_a_share_of_a_response_that_is_not_positive_is_undefined() -> None:
     result = found(jax.tree_util.Partial(linear, jnp.asarray(WEIGHTS * np.float32([1, -1]))))
     assert result.reached.tolist() == [True, False, True, False, False]
     assert not result.attributions[1].any()
 
 
-def test_threshold():
+def test_threshold() -> None:
     assert (found(threshold=0.2).counts == 1).all()
     none = found(threshold=1.5)
     assert not none.reached.any()
@@ -71,37 +73,37 @@ def test_threshold():
     assert not none.overlap(2).any()  # classes without sets share nothing
 
 
-def test_counts():
+def test_counts() -> None:
     """In any order; None means powers of two up to half of the channels."""
     assert found(counts=(4, 1, 4)).counts.tolist() == [4] * 5
     assert found(counts=None).counts.tolist() == [2, 4, 2, 4, 4]
     assert found(counts=(0.5, 3, 2)).counts.tolist() == [2, 3, 2, 3, 3]  # half of the channels are four
 
 
-def test_a_random_start_and_chunks():
+def test_a_random_start_and_chunks() -> None:
     """The sets do not depend on the start here; without a search, the key decides the path."""
     config = ChannelConfig(num_steps=10, spread=0.2)
     np.testing.assert_array_equal(found(config=config, key=jax.random.key(3)).attributions, found().attributions)
     np.testing.assert_array_equal(found(chunk_size=3).attributions, found().attributions)
 
 
-def test_progress():
-    seen = []
+def test_progress() -> None:
+    seen: list[Any] = []
     found(progress=seen.append)
     assert [now.step for now in seen] == [10]
 
 
-def rgb(weights, images):
+def rgb(weights: Any, images: Any) -> Any:
     return checkpoint_name(images, "rgb").mean(axis=(1, 2)) @ weights
 
 
-def three(weights, **options):
+def three(weights: Any, **options: Any) -> Any:
     """Two equal images whose score needs all of their three channels."""
     model = jax.tree_util.Partial(rgb, jnp.asarray(weights)[:, None])
     return ej.class_channels(model, np.ones((2, 2, 2, 3), np.float32), 0, **dict(counts=(1, 2, 3), at="rgb", config=CONFIG) | options)
 
 
-def test_precedence_ranks_equal_attributions():
+def test_precedence_ranks_equal_attributions() -> None:
     """The sets need all three channels, and the smaller sets take up the last of them first."""
     result = three([1.0, 2.0, 4.0])
     assert result.attributions.tolist() == [[1, 1, 1]]
@@ -110,7 +112,7 @@ def test_precedence_ranks_equal_attributions():
 
 
 @pytest.mark.parametrize("config", [CONFIG, ChannelConfig.paper(num_steps=10), ChannelConfig(num_steps=10, swap_rounds=0)])
-def test_sets_decide_and_not_soft_masks(config):
+def test_sets_decide_and_not_soft_masks(config: Any) -> None:
     """The paper's masks may keep more than they were asked for; of the three channels that are needed, one does not suffice."""
     assert three([1e5, 1e5, 1e5], threshold=0.9, config=config).counts.tolist() == [3, 3]
 
@@ -126,19 +128,19 @@ def test_sets_decide_and_not_soft_masks(config):
     ],
     ids=["nan", "zero", "game", "reward", "counts"],
 )
-def test_errors(options, message):
+def test_errors(options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         found(**options)
 
 
-def test_images_that_are_no_batch():
+def test_images_that_are_no_batch() -> None:
     with pytest.raises(ValueError, match=r"images must be a batch \(N, H, W, C\)"):
         ej.class_channels(MODEL, IMAGES[0], 0, at="hidden")
     with pytest.raises(TypeError, match="counts on the host: call it outside of jit"):
         jax.jit(lambda images: ej.class_channels(MODEL, images, TARGETS, at="hidden").attributions)(IMAGES)
 
 
-def test_similar_classes_share_channels(classifier):
+def test_similar_classes_share_channels(classifier: ej.models.Classifier) -> None:
     """Two animals, two vehicles or two fruits have more top channels in common than an animal and a vehicle: of five in two scenes each
     of seed 33, 6.7 % against 1.5 %, in the mean over pairs."""
     groups = (("dog", "wolf", "fox"), ("car", "bus", "truck"), ("apple", "tomato", "peach"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import optax
@@ -41,25 +42,25 @@ from extremal_jax.operators.perturbations import Blur
         (dict(area_weight=lambda step: step / 0), "area_weight must be finite"),
     ],
 )
-def test_bad_settings(settings, message):
+def test_bad_settings(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Config(**settings)
 
 
-def test_area_shrinks_over_the_annealed_part():
+def test_area_shrinks_over_the_annealed_part() -> None:
     shrinkage = Config(num_steps=10, anneal=0.5).schedules()["shrinkage"]
     np.testing.assert_allclose(shrinkage, [0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1, 1], rtol=1e-6)
     np.testing.assert_array_equal(Config(num_steps=3, anneal=0).schedules()["shrinkage"], 1)
 
 
-def test_learning_rate_follows_the_optimizer():
+def test_learning_rate_follows_the_optimizer() -> None:
     """Another optimizer has its own learning rate."""
     assert Config(optimizer=optax.sgd(0.1)).schedules()["learning_rate"].tolist() == [1.0] * 50
     assert Config().schedules()["learning_rate"][0] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("side", [16, 28, 128, 224, 512])
-def test_lengths_follow_the_image(side):
+def test_lengths_follow_the_image(side: int) -> None:
     config = Config().resolve((side, 2 * side))
     assert config.sigma == pytest.approx(max(1, side / 16))
     assert config.pitch == max(1, round(config.sigma / 3))
@@ -67,20 +68,20 @@ def test_lengths_follow_the_image(side):
     assert config.resolve((7, 7)) == config  # nothing is left to fill in
 
 
-def test_given_lengths_stay():
+def test_given_lengths_stay() -> None:
     config = Config(pitch=4, max_blur=3.0).resolve((128, 128))
     assert (config.pitch, config.sigma, config.max_blur) == (4, 12.0, 3.0)
     assert Config(sigma=9).resolve((128, 128)).pitch == 3
 
 
-def test_the_area_weight_suits_the_area_loss():
-    losses = dict(), dict(exact_area=False), dict(relative_area_loss=False)
+def test_the_area_weight_suits_the_area_loss() -> None:
+    losses = dict(), dict(exact_area=False), dict(relative_area_loss=False)  # type: ignore[var-annotated]
     ends = [Config(**changes).schedules()["area_weight"][[0, -1]].round().tolist() for changes in losses]
     assert ends == [[5, 20], [30, 100], [300, 1000]]
     assert Config(area_weight=2.0, relative_area_loss=False).schedules()["area_weight"][0] == 2
 
 
-def test_presets():
+def test_presets() -> None:
     torchray, paper = Config.torchray(), Config.paper()
     assert (torchray.num_steps, torchray.pitch, torchray.sigma, torchray.padding, torchray.area_over) == (800, 7, 21, "zeros", "canvas")
     assert (paper.area_over, paper.padding) == ("image", "edge")
@@ -92,12 +93,12 @@ def test_presets():
     np.testing.assert_allclose(torchray.schedules()["area_weight"][[0, 799]], [300, 300 * 1.0035**799], rtol=1e-4)
 
 
-def test_the_perturbations_record_follows_the_settings():
+def test_the_perturbations_record_follows_the_settings() -> None:
     assert Config(num_levels=3, max_blur=2.0, padding="zeros").resolve((8, 8)).perturbation_record() == Blur(3, 2.0, "zeros")
     assert Config(num_levels=3, perturbation=Blur(5, 1.0)).resolve((8, 8)).perturbation_record() == Blur(5, 1.0)
 
 
-def test_settings_of_a_layer():
+def test_settings_of_a_layer() -> None:
     inner = Config().resolve((8, 8), inner=True)
     assert (inner.perturbation, inner.jitter, inner.area_weight) == ("fade", False, 0.0)
     assert Config(perturbation="blur", area_weight=1.0).resolve((8, 8), inner=True).perturbation == "blur"

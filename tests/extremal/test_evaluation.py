@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +22,14 @@ from small import AREAS, CONFIG, IMAGES, MODEL, TARGETS
 MASKS = jnp.asarray(np.random.default_rng(0).random((2, 4, 20, 24)), jnp.float32)  # two sets of N K masks
 
 
-def posed(model=MODEL, game="preserve", chunk_size=None):
+def posed(model: Any = MODEL, game: Any = "preserve", chunk_size: Any = None) -> Any:
     config = dataclasses.replace(CONFIG, game=game)
     task = check_call(model, IMAGES, TARGETS, len(AREAS), config, chunk_size)
     return check_masking(task, config, None, None).pose(np.float32(AREAS))
 
 
 @jax.jit
-def by_hand(masks):
+def by_hand(masks: Any) -> Any:
     """(N K,): the response to each mask of its image."""
     pyramids = blur_pyramid(jnp.asarray(IMAGES), CONFIG.num_levels, CONFIG.max_blur)
     perturbed = jax.vmap(perturb)(pyramids, masks.reshape(2, 2, 20, 24)).reshape(4, 20, 24, 3)
@@ -36,7 +37,7 @@ def by_hand(masks):
 
 
 @pytest.mark.parametrize(("game", "chunk_size"), [("preserve", None), ("preserve", 3), ("dual", None)])
-def test_rewards_are_the_responses_computed_by_hand(game, chunk_size):
+def test_rewards_are_the_responses_computed_by_hand(game: str, chunk_size: Any) -> None:
     evaluation = evaluate(posed(game=game, chunk_size=chunk_size), *MASKS)
     assert evaluation.rewards.shape == (2, 4)
     for masks, rewards in zip(MASKS, evaluation.rewards, strict=True):
@@ -46,7 +47,7 @@ def test_rewards_are_the_responses_computed_by_hand(game, chunk_size):
     assert evaluation.depends_on_batch.tolist() == [False] * 4
 
 
-def test_channels():
+def test_channels() -> None:
     task, counts = check_channels(MODEL, IMAGES, TARGETS, small.COUNTS, small.CHANNEL_CONFIG, None, small.LAYER)
     masks = jnp.asarray(np.random.default_rng(0).random((4, small.CHANNELS)), jnp.float32)
     evaluation = evaluate(pose_channels(task, ChannelMasks(small.CHANNELS), counts), masks)
@@ -56,13 +57,13 @@ def test_channels():
     assert not evaluation.depends_on_batch.any()
 
 
-def centred(images):
+def centred(images: Any) -> Any:
     """Scores with the mean over the batch taken away, as a batch norm in training mode does."""
     scores = MODEL(images)
     return scores - scores.mean(axis=0, keepdims=True)
 
 
-def scaled(images):
+def scaled(images: Any) -> Any:
     """Scores divided by their standard deviation over the batch."""
     scores = MODEL(images)
     return scores / scores.std(axis=0, keepdims=True)
@@ -70,9 +71,9 @@ def scaled(images):
 
 @pytest.mark.parametrize("model", [centred, scaled])
 @pytest.mark.parametrize("chunk_size", [None, 3])
-def test_a_model_that_mixes_the_batch(model, chunk_size):
+def test_a_model_that_mixes_the_batch(model: Any, chunk_size: Any) -> None:
     assert evaluate(posed(model, chunk_size=chunk_size), MASKS[0]).depends_on_batch.any()
 
 
-def test_one_image_at_a_time_cannot_mix():
+def test_one_image_at_a_time_cannot_mix() -> None:
     assert not evaluate(posed(centred, chunk_size=1), MASKS[0]).depends_on_batch.any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ NO_GRADIENT = "no gradient of the reward reached the mask, which therefore means
 
 
 @pytest.mark.parametrize("call", small.CALLS.values(), ids=small.CALLS)
-def test_healthy_runs(call):
+def test_healthy_runs(call: Any) -> None:
     result = call()
     if hasattr(result, "status"):
         assert result.status.ok
@@ -29,7 +30,7 @@ def test_healthy_runs(call):
 # No gradient
 
 
-def rectified(bias, images):
+def rectified(bias: Any, images: Any) -> Any:
     """A model that is dead for dark images; the channels of `x` are the image's."""
     x = checkpoint_name(images, "x").mean(axis=(1, 2))
     return jax.nn.relu(x + bias) @ jnp.eye(3, 4)
@@ -39,8 +40,8 @@ DEAD, DARK = jax.tree_util.Partial(rectified, jnp.float32(-1e6)), jax.tree_util.
 ONE_DARK = np.stack([0 * IMAGES[0] + 1, 0 * IMAGES[1] - 1])
 
 
-@pytest.mark.parametrize("call", [explain, lambda *a, **k: channels(*a, at="x", areas=(1, 2), **k)], ids=["extremal", "channels"])
-def test_a_dead_rectifier(call):
+@pytest.mark.parametrize("call", [explain, lambda *a, **k: channels(*a, at="x", areas=(1, 2), **k)], ids=["extremal", "channels"])  # type: ignore[misc]
+def test_a_dead_rectifier(call: Any) -> None:
     status = call(ONE_DARK, (0, 1), model=DEAD).status
     assert status.no_gradient.tolist() == [[True, True], [True, True]]
     assert status.message.splitlines() == [f"image {i}, area {k}: {NO_GRADIENT}" for i in range(2) for k in range(2)]
@@ -49,20 +50,20 @@ def test_a_dead_rectifier(call):
     assert status.message.splitlines() == [f"image 1, area {k}: {NO_GRADIENT}" for k in range(2)]
 
 
-def test_a_frozen_backbone():
+def test_a_frozen_backbone() -> None:
     status = explain(model=lambda x: MODEL(jax.lax.stop_gradient(x))).status
     assert not status.ok
     assert status.no_gradient.all()
 
 
-def test_the_search_for_the_smallest_area_without_a_gradient():
+def test_the_search_for_the_smallest_area_without_a_gradient() -> None:
     status = smallest(ONE_DARK, (0, 1), model=DARK, response=0.5, resolution=10.0).status
     assert status.no_gradient.tolist() == [[False, False], [True, True]]
     assert status.message.startswith("image 1, area 0: no gradient")
 
 
-def test_pictures_without_a_gradient():
-    def model(images):
+def test_pictures_without_a_gradient() -> None:
+    def model(images: Any) -> Any:
         return checkpoint_name(jax.nn.relu(jnp.stack([images.mean(axis=-1), images.mean(axis=-1) - 1e6], axis=-1)), "x")
 
     status = maximize_channel(model, [0, 1], at="x", shape=(8, 8), config=small.INVERSION_CONFIG).status
@@ -73,8 +74,8 @@ def test_pictures_without_a_gradient():
 # Values that are not finite
 
 
-def test_scores_that_are_not_finite():
-    def sometimes(images):
+def test_scores_that_are_not_finite() -> None:
+    def sometimes(images: Any) -> Any:
         return MODEL(images) * jnp.where(images[:, :1, 0, 0] == IMAGES[1, 0, 0, 0], jnp.nan, 1)
 
     marked = dataclasses.replace(small.CONFIG, perturbation="reference")  # the corner stays as it is
@@ -84,10 +85,10 @@ def test_scores_that_are_not_finite():
     assert "image 1, area 0: the reward or its gradient was not finite at step 0; the mask is that of the step before" in status.message
 
 
-def test_a_response_to_the_image_that_is_not_finite():
+def test_a_response_to_the_image_that_is_not_finite() -> None:
     """Masks take light away, so that the model is finite at each of them."""
 
-    def model(images):
+    def model(images: Any) -> Any:
         light = images.mean(axis=(1, 2, 3))
         return jnp.stack([light, jnp.where(light > 0.999, jnp.inf, light)], axis=1)
 
@@ -97,7 +98,7 @@ def test_a_response_to_the_image_that_is_not_finite():
     assert "image 1, area 0: the response to the image itself is not finite" in status.message
 
 
-def test_traced_targets_that_are_no_classes():
+def test_traced_targets_that_are_no_classes() -> None:
     status = jax.jit(lambda targets: explain(targets=targets).status)(jnp.array([1, 5]))
     assert status.nonfinite_step.tolist() == [[-1, -1], [0, 0]]
     assert status.nonfinite_image.tolist() == [[False, False], [True, True]]
@@ -108,17 +109,17 @@ def test_traced_targets_that_are_no_classes():
 
 
 class Normalised(nnx.Module):
-    def __init__(self, dropout=0.0, **options):
+    def __init__(self, dropout: Any = 0.0, **options: Any) -> None:
         rngs = nnx.Rngs(0)
         self.norm, self.dropout = nnx.BatchNorm(3, rngs=rngs), nnx.Dropout(dropout, rngs=rngs)
         self.options = options
 
-    def __call__(self, images):
+    def __call__(self, images: Any) -> Any:
         return MODEL(self.dropout(self.norm(images, **self.options)))
 
 
 @pytest.mark.parametrize("call", [explain, smallest])
-def test_a_batch_norm_in_training_mode(call):
+def test_a_batch_norm_in_training_mode(call: Any) -> None:
     model = Normalised()
     with pytest.raises(
         ValueError, match=r"the model mixes the images of a batch: BatchNorm is in training mode; call model.eval\(\) before"
@@ -127,15 +128,15 @@ def test_a_batch_norm_in_training_mode(call):
     assert np.array_equal(model.norm.mean[...], np.zeros(3))  # and the model is not changed
 
 
-def test_models_in_inference_mode():
+def test_models_in_inference_mode() -> None:
     """Switched by `eval`, or by an argument of the call: the same masks."""
     switched, told = Normalised(dropout=0.5), Normalised(use_running_average=True)
-    switched.eval()
+    switched.eval()  # type: ignore[no-untyped-call]
     np.testing.assert_allclose(explain(model=switched).masks, explain(model=told).masks, atol=1e-4)
     assert explain(model=told).status.ok
 
 
-def test_dropout_in_training_mode():
+def test_dropout_in_training_mode() -> None:
     model = Normalised(dropout=0.5, use_running_average=True)
     with pytest.warns(UserWarning, match=r"Dropout is in training mode, so scores are random; call model.eval\(\) before"):
         explain(model=model)
@@ -147,33 +148,33 @@ class LinenNorm(linen.Module):
     train: bool
 
     @linen.compact
-    def __call__(self, images):
+    def __call__(self, images: Any) -> Any:
         return MODEL(linen.BatchNorm(use_running_average=not self.train)(images))
 
 
-def linen_model(train):
+def linen_model(train: Any) -> Any:
     variables = LinenNorm(train).init(jax.random.key(0), jnp.asarray(IMAGES))
     return lambda images: LinenNorm(train).apply(variables, images, mutable=["batch_stats"])[0]
 
 
-def by_hand(images):
+def by_hand(images: Any) -> Any:
     axes = (0, 1, 2)
     return MODEL((images - images.mean(axis=axes, keepdims=True)) / (1e-3 + images.std(axis=axes, keepdims=True)))
 
 
 @pytest.mark.parametrize("model", [linen_model(train=True), by_hand], ids=["linen", "by hand"])
-def test_a_batch_norm_that_nothing_announces(model):
+def test_a_batch_norm_that_nothing_announces(model: Any) -> None:
     """The status says so. The same masks alone, in chunks of one, depend on nothing else."""
     result = explain(model=model)
     assert result.status.depends_on_batch.any()
     assert "the response depends on the other images of the batch; switch the model to inference: model.eval()" in result.status.message
 
 
-def test_a_batch_norm_that_is_told_to_infer():
+def test_a_batch_norm_that_is_told_to_infer() -> None:
     assert explain(model=linen_model(train=False)).status.ok
 
 
-def test_areas_of_a_call_do_not_influence_each_other():
+def test_areas_of_a_call_do_not_influence_each_other() -> None:
     alone = explain(IMAGES[:1], TARGETS[:1], (0.1,))
     beside = explain(IMAGES[:1], TARGETS[:1], (0.1, 0.5))
     np.testing.assert_allclose(beside.masks[:, 0], alone.masks[:, 0], atol=1e-4)

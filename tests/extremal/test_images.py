@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import equinox
 import flax.linen
@@ -27,18 +28,18 @@ from small import CONFIG, IMAGES, MODEL, explain
 SGD = dataclasses.replace(CONFIG, jitter=False, anneal=0.0, learning_rate=0.1, area_weight=10.0, optimizer=optax.sgd(1.0))
 
 
-def changed(**changes):
+def changed(**changes: Any) -> Any:
     return explain(config=dataclasses.replace(CONFIG, **changes))
 
 
-def same(a, b):
+def same(a: Any, b: Any) -> Any:
     return np.array_equal(np.asarray(a.masks), np.asarray(b.masks))
 
 
 # The contract
 
 
-def test_shapes_of_a_batch():
+def test_shapes_of_a_batch() -> None:
     result = explain()
     shapes = {name: getattr(result, name).shape for name in ("masks", "rewards", "areas", "requested_areas", "image_rewards", "targets")}
     assert shapes == dict(masks=(2, 2, 20, 24), rewards=(2, 2), areas=(2, 2), requested_areas=(2, 2), image_rewards=(2,), targets=(2,))
@@ -48,7 +49,7 @@ def test_shapes_of_a_batch():
     assert result.status.message == "finished"
 
 
-def test_shapes_of_one_image():
+def test_shapes_of_one_image() -> None:
     result = explain(IMAGES[0], 1, 0.2)
     assert result.masks.shape == (1, 20, 24)
     assert result.rewards.shape == result.areas.shape == (1,)
@@ -57,12 +58,12 @@ def test_shapes_of_one_image():
 
 
 @pytest.fixture(scope="module")
-def default(classifier, images, targets):
+def default(classifier: ej.models.Classifier, images: np.ndarray, targets: np.ndarray) -> Any:
     """The result of the offline classifier, with all settings at their defaults."""
     return ej.extremal_perturbation(classifier, images, targets)
 
 
-def test_default_areas_and_config(default, images, targets):
+def test_default_areas_and_config(default: Any, images: np.ndarray, targets: np.ndarray) -> None:
     result = default
     np.testing.assert_allclose(result.requested_areas, [[0.05, 0.1, 0.2]] * 2, rtol=1e-6)
     np.testing.assert_allclose(result.areas, result.requested_areas, atol=0.001)  # the promise of the default preset
@@ -74,23 +75,23 @@ def test_default_areas_and_config(default, images, targets):
         assert mask[tuple(point)]
 
 
-def test_nested_masks_lose_little(default, classifier, images, targets):
+def test_nested_masks_lose_little(default: Any, classifier: ej.models.Classifier, images: np.ndarray, targets: np.ndarray) -> None:
     """They excite the target almost as much as the separate masks."""
     counts = np.round(np.asarray(default.requested_areas[0]) * 128 * 128)
     nested = np.asarray(default.ranking())[:, None] < counts[:, None, None]
     pyramids = [ej.perturbation.blur_pyramid(jnp.asarray(image), 8, default.config.max_blur) for image in images]
 
     @jax.jit
-    def responses(pyramid, masks, target):
+    def responses(pyramid: Any, masks: Any, target: Any) -> Any:
         return classifier(ej.perturbation.perturb(pyramid, masks))[:, target]
 
-    def mean(masks):
+    def mean(masks: Any) -> Any:
         return np.mean([responses(p, jnp.asarray(m, jnp.float32), t) for p, m, t in zip(pyramids, masks, targets, strict=True)])
 
     assert mean(nested) > 0.95 * mean(default.binary_masks())
 
 
-def test_rewards_are_responses_to_the_masks():
+def test_rewards_are_responses_to_the_masks() -> None:
     """Anyone can compute the result's numbers from its masks and the public parts."""
     result = explain()
     for i in range(2):
@@ -102,7 +103,7 @@ def test_rewards_are_responses_to_the_masks():
     np.testing.assert_allclose(result.areas, result.requested_areas, atol=1e-3)
 
 
-def test_masks_belong_to_the_parameters():
+def test_masks_belong_to_the_parameters() -> None:
     """Without the projection, the masks are the smooth masks of the parameters."""
     result = changed(exact_area=False)
     smooth = ej.perturbation.SmoothMasks((20, 24), CONFIG.pitch, CONFIG.sigma)
@@ -115,12 +116,12 @@ def test_masks_belong_to_the_parameters():
 
 
 @pytest.mark.parametrize("game", GAMES)
-def test_finds_the_evidence(game):
+def test_finds_the_evidence(game: Any) -> None:
     """The model sums the light inside a disc, so the mask is the disc."""
     y, x = np.mgrid[:32, :32]
     disc = np.hypot(y - 11, x - 16) < 7
 
-    def light(images):
+    def light(images: Any) -> Any:
         inside = (images.mean(axis=-1) * disc).sum(axis=(1, 2))
         return jnp.stack([-inside, inside], axis=1)
 
@@ -130,10 +131,10 @@ def test_finds_the_evidence(game):
     assert overlap > 0.85  # of as many pixels; the kernel rounds the border off
 
 
-def test_a_single_score_of_both_signs():
+def test_a_single_score_of_both_signs() -> None:
     """The score is the light above minus the light below; the positive class lies above, the negative one below."""
 
-    def model(images):
+    def model(images: Any) -> Any:
         light = images.mean(axis=(2, 3))
         return (light[:, :10].sum(axis=1) - light[:, 10:].sum(axis=1))[:, None]
 
@@ -148,7 +149,7 @@ def test_a_single_score_of_both_signs():
 # Arguments and settings
 
 
-def test_every_argument_matters():
+def test_every_argument_matters() -> None:
     base = explain()
     assert not same(base, explain(model=small.model(1)))
     assert not same(base, explain(small.images(seed=1)))
@@ -179,19 +180,19 @@ def test_every_argument_matters():
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_settings_change_the_masks(changes):
+def test_settings_change_the_masks(changes: Any) -> None:
     """`test_problem` has the settings that change the objective."""
     assert not same(explain(), changed(**changes))
 
 
-def test_flips_alternate():
+def test_flips_alternate() -> None:
     """At even steps, whatever the key; the key draws them otherwise."""
     keys = [jax.random.key(seed) for seed in range(3)]
     alternating = [explain(config=dataclasses.replace(CONFIG, flips="alternate"), key=key) for key in keys]
     assert all(same(alternating[0], other) for other in alternating[1:])
 
 
-def test_the_last_update_and_the_last_evaluation():
+def test_the_last_update_and_the_last_evaluation() -> None:
     """Without the last update, the parameters are those that the last step showed, as if its rate had been zero; without the last
     evaluation, the rewards are those of the last step."""
     base = explain()
@@ -206,7 +207,7 @@ def test_the_last_update_and_the_last_evaluation():
     assert not np.allclose(base.rewards, recorded.rewards, rtol=1e-3)
 
 
-def test_warm_start(monkeypatch):
+def test_warm_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parameters of a result are where another run can start."""
     first = explain(config=SGD)
     second = explain(config=SGD, initial_params=first.params)
@@ -216,19 +217,19 @@ def test_warm_start(monkeypatch):
     np.testing.assert_array_equal(second.history.rewards, whole.history.rewards[:, 4:])
 
 
-def test_each_image_has_its_own_areas():
+def test_each_image_has_its_own_areas() -> None:
     own = explain(areas=[[0.1, 0.3], [0.2, 0.4]])
     np.testing.assert_allclose(own.areas, [[0.1, 0.3], [0.2, 0.4]], atol=1e-3)
     np.testing.assert_array_equal(own.masks[0], explain().masks[0])
     np.testing.assert_array_equal(own.masks[1], explain(areas=(0.2, 0.4)).masks[1])
 
 
-def test_a_reference_of_zeros_is_the_fade():
+def test_a_reference_of_zeros_is_the_fade() -> None:
     reference = explain(config=dataclasses.replace(CONFIG, perturbation="reference"), reference=np.zeros_like(IMAGES))
     np.testing.assert_allclose(reference.masks, changed(perturbation="fade").masks, atol=1e-5)
 
 
-def test_several_classes_in_a_target():
+def test_several_classes_in_a_target() -> None:
     scores = MODEL(IMAGES)
     margin = explain(targets=[[1, 0], [3, 2]], config=dataclasses.replace(CONFIG, reward="margin"))
     assert margin.targets.shape == (2, 2)
@@ -246,11 +247,11 @@ class Dimmed:
     description = "a share of the image's light"
     needs_reference = False
 
-    def levels(self, images, reference=None):
+    def levels(self, images: Any, reference: Any = None) -> Any:
         return jnp.stack([images / self.max_blur, images], axis=1)
 
 
-def test_records_of_the_callers_own():
+def test_records_of_the_callers_own() -> None:
     both = Game("both", "the mask keeps, its complement too", ((False, 1), (True, 1)))
     squared = Reward(lambda scores, target: scores[target] ** 2, "the target's score, squared")
     result = changed(game=both, reward=squared, perturbation=Dimmed())
@@ -260,14 +261,14 @@ def test_records_of_the_callers_own():
     np.testing.assert_allclose(result.rewards[0], np.sum(responses, axis=1), rtol=1e-4)
 
 
-def test_a_record_is_taken_as_it_is():
+def test_a_record_is_taken_as_it_is() -> None:
     """A record that is given, instead of a name, does not follow the settings."""
     assert same(changed(perturbation=Fade()), changed(perturbation="fade"))
     assert same(changed(perturbation=Blur(2, 4.0)), explain())
     assert not same(changed(perturbation=Blur(2, 2.0)), explain())
 
 
-def test_records_in_the_tables_have_names(monkeypatch):
+def test_records_in_the_tables_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record's fields that are named like settings follow them."""
     monkeypatch.setitem(PERTURBATIONS, "dimmed", Dimmed())
     monkeypatch.setitem(GAMES, "keep", dataclasses.replace(GAMES["preserve"], name="keep"))
@@ -281,21 +282,21 @@ def test_records_in_the_tables_have_names(monkeypatch):
 # Models
 
 
-def test_a_dense_model_is_averaged_over_space():
+def test_a_dense_model_is_averaged_over_space() -> None:
     np.testing.assert_allclose(explain(model=functools.partial(small.features, small.weights())).masks, explain().masks, atol=1e-4)
 
 
 class NnxModel(nnx.Module):
-    def __init__(self, weights):
+    def __init__(self, weights: Any) -> None:
         self.weights = nnx.data({name: nnx.Param(value) for name, value in weights.items()})
 
-    def __call__(self, images):
+    def __call__(self, images: Any) -> Any:
         return small.classify({name: value[...] for name, value in self.weights.items()}, images)
 
 
 class LinenModel(flax.linen.Module):
     @flax.linen.compact
-    def __call__(self, images):
+    def __call__(self, images: Any) -> Any:
         start = small.weights(1)
         return small.classify({name: self.param(name, lambda _, name=name: start[name]) for name in start}, images)
 
@@ -303,7 +304,7 @@ class LinenModel(flax.linen.Module):
 class EquinoxModel(equinox.Module):
     weights: dict
 
-    def __call__(self, images):
+    def __call__(self, images: Any) -> Any:
         return small.classify(self.weights, images)
 
 
@@ -317,7 +318,7 @@ FRAMEWORKS = {
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=FRAMEWORKS)
-def test_models_of_any_framework(framework):
+def test_models_of_any_framework(framework: Any) -> None:
     arrays = small.weights()
     model = framework(arrays)
     before = [np.array(leaf) for leaf in jax.tree.leaves((model, arrays)) if hasattr(leaf, "shape")]
@@ -326,7 +327,7 @@ def test_models_of_any_framework(framework):
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))  # never changed
 
 
-def test_half_precision_images_of_any_number_of_channels():
+def test_half_precision_images_of_any_number_of_channels() -> None:
     arrays = jax.tree.map(jnp.bfloat16, small.weights(channels=7))
     result = explain(jnp.asarray(small.images(channels=7), jnp.bfloat16), model=functools.partial(small.classify, arrays))
     assert result.masks.dtype == jnp.float32
@@ -334,12 +335,12 @@ def test_half_precision_images_of_any_number_of_channels():
     np.testing.assert_allclose(result.areas, result.requested_areas, atol=1e-3)
 
 
-def test_mirrored_images_make_mirrored_masks():
+def test_mirrored_images_make_mirrored_masks() -> None:
     """With a lattice of one pixel and a model without left and right, the whole run is equivariant."""
     # Adam divides by gradients that may be all rounding; plain descent does not.
     config = dataclasses.replace(CONFIG, pitch=1, sigma=3.0, num_steps=8, jitter=False, optimizer=optax.sgd(1e-3))
 
-    def symmetric(images):
+    def symmetric(images: Any) -> Any:
         return MODEL(images) + MODEL(images[:, :, ::-1])
 
     result, mirrored = (explain(images, model=symmetric, config=config) for images in (IMAGES, IMAGES[:, :, ::-1].copy()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,55 +23,55 @@ CONFIGS = {"default": CONFIG, "torchray": Config.torchray(**QUICK), "paper": Con
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
-def run(images=IMAGES, targets=TARGETS, areas=AREAS, config=CONFIG, **options):
+def run(images: Any = IMAGES, targets: Any = TARGETS, areas: Any = AREAS, config: Any = CONFIG, **options: Any) -> Any:
     return small.explain(images, targets, areas, config=config, **options)
 
 
-def close(a, b, tolerance=1e-4):
+def close(a: Any, b: Any, tolerance: Any = 1e-4) -> None:
     """Other programs round differently; after four steps, the differences stay below the tolerance."""
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance, rtol=tolerance), a, b)
 
 
-def equal(a, b):
+def equal(a: Any, b: Any) -> None:
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 @each_config
-def test_same_key_same_bits(config):
+def test_same_key_same_bits(config: Any) -> None:
     equal(run(config=config, key=jax.random.key(3)), run(config=config, key=jax.random.key(3)))
     equal(run(config=config), run(config=config, key=jax.random.key(0)))
 
 
 @each_config
-def test_the_order_of_images_does_not_matter(config):
+def test_the_order_of_images_does_not_matter(config: Any) -> None:
     equal(run(IMAGES[::-1], TARGETS[::-1], config=config).masks, run(config=config).masks[::-1])
 
 
 @each_config
-def test_a_batch_is_a_loop_over_images_and_areas(config):
+def test_a_batch_is_a_loop_over_images_and_areas(config: Any) -> None:
     whole = run(config=config)
     for i in range(2):
         close(run(IMAGES[i], TARGETS[i], AREAS[1:], config=config).masks, whole.masks[i, 1:])
 
 
-def test_one_image_in_chunks_of_one_mask():
+def test_one_image_in_chunks_of_one_mask() -> None:
     for i in range(2):
         close(run(IMAGES[i], TARGETS[i], chunk_size=1), run()[i])
 
 
 @pytest.mark.parametrize("chunk_size", [3, 100])  # the last chunk has one mask
-def test_chunks_are_the_whole(chunk_size):
+def test_chunks_are_the_whole(chunk_size: int) -> None:
     close(run(chunk_size=chunk_size), run())
 
 
-def test_inside_jit():
+def test_inside_jit() -> None:
     traced = jax.jit(run)(IMAGES, TARGETS, AREAS)
     assert isinstance(traced, ej.ExtremalResult)
     assert traced.status.ok
     close(traced, run())
 
 
-def test_without_any_compilation():
+def test_without_any_compilation() -> None:
     """Equation by equation is slow, so one mask and one step must do."""
     config = dataclasses.replace(CONFIG, num_steps=1)
     with jax.disable_jit():
@@ -78,11 +79,11 @@ def test_without_any_compilation():
     close(eager, run(IMAGES[0], TARGETS[0], AREAS[:1], config=config))
 
 
-def test_inside_vmap():
+def test_inside_vmap() -> None:
     close(jax.jit(jax.vmap(lambda image, target: run(image, target)))(IMAGES, TARGETS), run())
 
 
-def test_inside_shard_map():
+def test_inside_shard_map() -> None:
     mesh = Mesh(np.array(jax.devices()[:2]), ("images",))
     spec = PartitionSpec("images")
     sharded = jax.shard_map(lambda images, targets: run(images, targets), mesh=mesh, in_specs=(spec, spec), out_specs=spec, check_vma=True)
@@ -90,18 +91,18 @@ def test_inside_shard_map():
     close(jax.jit(sharded)(IMAGES, TARGETS), run())
 
 
-def test_sharded_images():
+def test_sharded_images() -> None:
     """Images on two devices give the same result."""
     sharding = jax.sharding.NamedSharding(Mesh(np.array(jax.devices()[:2]), ("images",)), PartitionSpec("images"))
     close(run(jax.device_put(IMAGES, sharding), jax.device_put(TARGETS, sharding)), run())
 
 
-def test_gradient_through_a_run():
+def test_gradient_through_a_run() -> None:
     """With respect to the image, as for adversarial questions."""
 
     @jax.jit
     @jax.value_and_grad
-    def reward(image):
+    def reward(image: Any) -> Any:
         config = dataclasses.replace(CONFIG, num_steps=1, jitter=False)
         return run(image, TARGETS[0], AREAS[:1], config=config).rewards.sum()
 
@@ -111,7 +112,7 @@ def test_gradient_through_a_run():
     assert float(jnp.vdot(gradient, step)) == pytest.approx(float(numeric), rel=0.1)  # rectifiers bend on the way
 
 
-def test_second_calls_compile_nothing(compilations):
+def test_second_calls_compile_nothing(compilations: list[str]) -> None:
     targets, areas, images = (np.asarray(x) for x in (TARGETS, AREAS, IMAGES))
     keys = jax.random.key(0), jax.random.key(5)
     run(images, targets, areas, key=keys[0])
@@ -123,7 +124,7 @@ def test_second_calls_compile_nothing(compilations):
     assert not compilations
 
 
-def test_other_weights_compile_nothing(compilations):
+def test_other_weights_compile_nothing(compilations: list[str]) -> None:
     """The model's arrays are arguments of the program."""
     first, other = run().masks, small.model(1)
     del compilations[:]
@@ -132,7 +133,7 @@ def test_other_weights_compile_nothing(compilations):
     assert not np.array_equal(first, second)
 
 
-def test_a_closure_is_read_anew(compilations):
+def test_a_closure_is_read_anew(compilations: list[str]) -> None:
     """A model's arrays may change between calls, and the run must see it, without another compilation."""
     arrays = dict(small.weights(0))
     model = lambda images: small.classify(arrays, images)  # noqa: E731
@@ -146,7 +147,7 @@ def test_a_closure_is_read_anew(compilations):
     close(after, run(model=small.model(1)))
 
 
-def test_the_length_of_the_parts_does_not_matter(monkeypatch):
+def test_the_length_of_the_parts_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run()
     monkeypatch.setattr(driver, "chunks", lambda _: [slice(0, 2), slice(2, 4)])
     close(run(), whole)

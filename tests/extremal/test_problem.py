@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +20,12 @@ AREAS_OF_ELEMENTS = np.float32(AREAS * 2)
 evaluated = jax.jit(lambda problem, params, now: problem(params, None, now, jnp.zeros(len(params))))
 
 
-def problem_of(config: Config, at: str | None = None):
+def problem_of(config: Config, at: str | None = None) -> Any:
     task = check_call(small.MODEL, IMAGES, small.TARGETS, len(AREAS), config, None, at)
     return check_masking(task, config, at, None).pose(np.float32(AREAS))
 
 
-def objective(config=CONFIG, **now):
+def objective(config: Any = CONFIG, **now: Any) -> Any:
     """The values and the record of four masks: the upper left corner, growing from mask to mask."""
     problem = problem_of(config)
     height, width = problem.plan.masks.lattice
@@ -35,7 +36,7 @@ def objective(config=CONFIG, **now):
 
 
 @pytest.mark.parametrize("relative", [True, False])
-def test_the_objective_is_the_reward_minus_the_weighted_area_loss(relative):
+def test_the_objective_is_the_reward_minus_the_weighted_area_loss(relative: bool) -> None:
     values, record = objective(dataclasses.replace(CONFIG, relative_area_loss=relative))
     losses = record.area_losses / AREAS_OF_ELEMENTS if relative else record.area_losses
     np.testing.assert_allclose(values, record.rewards - 2.0 * losses, rtol=1e-5)
@@ -43,7 +44,7 @@ def test_the_objective_is_the_reward_minus_the_weighted_area_loss(relative):
 
 
 @pytest.mark.parametrize("now", [dict(area_weight=3.0), dict(ramp=0.6), dict(shrinkage=0.5), dict(flipped=True)], ids=", ".join)
-def test_the_numbers_of_a_step_matter(now):
+def test_the_numbers_of_a_step_matter(now: Any) -> None:
     assert not np.allclose(objective(**now)[0], objective()[0], rtol=1e-4)
 
 
@@ -64,12 +65,12 @@ def test_the_numbers_of_a_step_matter(now):
     ],
     ids=", ".join,
 )
-def test_settings_change_the_objective(changes):
+def test_settings_change_the_objective(changes: Any) -> None:
     """`test_images` has the settings that change the path of a run."""
     assert not np.allclose(objective(dataclasses.replace(CONFIG, **changes))[0], objective()[0], rtol=1e-4)
 
 
-def test_the_area_shown_shrinks():
+def test_the_area_shown_shrinks() -> None:
     problem = problem_of(CONFIG)
     params = jax.random.uniform(jax.random.key(0), (4, *problem.plan.masks.lattice))
     shown = jax.jit(lambda shrinkage: problem.shown(params, None, shrinkage, jnp.float32(0.3)).masks.mean(axis=(1, 2)))
@@ -78,7 +79,7 @@ def test_the_area_shown_shrinks():
     np.testing.assert_allclose(shown(jnp.float32(1)), AREAS_OF_ELEMENTS, atol=1e-4)
 
 
-def test_at_a_layer_the_activation_is_masked():
+def test_at_a_layer_the_activation_is_masked() -> None:
     problem = problem_of(CONFIG, at="first")
     assert problem.plan.masks.shape == (10, 12)
     assert problem.levels.shape == (2, 2, 10, 12, 6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,16 +17,16 @@ from small import CONFIG, IMAGES
 
 
 @pytest.fixture(scope="module")
-def result():
+def result() -> Any:
     return small.explain()
 
 
-def assert_same(a, b):
+def assert_same(a: Any, b: Any) -> None:
     assert jax.tree.structure(a) == jax.tree.structure(b)
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_binary_masks(result):
+def test_binary_masks(result: Any) -> None:
     binary, masks = np.asarray(result.binary_masks()), np.asarray(result.masks)
     assert binary.shape == masks.shape
     np.testing.assert_array_equal(binary.sum(axis=(2, 3)), [[48, 144]] * 2)  # of 480 pixels
@@ -34,7 +35,7 @@ def test_binary_masks(result):
         assert mask[cut == 1].min() >= mask[cut == 0].max()
 
 
-def planted(masks, config=CONFIG):
+def planted(masks: Any, config: Any = CONFIG) -> Any:
     """A result with given masks."""
     masks = np.asarray(masks, np.float32)
     rest = dict.fromkeys(("rewards", "areas", "requested_areas"), masks.mean(axis=(1, 2)))
@@ -51,7 +52,7 @@ def planted(masks, config=CONFIG):
     )
 
 
-def test_saliency_is_the_smoothed_mean():
+def test_saliency_is_the_smoothed_mean() -> None:
     masks = np.zeros((2, 20, 30))
     masks[0, 5, 7] = masks[1, 5, 7] = 1
     saliency = np.asarray(planted(masks).saliency(smooth=0.1))
@@ -61,13 +62,13 @@ def test_saliency_is_the_smoothed_mean():
     assert planted(masks).saliency(smooth=0.2).max() < saliency.max()
 
 
-def test_point_of_the_masks():
+def test_point_of_the_masks() -> None:
     masks = np.zeros((2, 20, 30))
     masks[:, 12:15, 20:23] = 1
     assert planted(masks).point().tolist() == [13, 21]
 
 
-def test_evidence_is_where_the_perturbation_changes_the_image():
+def test_evidence_is_where_the_perturbation_changes_the_image() -> None:
     """A ring under a disc of a mask: the peak of the masks is in the hole, and the peak of the evidence on the ring."""
     y, x = np.mgrid[:40, :40]
     distance = np.hypot(y - 20, x - 20)
@@ -82,16 +83,16 @@ def test_evidence_is_where_the_perturbation_changes_the_image():
     assert not np.array_equal(evidence, disc.evidence(image, smooth=0.2))
 
 
-def test_evidence_against_a_reference():
+def test_evidence_against_a_reference() -> None:
     image = np.full((20, 30, 3), 0.5, np.float32)
     reference = image.copy()
     reference[4:7, 9:12] = 0
     everywhere = planted(np.ones((1, 20, 30)), Config(perturbation="reference"))
     best = np.unravel_index(np.argmax(everywhere.evidence(image, reference=reference)), (20, 30))
-    assert best == (5, 10)
+    assert tuple(map(int, best)) == (5, 10)
 
 
-def test_batches_of_results(result):
+def test_batches_of_results(result: Any) -> None:
     assert len(result) == 2
     assert_same(result[1], result[-1])
     np.testing.assert_array_equal(result[1].masks, result.masks[1])
@@ -106,7 +107,7 @@ def test_batches_of_results(result):
         len(result[0])
 
 
-def test_results_are_pytrees(result):
+def test_results_are_pytrees(result: Any) -> None:
     doubled = jax.tree.map(lambda x: 2 * x, result)
     np.testing.assert_array_equal(doubled.masks, 2 * np.asarray(result.masks))
     assert doubled.config == result.config
@@ -114,12 +115,12 @@ def test_results_are_pytrees(result):
         result.masks = None
 
 
-def test_evidence_of_a_layer(result):
+def test_evidence_of_a_layer(result: Any) -> None:
     with pytest.raises(ValueError, match="evidence is for masks of images, and these are of the layer 'first'"):
         dataclasses.replace(result, at="first").evidence(IMAGES)
 
 
-def test_ranking_of_a_result():
+def test_ranking_of_a_result() -> None:
     """One map for all areas, in any order of the areas."""
     result = small.explain(areas=(0.3, 0.1))
     ranking = np.asarray(result.ranking())
@@ -132,7 +133,7 @@ def test_ranking_of_a_result():
     assert np.all(smallest <= largest)
 
 
-def test_monotone_fraction():
+def test_monotone_fraction() -> None:
     curves = np.array([[1.0, 2.0, 2.0], [1.0, 3.0, 2.0], [3.0, 2.0, 4.0], [0.0, 1.0, 5.0]])
     assert monotone_fraction(curves) == 0.5
     assert monotone_fraction(curves, tolerance=1.0) == 1.0

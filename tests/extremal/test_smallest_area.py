@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +22,11 @@ WHOLE = np.asarray(MODEL(IMAGES))[[0, 1], TARGETS]  # positive
 AREAS = (0.1, 0.4)
 
 
-def run(images=IMAGES, targets=TARGETS, areas=AREAS, **options):
+def run(images: Any = IMAGES, targets: Any = TARGETS, areas: Any = AREAS, **options: Any) -> Any:
     return ej.smallest_area(MODEL, images, targets, areas, **dict(config=CONFIG, resolution=0.6, threshold=0.5) | options)
 
 
-def light(images):
+def light(images: Any) -> Any:
     """The light of the lowest fifth of the rows, of which a mask of area a can keep 5 a, and the darkness of all."""
     return 1e3 * jnp.stack([images[:, -6:].mean((1, 2, 3)), -images.mean((1, 2, 3))], axis=1)
 
@@ -35,11 +36,11 @@ FADE = Config(num_steps=30, perturbation="fade", pitch=2, sigma=2.0, jitter=Fals
 
 
 @pytest.fixture(scope="module")
-def lit():
+def lit() -> Any:
     return ej.smallest_area(light, LIT, 0, threshold=0.5, areas=(0.05, 0.2, 0.4), resolution=0.1, nested=True, config=FADE)
 
 
-def test_finds_the_area_where_it_is_known(lit):
+def test_finds_the_area_where_it_is_known(lit: Any) -> None:
     """Half the light needs a tenth of the image, and a mask with a soft edge a little more."""
     assert lit.reached.tolist() == [True]
     assert 0.1 <= float(lit.areas[0]) < 0.135
@@ -48,7 +49,7 @@ def test_finds_the_area_where_it_is_known(lit):
     np.testing.assert_allclose(lit.image_responses, 1000, rtol=1e-6)
 
 
-def test_the_area_is_within_the_resolution_of_one_that_does_not_suffice(lit):
+def test_the_area_is_within_the_resolution_of_one_that_does_not_suffice(lit: Any) -> None:
     curve = lit.curve
     short = curve.areas[curve.responses < 500]
     assert short.max() < lit.areas[0] <= 1.1 * short.max() * (1 + 1e-5)
@@ -56,7 +57,7 @@ def test_the_area_is_within_the_resolution_of_one_that_does_not_suffice(lit):
     assert set(np.float32([0.05, 0.2, 0.4])) <= set(np.asarray(curve.areas[0]))
 
 
-def test_nested_masks_of_a_search(lit):
+def test_nested_masks_of_a_search(lit: Any) -> None:
     """The lowest fifth, with all the light, comes first; the rest follows."""
     ranking = np.asarray(lit.ranking())
     assert ranking.shape == (1, 30, 30)
@@ -67,7 +68,7 @@ def test_nested_masks_of_a_search(lit):
     np.testing.assert_array_equal(lit[0].ranking(), ranking[0])
 
 
-def test_only_the_whole_image_suffices():
+def test_only_the_whole_image_suffices() -> None:
     result = ej.smallest_area(light, LIT, 0, areas=(0.05, 0.1, 0.15), resolution=10.0, config=FADE)
     assert result.reached.tolist() == [True]
     assert result.areas.tolist() == [1]
@@ -75,7 +76,7 @@ def test_only_the_whole_image_suffices():
     np.testing.assert_array_equal(result.responses, result.image_responses)
 
 
-def test_a_soft_mask_that_is_too_large_is_cut_down():
+def test_a_soft_mask_that_is_too_large_is_cut_down() -> None:
     """Without the projection, masks exceed small areas, and would excite more than their area can."""
     config = dataclasses.replace(FADE, exact_area=False, num_steps=10, pitch=5, sigma=5.0)
     free = ej.extremal_perturbation(light, LIT, 0, (0.02,), config=config)
@@ -86,7 +87,7 @@ def test_a_soft_mask_that_is_too_large_is_cut_down():
     assert result.responses[0] < free.rewards[0, 0]
 
 
-def test_masks_have_their_area_and_their_responses():
+def test_masks_have_their_area_and_their_responses() -> None:
     result = run()
     for i in range(2):
         assert result.reached[i]
@@ -99,12 +100,12 @@ def test_masks_have_their_area_and_their_responses():
             np.testing.assert_allclose(response, MODEL(perturb(pyramid, jnp.asarray(mask)[None]))[0, TARGETS[i]], rtol=1e-3, atol=1e-3)
 
 
-def test_the_smallest_area_of_the_sweep_suffices():
+def test_the_smallest_area_of_the_sweep_suffices() -> None:
     result = run(response=-1e3)
     np.testing.assert_allclose(result.areas, AREAS[0], rtol=1e-5)
 
 
-def test_no_area_suffices():
+def test_no_area_suffices() -> None:
     result = run(response=np.array([1e3, 0.5 * WHOLE[1]]))
     assert result.reached.tolist() == [False, True]
     assert np.isnan(result.areas[0])
@@ -113,14 +114,14 @@ def test_no_area_suffices():
     assert result.status.ok
 
 
-def test_threshold_is_a_share_of_the_response_to_the_image():
+def test_threshold_is_a_share_of_the_response_to_the_image() -> None:
     half, more = run(), run(threshold=1.5)
     np.testing.assert_allclose(half.wanted, 0.5 * WHOLE, rtol=1e-5)
     np.testing.assert_allclose(more.wanted, 1.5 * WHOLE, rtol=1e-5)
     np.testing.assert_allclose(run(response=0.5 * WHOLE).areas, half.areas, rtol=1e-6)
 
 
-def test_binary_masks_may_decide():
+def test_binary_masks_may_decide() -> None:
     """In either case, the area is the smallest one tried whose own response suffices."""
     for result, name in ((run(), "responses"), (run(binary=True), "binary_responses")):
         values, wanted = np.asarray(getattr(result.curve, name)), np.asarray(result.wanted)[:, None]
@@ -130,8 +131,8 @@ def test_binary_masks_may_decide():
         assert not (smaller & (values >= wanted)).any()
 
 
-def test_resolution_and_progress():
-    seen = []
+def test_resolution_and_progress() -> None:
+    seen: list[Any] = []
     fine = run(resolution=0.1, progress=seen.append)
     coarse = run(resolution=2.0)
     assert coarse.curve.areas.shape == (2, 3)
@@ -140,7 +141,7 @@ def test_resolution_and_progress():
     assert {p.num_steps for p in seen} == {4 + 4 * 2} == {seen[-1].step}
 
 
-def test_responses_of_any_game_are_those_to_the_kept_pixels():
+def test_responses_of_any_game_are_those_to_the_kept_pixels() -> None:
     deleted = run(config=dataclasses.replace(CONFIG, game="dual"), resolution=10.0)
     assert not np.array_equal(deleted.masks, run(resolution=10.0).masks)
     pyramid = blur_pyramid(jnp.asarray(IMAGES[0]), CONFIG.num_levels, CONFIG.max_blur)
@@ -148,26 +149,26 @@ def test_responses_of_any_game_are_those_to_the_kept_pixels():
     assert deleted.status.ok
 
 
-def close(a, b):
+def close(a: Any, b: Any) -> None:
     for name in ("areas", "reached", "masks", "responses", "wanted", "image_responses"):  # binary masks jump by rounding
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=1e-3, rtol=1e-3, err_msg=name)
     assert a.curve.areas.shape == b.curve.areas.shape
 
 
-def test_a_batch_is_a_loop_in_chunks():
+def test_a_batch_is_a_loop_in_chunks() -> None:
     close(run(IMAGES[1], TARGETS[1], chunk_size=1), run()[1])
     assert len(run()) == 2
 
 
-def test_inside_jit():
+def test_inside_jit() -> None:
     sweep = functools.partial(run, resolution=10.0)  # without bisection
     close(jax.jit(sweep)(IMAGES), sweep())
 
 
-def test_at_a_layer(lit):
+def test_at_a_layer(lit: Any) -> None:
     """Masks of an activation of another shape than the image."""
 
-    def coarse(images):
+    def coarse(images: Any) -> Any:
         return light(checkpoint_name(images[:, ::2, ::2].repeat(3, axis=1)[:, :30], "coarse"))
 
     config = dataclasses.replace(FADE, num_steps=2, pitch=1)
@@ -177,19 +178,19 @@ def test_at_a_layer(lit):
     np.testing.assert_allclose(result.masks.mean(), result.areas[0], atol=1e-4)
 
 
-def test_key_and_reference_are_used():
+def test_key_and_reference_are_used() -> None:
     np.testing.assert_array_equal(run(key=jax.random.key(4)).masks, run(key=jax.random.key(4)).masks)
     assert not np.array_equal(run(key=jax.random.key(4)).masks, run(key=jax.random.key(5)).masks)
     config = dataclasses.replace(CONFIG, perturbation="reference")
     assert not np.array_equal(*(run(config=config, reference=value * IMAGES, resolution=10.0).curve.responses for value in (0.0, 0.5)))
 
 
-def test_settings_of_the_last_update_hold_here_too():
+def test_settings_of_the_last_update_hold_here_too() -> None:
     last, before = (run(config=dataclasses.replace(CONFIG, final_update=final), resolution=10.0) for final in (True, False))
     assert not np.array_equal(last.masks, before.masks)
 
 
-def test_other_numbers_compile_nothing(compilations):
+def test_other_numbers_compile_nothing(compilations: list[str]) -> None:
     run(response=1.0)
     del compilations[:]
     run(IMAGES[::-1].copy(), response=1.0)
@@ -198,7 +199,7 @@ def test_other_numbers_compile_nothing(compilations):
 
 
 @pytest.mark.parametrize("threshold", [0, -1.0, np.nan, np.inf])
-def test_thresholds_that_are_not_positive_and_finite(threshold):
+def test_thresholds_that_are_not_positive_and_finite(threshold: Any) -> None:
     with pytest.raises(ValueError, match="threshold must be a positive, finite number, got"):
         run(threshold=threshold)
 
@@ -213,19 +214,19 @@ def test_thresholds_that_are_not_positive_and_finite(threshold):
         (dict(areas=[[0.1], [0.2]]), r"areas must have the shape \(K,\)"),
     ],
 )
-def test_errors(options, message):
+def test_errors(options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run(**options)
 
 
-def test_a_share_of_a_response_that_is_not_positive():
+def test_a_share_of_a_response_that_is_not_positive() -> None:
     with pytest.raises(ValueError, match=r"the response to image 0 is -1000 \(and to 1 more\), .*pass `response`"):
         ej.smallest_area(light, np.concatenate([LIT, LIT]), 1, areas=(0.1,), config=FADE)
     with pytest.raises(ValueError, match=r"the response to the image is -1000, and a share"):
         ej.smallest_area(light, LIT[0], 1, areas=(0.1,), config=FADE)
 
 
-def test_errors_of_results():
+def test_errors_of_results() -> None:
     with pytest.raises(ValueError, match=r"there is no ranking .* smallest_area\(\.\.\., nested=True\)"):
         run().ranking()
     with pytest.raises(IndexError, match="this result is of 2 images, got the index 2"):

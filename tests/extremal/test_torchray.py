@@ -6,6 +6,8 @@ rounding of another order of operations stays below them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,20 +25,20 @@ from golden_data import cases, torchray, torchray_runs
 OPERATION, RUN = 1e-5, 1e-4
 
 
-def close(actual, expected, tolerance=OPERATION):
+def close(actual: Any, expected: Any, tolerance: Any = OPERATION) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
 
 
-def close_gradient(actual, expected):
+def close_gradient(actual: Any, expected: Any) -> None:
     close(actual, expected, OPERATION * np.abs(expected).max())
 
 
-def channels_last(images):
+def channels_last(images: Any) -> Any:
     return jnp.moveaxis(jnp.asarray(images), -3, -1)
 
 
 @pytest.mark.parametrize("case", cases(torchray("mask_generator")), ids=lambda case: f"step {case['step']}")
-def test_masks(case):
+def test_masks(case: Any) -> None:
     smooth = SmoothMasks(tuple(case["shape"].tolist()), int(case["step"]), float(case["sigma"]))
     params = jnp.asarray(case["params"])
     with_margin, vjp = jax.vjp(smooth.with_margin, params)
@@ -46,7 +48,7 @@ def test_masks(case):
 
 
 @pytest.mark.parametrize("case", cases(torchray("perturbation")), ids=lambda case: f"{case['kind']} {case['num_levels']}")
-def test_perturbation(case):
+def test_perturbation(case: Any) -> None:
     image, levels = channels_last(case["image"]), int(case["num_levels"])
     if case["kind"] == "blur":
         pyramid = blur_pyramid(image, levels, float(case["max_blur"]), "zeros")
@@ -61,7 +63,7 @@ def test_perturbation(case):
 
 
 @pytest.mark.parametrize("ties", ["share", "position"])  # the recorded masks have no ties
-def test_area_loss(ties):
+def test_area_loss(ties: str) -> None:
     data = torchray("area_loss")
     losses, vjp = jax.vjp(lambda masks: area_loss(masks, jnp.asarray(data["areas"]), ties), jnp.asarray(data["mask"]))
     close(losses, data["loss"])
@@ -70,14 +72,14 @@ def test_area_loss(ties):
 
 @pytest.mark.parametrize("game", GAMES)
 @pytest.mark.parametrize(("name", "recorded"), [("logit", "simple"), ("contrastive", "contrastive")])
-def test_rewards(game, name, recorded):
+def test_rewards(game: Any, name: str, recorded: str) -> None:
     data = torchray("rewards")
     activation = jnp.asarray(data["activation"])
     responses = reward(name, activation, jnp.full(8, int(data["target"])))
     close(GAMES[game].combine(responses.reshape(len(GAMES[game].terms), -1)), data[f"{recorded}/{game}"])
 
 
-def test_smoothing_and_resizing():
+def test_smoothing_and_resizing() -> None:
     data = torchray("saliency_post")
     saliency = jnp.asarray(data["saliency"])[..., None]
     for key, expected in data.items():
@@ -90,10 +92,10 @@ def test_smoothing_and_resizing():
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> Any:
     data = {key: jnp.asarray(value) for key, value in torchray("runs").items()}
 
-    def model(images):
+    def model(images: Any) -> Any:
         x = images
         for layer, stride, padding in (("c1", 2, 2), ("c2", 2, 1), ("c3", 1, 1)):
             kernel = data[f"weights/{layer}.weight"]
@@ -106,7 +108,7 @@ def network():
 
 
 @pytest.mark.parametrize("run", torchray_runs(), ids=lambda run: f"{run['variant']} {run['perturbation']}")
-def test_runs(run, network):
+def test_runs(run: Any, network: Any) -> None:
     model, image = network
     recorded = cases(torchray("runs"))[run["index"]]
     config = Config.torchray(

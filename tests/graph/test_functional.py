@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +22,13 @@ WEIGHT = jnp.full(2, 5.0)
 
 
 class Doubled(nnx.Module):
-    def __init__(self, value):
+    def __init__(self, value: Any) -> None:
         self.weight = nnx.Param(jnp.full(2, value))
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         return 2 * self.weight[...] * x
 
-    def scaled(self, scale, x):
+    def scaled(self, scale: Any, x: Any) -> Any:
         return scale * self(x)
 
 
@@ -34,7 +36,7 @@ class Linen(linen.Module):
     factor: float = 2.0
 
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         weight = self.param("weight", linen.initializers.ones, 2)
         return jax.nn.relu(self.factor * weight * x) - jax.nn.relu(-self.factor * weight * x)
 
@@ -42,49 +44,49 @@ class Linen(linen.Module):
 class Holder:
     """An object with an array, and with a method that is not a pytree's."""
 
-    def __init__(self, value):
+    def __init__(self, value: Any) -> None:
         self.weight = jnp.full(2, value)
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         return 2 * self.weight * x
 
-    def method(self, factor, x):
+    def method(self, factor: Any, x: Any) -> Any:
         return factor * self.weight * x
 
 
-def doubled(weight, x):
+def doubled(weight: Any, x: Any) -> Any:
     return 2 * weight * x
 
 
-def closure(value):
+def closure(value: Any) -> Any:
     weight = jnp.full(2, value)
     return lambda x: 2 * weight * x
 
 
-def jitted(value):
+def jitted(value: Any) -> Any:
     weight = jnp.full(2, value)
     return jax.jit(lambda x: jnp.asarray(2.0) * weight * x)
 
 
-def local(value):
-    def multiply(weight, x):
+def local(value: Any) -> Any:
+    def multiply(weight: Any, x: Any) -> Any:
         return 2 * weight * x
 
     return multiply, jnp.full(2, value)
 
 
-def identity_with_gradient(scale):
+def identity_with_gradient(scale: Any) -> Any:
     """The identity, whose custom backward pass multiplies by a captured value."""
 
     @jax.custom_vjp
-    def identity(x):
+    def identity(x: Any) -> Any:
         return 1 * x
 
     identity.defvjp(lambda x: (identity(x), None), lambda _, g: (g * scale,))
     return identity
 
 
-def with_gradient(scale, weight):
+def with_gradient(scale: Any, weight: Any) -> Any:
     return lambda x: identity_with_gradient(scale)(2 * weight * x)
 
 
@@ -109,7 +111,7 @@ PARAMETERS = pytest.mark.parametrize("make", MADE_ANEW.values(), ids=MADE_ANEW)
 
 
 @pytest.fixture
-def quick_collection():
+def quick_collection() -> Iterator[None]:
     """Keep the objects of other tests out of garbage collections."""
     gc.freeze()
     yield
@@ -120,14 +122,14 @@ run = jax.jit(lambda program, arrays, x: program(arrays, x), static_argnums=0)
 
 
 @PARAMETERS
-def test_partition(make):
+def test_partition(make: Any) -> None:
     program, arrays = partition(make(5.0), X)
     np.testing.assert_array_equal(program(arrays, X), 10 * X)
     np.testing.assert_array_equal(program([2 * a if a.shape == (2,) else a for a in arrays], X), 20 * X)
 
 
 @PARAMETERS
-def test_what_is_made_anew_is_compiled_once(make, compilations, quick_collection):
+def test_what_is_made_anew_is_compiled_once(make: Any, compilations: list[str], quick_collection: Any) -> None:
     """And nothing of it is kept: neither programs nor arrays."""
     client = jax.devices()[0].client
     counts = []
@@ -142,7 +144,7 @@ def test_what_is_made_anew_is_compiled_once(make, compilations, quick_collection
     assert counts[1][-1] == counts[0][-1]
 
 
-def test_a_program_sees_new_arrays_of_a_function():
+def test_a_program_sees_new_arrays_of_a_function() -> None:
     box = [jnp.full(2, 5.0)]
     function = lambda x: box[0] * x  # noqa: E731
     first, _ = partition(function, X)
@@ -156,28 +158,28 @@ def test_a_program_sees_new_arrays_of_a_function():
     np.testing.assert_array_equal(third(arrays, X), jnp.full((2, 2), 7.0) * X)
 
 
-def shifted(weight, x):
+def shifted(weight: Any, x: Any) -> Any:
     """Of a partial, the argument; of the module, an array."""
     return weight * x + WEIGHT
 
 
-def scaled(weight, x):
+def scaled(weight: Any, x: Any) -> Any:
     return SCALE * weight * x
 
 
 @pytest.mark.parametrize(("function", "name", "values"), [(shifted, "WEIGHT", (WEIGHT, 2 * WEIGHT)), (scaled, "SCALE", (2.0, 3.0))])
-def test_partials_see_changes_of_globals(monkeypatch, function, name, values):
+def test_partials_see_changes_of_globals(monkeypatch: pytest.MonkeyPatch, function: Any, name: str, values: Any) -> None:
     for value in values:
         monkeypatch.setitem(globals(), name, value)
         program, arrays = partition(functools.partial(function, WEIGHT), X)
         np.testing.assert_array_equal(run(program, arrays, X), function(WEIGHT, X))
 
 
-def test_arrays_are_never_frozen():
+def test_arrays_are_never_frozen() -> None:
     """In a bound object, in a closure, in an attribute, in a bound Linen module."""
     holder, cell = Holder(5.0), jnp.full(2, 5.0)
 
-    def closed(weight, x):
+    def closed(weight: Any, x: Any) -> Any:
         return weight * cell * x
 
     for value in (5.0, 7.0):
@@ -189,10 +191,10 @@ def test_arrays_are_never_frozen():
             np.testing.assert_array_equal(run(program, arrays, X), factor * value * X)
 
 
-def changed_settings():
+def changed_settings() -> Iterator[Any]:
     settings = {"factor": 2.0, "function": jnp.sin}
 
-    def model(x):
+    def model(x: Any) -> Any:
         return settings["function"](settings["factor"] * x)
 
     for change in ({}, {"factor": 3.0}, {"function": jnp.cos}):
@@ -200,12 +202,12 @@ def changed_settings():
         yield model
 
 
-def changed_gradient():
+def changed_gradient() -> Iterator[Any]:
     """The rule is the same function, and reads a list that changes."""
     box = [1.0]
 
     @jax.custom_vjp
-    def identity(x):
+    def identity(x: Any) -> Any:
         return 1 * x
 
     identity.defvjp(lambda x: (identity(x), None), lambda _, g: (g * box[0],))
@@ -226,7 +228,7 @@ DIFFERENT = {
 
 
 @pytest.mark.parametrize("models", DIFFERENT.values(), ids=DIFFERENT)
-def test_programs_are_not_confused(models):
+def test_programs_are_not_confused(models: Any) -> None:
     """Values and gradients are those of each model, though their codes are equal."""
     programs = set()
     for model in models():
@@ -238,8 +240,8 @@ def test_programs_are_not_confused(models):
     assert len(programs) == 3
 
 
-def test_another_program_at_each_call_is_warned_of_once():
-    def model_of(factor):
+def test_another_program_at_each_call_is_warned_of_once() -> None:
+    def model_of(factor: Any) -> Any:
         return lambda x: factor * x * 7
 
     message = r"model_of.<locals>.<lambda>' was another program at each of 16 calls.*functools.partial"
@@ -248,10 +250,10 @@ def test_another_program_at_each_call_is_warned_of_once():
     assert (len(caught), len(programs)) == (1, 2 * _MANY)
 
 
-def test_no_tracer_is_kept():
+def test_no_tracer_is_kept() -> None:
     """Of a model that closes over tracers: its arrays are those, and a gradient of its own that reads one is not remembered."""
 
-    def loss(make, value, x):
+    def loss(make: Any, value: Any, x: Any) -> Any:
         program, arrays = partition(make(value * jnp.ones(2)), x)
         return program(arrays, x).sum()
 
@@ -263,14 +265,14 @@ def test_no_tracer_is_kept():
     assert _known.cache_info().currsize == before
 
 
-def test_equal_modules_share_a_program():
+def test_equal_modules_share_a_program() -> None:
     assert partition(Doubled(1.0), X)[0] == partition(Doubled(2.0), X)[0]
 
 
 class Node:
     """A value that holds itself."""
 
-    def __init__(self, value):
+    def __init__(self, value: Any) -> None:
         self.value, self.itself = value, self
 
 
@@ -292,7 +294,7 @@ class Node:
         (lambda: jax.make_jaxpr(jnp.sin)(1.0), [jax.make_jaxpr(jnp.cos)(1.0), jax.make_jaxpr(jnp.sin)(jnp.ones(2))]),
     ],
 )
-def test_records(make, others):
+def test_records(make: Any, others: Any) -> None:
     """Equal for equal contents, and for no others."""
     record = contents(make()).record
     assert record == contents(make()).record
@@ -300,8 +302,8 @@ def test_records(make, others):
     assert record not in [contents(other).record for other in others]
 
 
-def test_what_is_compared_by_identity_is_not_fixed():
-    lock = object.__new__(type("Opaque", (), {"__slots__": ()}))
+def test_what_is_compared_by_identity_is_not_fixed() -> None:
+    lock = object.__new__(type("Opaque", (), {"__slots__": ()}))  # type: ignore[var-annotated]
     assert contents(lock) == contents(lock)
     assert not contents(lock).fixed
     assert not contents([np.ones(2)]).fixed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +15,16 @@ from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.interpreter import rewrite
 
 
-def nothing(equation, values):
+def nothing(equation: Any, values: Any) -> Any:
     return None
 
 
-def plain(x):
+def plain(x: Any) -> Any:
     return jnp.tanh(x) * 2 + x.sum()
 
 
 @jax.custom_jvp
-def own_jvp(x):
+def own_jvp(x: Any) -> Any:
     return jnp.exp(x)
 
 
@@ -31,20 +32,20 @@ own_jvp.defjvp(lambda primals, tangents: (jnp.exp(primals[0]), 3 * tangents[0]))
 
 
 @jax.custom_vjp
-def own_vjp(x):
+def own_vjp(x: Any) -> Any:
     return jnp.exp(x)
 
 
 own_vjp.defvjp(lambda x: (jnp.exp(x), None), lambda _, g: (5 * g,))
 
 
-def loops(x):
+def loops(x: Any) -> Any:
     x, ys = lax.scan(lambda c, _: (jnp.sin(c) + 1, c.sum()), x, None, length=3)
     x = lax.fori_loop(0, 2, lambda _, c: c * 1.5, x)
     return lax.cond(ys.sum() > 0, jnp.cos, jnp.sin, x)
 
 
-def several(x):
+def several(x: Any) -> Any:
     values, order = lax.top_k(x, 2)
     return {"values": values, "order": order, "pair": (x, [2 * x])}
 
@@ -63,7 +64,7 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_rewriting_nothing_changes_nothing(function):
+def test_rewriting_nothing_changes_nothing(function: Any) -> None:
     x = jnp.array([0.3, -0.7, 1.2])
     same = rewrite(function, nothing)
     expected = function(x)
@@ -73,16 +74,16 @@ def test_rewriting_nothing_changes_nothing(function):
 
 
 @pytest.mark.parametrize("function", [plain, own_jvp, own_vjp, jax.checkpoint(plain), jax.jit(own_vjp)])
-def test_derivatives_stay_those_of_the_function(function):
+def test_derivatives_stay_those_of_the_function(function: Any) -> None:
     x = jnp.array([0.3, -0.7, 1.2])
 
-    def gradient(function):
+    def gradient(function: Any) -> Any:
         return jax.grad(lambda x: function(x).sum())(x)
 
     np.testing.assert_allclose(gradient(rewrite(function, nothing)), gradient(function), rtol=1e-6)
 
 
-def double_sines(equation, values):
+def double_sines(equation: Any, values: Any) -> Any:
     return [2 * jnp.sin(values[0])] if equation.primitive.name == "sin" else None
 
 
@@ -97,7 +98,7 @@ def double_sines(equation, values):
         (jax.vmap(jax.jit(jnp.sin)), lambda x: 2 * jnp.sin(x)),
     ],
 )
-def test_rules_reach_into_bodies(function, expected):
+def test_rules_reach_into_bodies(function: Any, expected: Any) -> None:
     x = jnp.array([0.3, -0.7, 1.2])
     rewritten = rewrite(function, double_sines)
     np.testing.assert_allclose(rewritten(x), expected(x), rtol=1e-6)
@@ -105,13 +106,13 @@ def test_rules_reach_into_bodies(function, expected):
 
 
 @pytest.mark.parametrize("change", [lambda function: rewrite(function, double_sines), canonical])
-def test_keyword_arguments(change):
+def test_keyword_arguments(change: Any) -> None:
     function = lambda x, *, scale, shift=0.0: scale * jnp.sin(x) + shift  # noqa: E731
     factor = 1 if change is canonical else 2
     np.testing.assert_allclose(change(function)(jnp.ones(2), shift=1.0, scale=3.0), factor * 3 * jnp.sin(jnp.ones(2)) + 1, rtol=1e-6)
 
 
-def test_rules_of_a_gradient():
+def test_rules_of_a_gradient() -> None:
     """What is differentiated after rewriting is the rewritten function; what is rewritten after differentiating, its gradient."""
     x = jnp.array([0.3, -0.7])
     after = jax.grad(lambda x: rewrite(jnp.sin, double_sines)(x).sum())(x)
@@ -144,15 +145,15 @@ CONVOLUTIONS = [
 
 
 @pytest.mark.parametrize(("layout", "images", "kernels", "options"), CONVOLUTIONS)
-def test_canonical_convolutions(layout, images, kernels, options):
+def test_canonical_convolutions(layout: Any, images: Any, kernels: Any, options: Any) -> None:
     rng = np.random.default_rng(0)
     x, w = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in (images, kernels))
     settings = dict(window_strides=(1,) * (len(images) - 2), padding="VALID") | options
 
-    def convolve(x, w):
+    def convolve(x: Any, w: Any) -> Any:
         return lax.conv_general_dilated(x, w, dimension_numbers=layout, **settings)
 
-    def value_and_gradients(x, w):
+    def value_and_gradients(x: Any, w: Any) -> Any:
         cotangent = jnp.asarray(np.random.default_rng(1).standard_normal(jax.eval_shape(convolve, x, w).shape), jnp.float32)
         y, vjp = jax.vjp(convolve, x, w)
         return y, vjp(cotangent)
@@ -174,11 +175,11 @@ POOLS = [
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize(("shape", "window", "strides", "padding"), POOLS)
-def test_canonical_max_pools(shape, window, strides, padding, ties):
+def test_canonical_max_pools(shape: Any, window: Any, strides: Any, padding: Any, ties: bool) -> None:
     x = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
     x = jnp.maximum(jnp.round(x), 0) if ties else x
 
-    def gradient(x):
+    def gradient(x: Any) -> Any:
         y, vjp = jax.vjp(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding), x)
         return vjp(jnp.asarray(np.random.default_rng(1).standard_normal(y.shape), jnp.float32))[0]
 
@@ -188,14 +189,14 @@ def test_canonical_max_pools(shape, window, strides, padding, ties):
     assert ("select_and_scatter" in text) == (np.prod(window) > 49)
 
 
-def test_canonical_form_is_canonical():
+def test_canonical_form_is_canonical() -> None:
     """All convolutions of a gradient, inside a loop too, are NHWC and HWIO when compiled for a CPU; 1x1 ones are gone."""
 
-    def model(x):
+    def model(x: Any) -> Any:
         x = lax.conv(x, jnp.ones((4, 3, 3, 3)), (1, 1), "SAME")
         return lax.conv(x, jnp.ones((2, 4, 1, 1)), (1, 1), "SAME")
 
-    def steps(x):
+    def steps(x: Any) -> Any:
         return lax.scan(lambda x, _: (x - jax.grad(lambda x: jnp.square(model(x)).sum())(x), None), x, None, length=2)[0]
 
     text = jax.jit(canonical(steps)).lower(jnp.ones((1, 3, 6, 6))).as_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -16,7 +18,7 @@ X = jnp.array([[0.3, -0.7, 1.2], [1.0, 2.0, -0.5]])
 WEIGHT = jnp.asarray(np.random.default_rng(0).standard_normal((3, 3)), jnp.float32)
 
 
-def zero_literal(site):
+def zero_literal(site: Any) -> Any:
     return 0 in site.literals
 
 
@@ -27,12 +29,12 @@ SEVENFOLD = Rule(
 TABLE = RuleTable("sevenfold gradients", (SEVENFOLD,))
 
 
-def rectified(x):
+def rectified(x: Any) -> Any:
     return jax.nn.relu(x @ WEIGHT.astype(x.dtype)) * 2
 
 
 @jax.custom_vjp
-def own_vjp(x):
+def own_vjp(x: Any) -> Any:
     return rectified(x)
 
 
@@ -50,12 +52,12 @@ FUNCTIONS = {
 }
 
 
-def gradient(function, x):
+def gradient(function: Any, x: Any) -> Any:
     return jax.grad(lambda x: function(x).sum())(x)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-def test_rules_are_what_is_sent_back(function):
+def test_rules_are_what_is_sent_back(function: Any) -> None:
     ruled = with_backward_rules(function, TABLE)
     expected = jnp.full((2, 3), 14.0) @ WEIGHT.T
     np.testing.assert_array_equal(ruled(X), function(X))
@@ -64,48 +66,48 @@ def test_rules_are_what_is_sent_back(function):
     assert TABLE.matches(function, X).count("sevenfold") == 1
 
 
-def test_under_vmap():
+def test_under_vmap() -> None:
     mapped = jax.vmap(lambda x: gradient(with_backward_rules(rectified, TABLE), x))(X[:, None])
     np.testing.assert_allclose(mapped[:, 0], jnp.full((2, 3), 14.0) @ WEIGHT.T, rtol=1e-5)
 
 
-def test_under_shard_map():
+def test_under_shard_map() -> None:
     mesh = Mesh(np.array(jax.devices()[:2]), ("rows",))
     spec = PartitionSpec("rows")
     sharded = jax.shard_map(lambda x: gradient(with_backward_rules(rectified, TABLE), x), mesh=mesh, in_specs=spec, out_specs=spec)
     np.testing.assert_allclose(jax.jit(sharded)(X), jnp.full((2, 3), 14.0) @ WEIGHT.T, rtol=1e-5)
 
 
-def test_bfloat16():
+def test_bfloat16() -> None:
     ruled = gradient(with_backward_rules(rectified, TABLE), X.astype(jnp.bfloat16))
     assert ruled.dtype == jnp.bfloat16
     np.testing.assert_allclose(ruled.astype(jnp.float32), jnp.full((2, 3), 14.0) @ WEIGHT.T, rtol=0.05)  # 8 bits, sums of three
 
 
-def test_weights_may_be_traced():
+def test_weights_may_be_traced() -> None:
     """A model's weights are arguments of the program: constants of the pass, and yet tracers."""
 
-    def loss(weight, x):
+    def loss(weight: Any, x: Any) -> Any:
         return with_backward_rules(lambda x: jax.nn.relu(x @ weight), TABLE)(x).sum()
 
     np.testing.assert_allclose(jax.jit(jax.grad(loss, argnums=1))(WEIGHT, X), jnp.full((2, 3), 7.0) @ WEIGHT.T, rtol=1e-5)
 
 
-def test_constants_get_no_rule():
+def test_constants_get_no_rule() -> None:
     """A rectifier of weights alone is not on the way of the gradient."""
     function = lambda x: jax.nn.relu(x @ jax.nn.relu(WEIGHT))  # noqa: E731
     assert TABLE.matches(function, X).count("sevenfold") == 1
 
 
-def test_other_maxima_are_left_alone():
+def test_other_maxima_are_left_alone() -> None:
     assert TABLE.matches(lambda x: jax.nn.relu(jnp.maximum(x, 1.0)), X).count("sevenfold") == 1
 
 
-def test_own_derivatives_are_kept_where_no_rule_reaches():
+def test_own_derivatives_are_kept_where_no_rule_reaches() -> None:
     """A custom derivative without a rectifier in it."""
 
     @jax.custom_vjp
-    def hundredfold(x):
+    def hundredfold(x: Any) -> Any:
         return jnp.sin(x)
 
     hundredfold.defvjp(lambda x: (jnp.sin(x), None), lambda _, g: (100 * g,))
@@ -113,8 +115,8 @@ def test_own_derivatives_are_kept_where_no_rule_reaches():
     np.testing.assert_allclose(gradient(ruled, X), jnp.full((2, 3), 700.0))
 
 
-def test_the_first_rule_counts():
-    def threefold(site, inputs, output, g):
+def test_the_first_rule_counts() -> None:
+    def threefold(site: Any, inputs: Any, output: Any, g: Any) -> Any:
         return tuple(3 * g if a else None for a in site.active)
 
     any_maximum = Rule("threefold", frozenset({"max"}), threefold)
@@ -127,23 +129,23 @@ def test_the_first_rule_counts():
     np.testing.assert_allclose(gradient(with_backward_rules(function, reordered), X), jnp.full((2, 3), 9.0))
 
 
-def test_rules_see_inputs_and_output():
-    def backward(site, inputs, output, g):
+def test_rules_see_inputs_and_output() -> None:
+    def backward(site: Any, inputs: Any, output: Any, g: Any) -> Any:
         return g * inputs[0] * output, None
 
     table = RuleTable("input times output", (Rule("max", frozenset({"max"}), backward),))
     np.testing.assert_allclose(gradient(with_backward_rules(jax.nn.relu, table), X), jnp.maximum(X, 0) ** 2, rtol=1e-6)
 
 
-def test_sites_evaluate_themselves():
-    def backward(site, inputs, output, g):
+def test_sites_evaluate_themselves() -> None:
+    def backward(site: Any, inputs: Any, output: Any, g: Any) -> Any:
         return g * site.evaluate(inputs[0] + 1, inputs[1]), None
 
     table = RuleTable("shifted", (Rule("max", frozenset({"max"}), backward),))
     np.testing.assert_allclose(gradient(with_backward_rules(jax.nn.relu, table), X), jnp.maximum(X + 1, 0), rtol=1e-6)
 
 
-def test_tables_print_themselves():
+def test_tables_print_themselves() -> None:
     table = RuleTable("sevenfold gradients", (SEVENFOLD,), frozenset({"add", "mul"}))
     assert str(table).splitlines() == [
         "sevenfold gradients",
@@ -153,13 +155,13 @@ def test_tables_print_themselves():
     assert str(TABLE.matches(rectified, X)).splitlines()[1] == "  sevenfold: max: float32[2,3], float32[] -> float32[2,3]"
 
 
-def test_keyword_arguments():
+def test_keyword_arguments() -> None:
     function = lambda x, *, scale: jax.nn.relu(x) * scale  # noqa: E731
     assert TABLE.matches(function, X, scale=2.0).count("sevenfold") == 1
     np.testing.assert_allclose(gradient(lambda x: with_backward_rules(function, TABLE)(x, scale=2.0), X), jnp.full((2, 3), 14.0))
 
 
-def in_a_loop(x):
+def in_a_loop(x: Any) -> Any:
     return lax.fori_loop(0, 2, lambda _, c: jax.nn.relu(c), x)
 
 
@@ -185,7 +187,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("table", "function", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_refusals(table, function, message):
+def test_refusals(table: Any, function: Any, message: Any) -> None:
     with pytest.raises(ValueError, match=message):
         with_backward_rules(function, table)(X)
     with pytest.raises(ValueError, match=message):
@@ -200,16 +202,16 @@ def test_refusals(table, function, message):
         (lambda: with_backward_rules(jnp.sin, None), "table must be a RuleTable, got NoneType"),
     ],
 )
-def test_refusals_of_types(monkeypatch, call, message):
+def test_refusals_of_types(monkeypatch: pytest.MonkeyPatch, call: Any, message: str) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for callers, whose types nobody checks
     with pytest.raises(TypeError, match=message):
         call()
 
 
-def test_loops_without_a_rule_are_left_alone():
+def test_loops_without_a_rule_are_left_alone() -> None:
     """Also where they hold what a rule would apply to, if no argument reaches it."""
 
-    def function(x):
+    def function(x: Any) -> Any:
         weight = in_a_loop(WEIGHT)
         return lax.fori_loop(0, 2, lambda _, c: c * 2, jax.nn.relu(x @ weight))
 

@@ -26,17 +26,17 @@ def literal_blur(image: np.ndarray, sigma: float, padding: str) -> np.ndarray:
 
 @pytest.mark.parametrize("padding", ["edge", "zeros"])
 @pytest.mark.parametrize("sigma", [0.7, 3.0, 20.0])
-def test_blur(sigma, padding):
+def test_blur(sigma: float, padding: str) -> None:
     np.testing.assert_allclose(gaussian_blur(jnp.asarray(IMAGE), sigma, padding), literal_blur(IMAGE, sigma, padding), atol=1e-5)
 
 
-def test_blur_of_batches_and_of_nothing():
+def test_blur_of_batches_and_of_nothing() -> None:
     batch = jnp.asarray(np.stack([IMAGE, 2 * IMAGE]))
     np.testing.assert_allclose(gaussian_blur(batch, 2.0)[1], 2 * gaussian_blur(batch[0], 2.0), atol=1e-5)
     np.testing.assert_array_equal(gaussian_blur(batch, 0.0), batch)
 
 
-def test_resize_of_a_ramp():
+def test_resize_of_a_ramp() -> None:
     """Bilinear interpolation of a linear ramp is the ramp, between the outermost centres."""
     ramp = jnp.arange(8.0)[None, :, None]
     np.testing.assert_allclose(resize(ramp, (1, 16))[0, 1:-1, 0], np.arange(0.25, 7, 0.5), atol=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,26 +15,26 @@ IMAGE = np.linspace(0, 1, 32 * 32 * 3, dtype=np.float32).reshape(32, 32, 3)
 CONFIG = ej.Config(num_steps=30, perturbation="fade")
 
 
-def model(images):
+def model(images: Any) -> Any:
     return jnp.stack([images[:, :16].mean((1, 2, 3)), images[:, 16:].mean((1, 2, 3))], axis=-1)
 
 
-def explain(progress=None):
+def explain(progress: Any = None) -> Any:
     return ej.extremal_perturbation(model, IMAGE, 1, (0.1, 0.3), config=CONFIG, progress=progress)
 
 
 @pytest.fixture(scope="module")
-def unwatched():
+def unwatched() -> Any:
     return explain()
 
 
 @pytest.mark.parametrize("progress", [None, False])
-def test_silent_unless_asked(capfd, progress):
+def test_silent_unless_asked(capfd: pytest.CaptureFixture[str], progress: Any) -> None:
     explain(progress)
     assert capfd.readouterr() == ("", "")
 
 
-def test_bar_on_standard_error(capsys, unwatched):
+def test_bar_on_standard_error(capsys: pytest.CaptureFixture[str], unwatched: Any) -> None:
     result = explain(True)
     out, err = capsys.readouterr()
     assert out == ""
@@ -42,8 +44,8 @@ def test_bar_on_standard_error(capsys, unwatched):
     np.testing.assert_array_equal(result.masks, unwatched.masks)
 
 
-def test_a_function_is_called_during_the_run():
-    seen = []
+def test_a_function_is_called_during_the_run() -> None:
+    seen: list[Any] = []
     result = explain(seen.append)
     steps = [now.step for now in seen]
     assert steps == sorted(set(steps))
@@ -54,10 +56,10 @@ def test_a_function_is_called_during_the_run():
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_watchers_exception_passes_and_breaks_nothing(error, unwatched):
+def test_a_watchers_exception_passes_and_breaks_nothing(error: Any, unwatched: Any) -> None:
     seen = []
 
-    def watcher(now):
+    def watcher(now: Any) -> None:
         seen.append(now.step)
         if len(seen) == 2:
             raise error("enough")
@@ -70,10 +72,10 @@ def test_a_watchers_exception_passes_and_breaks_nothing(error, unwatched):
     np.testing.assert_array_equal(again.masks, unwatched.masks)
 
 
-def test_bar_shows_the_last_step_of_an_interrupted_run(capsys):
-    def watch():
+def test_bar_shows_the_last_step_of_an_interrupted_run(capsys: pytest.CaptureFixture[str]) -> None:
+    def watch() -> None:
         with watching(True) as watcher:
-            watcher(ej.Progress(3, 7, -1.25))
+            watcher(ej.Progress(3, 7, -1.25))  # type: ignore[misc]
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -18,12 +18,12 @@ class Checked:
     x: jax.Array
     name: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not hasattr(self.x, "shape"):
             raise TypeError("x must be an array")
 
 
-def test_transformations_pass_the_checks_by():
+def test_transformations_pass_the_checks_by() -> None:
     tree = Checked(jnp.ones(2), "a")
     assert jax.tree.map(lambda x: None, tree) == jax.tree.map(lambda x: None, tree)
     assert jax.jit(lambda t: jax.tree.map(lambda x: 2 * x, t))(tree).x.tolist() == [2, 2]
@@ -32,7 +32,7 @@ def test_transformations_pass_the_checks_by():
         Checked(1.0, "a")
 
 
-def test_static_fields_are_part_of_the_structure():
+def test_static_fields_are_part_of_the_structure() -> None:
     trees = [Checked(jnp.ones(2), name) for name in "aab"]
     first, second, third = map(jax.tree.structure, trees)
     assert first == second != third
@@ -40,6 +40,6 @@ def test_static_fields_are_part_of_the_structure():
     assert jax.tree_util.keystr(path) == ".x"
 
 
-def test_fields_are_frozen():
+def test_fields_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Checked(jnp.ones(2), "a").x = jnp.zeros(2)
+        Checked(jnp.ones(2), "a").x = jnp.zeros(2)  # type: ignore[misc]

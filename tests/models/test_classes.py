@@ -14,21 +14,21 @@ KNOWN = {
 
 
 @pytest.mark.parametrize(("dataset", "count"), [("imagenet", 1000), ("voc", 20), ("coco", 80)])
-def test_every_class_has_its_own_name_in_its_place(dataset, count):
+def test_every_class_has_its_own_name_in_its_place(dataset: str, count: int) -> None:
     names = class_names(dataset)
     assert len(names) == len(set(names)) == count
     assert all(name == name.strip() and name for name in names)
     assert {index: names[index] for index in KNOWN[dataset]} == KNOWN[dataset]
 
 
-def test_voc_is_in_alphabetical_order():
+def test_voc_is_in_alphabetical_order() -> None:
     assert list(class_names("voc")) == sorted(class_names("voc"))
 
 
-def test_names_are_read_once():
+def test_names_are_read_once() -> None:
     assert all(class_names(dataset) is class_names(dataset) for dataset in DATASETS)
 
 
-def test_an_unknown_dataset():
+def test_an_unknown_dataset() -> None:
     with pytest.raises(ValueError, match=r"dataset must be one of 'imagenet', 'voc', 'coco', got 'imagenett'; did you mean 'imagenet'\?"):
         class_names("imagenett")

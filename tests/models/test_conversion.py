@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -28,7 +30,7 @@ from extremal_jax.models.formats.safetensors import tensor_names
 
 
 class Small(nnx.Module):
-    def __init__(self, classes: int = 5, *, rngs: nnx.Rngs):
+    def __init__(self, classes: int = 5, *, rngs: nnx.Rngs) -> None:
         self.conv = nnx.Conv(3, 4, (2, 2), rngs=rngs)
         self.head = nnx.Linear(4, classes, rngs=rngs)
 
@@ -44,7 +46,7 @@ SMALL = Architecture(
 FITTING = {"conv.weight": (4, 3, 2, 2), "conv.bias": (4,), "head.weight": (5, 4), "head.bias": (5,)}
 
 
-def tensors(shapes, dtype=np.float32):
+def tensors(shapes: Any, dtype: Any = np.float32) -> Any:
     return {name: np.arange(np.prod(shape), dtype=np.float32).reshape(shape).astype(dtype) for name, shape in shapes.items()}
 
 
@@ -54,7 +56,7 @@ def tensors(shapes, dtype=np.float32):
     wrong=st.sets(st.sampled_from(sorted(FITTING.keys() - {"head.bias"}))),  # the head's bias gives the number of classes
 )
 @settings(max_examples=40, deadline=None)
-def test_every_difference_is_a_problem(dropped, extra, wrong):
+def test_every_difference_is_a_problem(dropped: Any, extra: Any, wrong: Any) -> None:
     """Each missing tensor, each unexpected tensor and each wrong shape has its own line, and there are no other lines."""
     file = {name: (*shape, 9) if name in wrong else shape for name, shape in FITTING.items() if name not in dropped}
     file |= dict.fromkeys(extra, (17,))
@@ -64,63 +66,63 @@ def test_every_difference_is_a_problem(dropped, extra, wrong):
     assert set(match(tensors(file), SMALL).problems) == expected
 
 
-def test_a_missing_tensor_suggests_the_nearest_that_would_fit():
+def test_a_missing_tensor_suggests_the_nearest_that_would_fit() -> None:
     file = {"conv.weights": (4, 3, 2, 2), "conf.bias": (4,), "head_bias": (9,), **{k: FITTING[k] for k in ("head.weight", "head.bias")}}
     problems = match(tensors(file), SMALL).problems
     assert "missing: conv.weight (4, 3, 2, 2); conv.weights would fit" in problems
     assert "missing: conv.bias (4,); conf.bias would fit" in problems
 
 
-def test_integers_do_not_fit():
+def test_integers_do_not_fit() -> None:
     file = tensors(FITTING) | {"conv.bias": np.zeros(4, np.int8)}
     assert match(file, SMALL).problems == ("conv.bias: expected floats, the file has int8",)
 
 
 @pytest.mark.parametrize("classes", [5, 7])
-def test_sizes_are_read_from_the_file(classes):
+def test_sizes_are_read_from_the_file(classes: int) -> None:
     found = match(tensors(FITTING | {"head.weight": (classes, 4), "head.bias": (classes,)}), SMALL)
     assert not found.problems
-    assert found.network.head.bias.shape == (classes,)
+    assert found.network.head.bias.shape == (classes,)  # type: ignore[attr-defined]
 
 
-def test_given_sizes_must_match_the_file():
+def test_given_sizes_must_match_the_file() -> None:
     problems = match(tensors(FITTING), SMALL, {"classes": 6}).problems
     assert set(problems) == {
         f"head.{n}: expected the shape {e}, the file has {f}" for n, e, f in [("weight", (6, 4), (5, 4)), ("bias", (6,), (5,))]
     }
 
 
-def test_each_array_is_filled_from_its_tensor():
+def test_each_array_is_filled_from_its_tensor() -> None:
     file = tensors(FITTING)
     network = fill(match(file, SMALL), dict(file))
-    np.testing.assert_array_equal(network.head.kernel, file["head.weight"].T)
-    np.testing.assert_array_equal(network.conv.kernel, np.einsum("oihw->hwio", file["conv.weight"]))
-    np.testing.assert_array_equal(network.conv.bias, file["conv.bias"])
+    np.testing.assert_array_equal(network.head.kernel, file["head.weight"].T)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(network.conv.kernel, np.einsum("oihw->hwio", file["conv.weight"]))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(network.conv.bias, file["conv.bias"])  # type: ignore[attr-defined]
     consumed = dict(file)
     fill(match(file, SMALL), consumed)
     assert not consumed
 
 
-def test_the_layout_that_fits_best_is_chosen():
+def test_the_layout_that_fits_best_is_chosen() -> None:
     renamed = {"conv.weight": "stem.w", "conv.bias": "stem.bias", "head.weight": "head.w", "head.bias": "head.bias"}
     file = tensors({renamed[name]: shape for name, shape in FITTING.items()})
     found = match(file, SMALL)
     assert found.layout.publisher == "other"
-    np.testing.assert_array_equal(fill(found, dict(file)).conv.kernel, np.einsum("oihw->hwio", file["stem.w"])[:, :, ::-1])
+    np.testing.assert_array_equal(fill(found, dict(file)).conv.kernel, np.einsum("oihw->hwio", file["stem.w"])[:, :, ::-1])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("stored", [np.float16, ml_dtypes.bfloat16, np.float64])
 @pytest.mark.parametrize("wanted", [jnp.float32, jnp.bfloat16])
-def test_types_of_number(stored, wanted):
+def test_types_of_number(stored: Any, wanted: Any) -> None:
     file = tensors(FITTING, stored)
     network = fill(match(file, SMALL), dict(file), wanted)
     assert {leaf.dtype for leaf in jax.tree.leaves(network)} == {jnp.dtype(wanted)}
-    np.testing.assert_array_equal(network.head.bias[...].astype(np.float32), np.arange(5))
+    np.testing.assert_array_equal(network.head.bias[...].astype(np.float32), np.arange(5))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("form", [SAME, KERNEL, BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, CHANNELS_OF_MAPS])
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (4, 5), (5,)], ids=str)
-def test_forms_keep_every_number(form, shape):
+def test_forms_keep_every_number(form: Any, shape: Any) -> None:
     """The array has the shape that was asked for, and all of the tensor's numbers."""
     if len(shape) == 1 and form not in (SAME, CHANNELS_OF_MAPS):
         return
@@ -132,7 +134,7 @@ def test_forms_keep_every_number(form, shape):
     assert sorted(array.ravel()) == sorted(tensor.ravel())
 
 
-def test_layouts_give_every_array_its_own_name():
+def test_layouts_give_every_array_its_own_name() -> None:
     for entry in {entry.architecture.layouts: entry for entry in reversed(ENTRIES.values())}.values():
         paths = tensor_names(zoo_weights.abstract(entry.name))
         for layout in entry.architecture.layouts:
@@ -151,10 +153,10 @@ DENSE_LAYERS = [f"denselayer{layer}." + kind for layer in range(1, 25) for kind 
         ("torchvision/vit_b_16", "vit_b_16", [("mlp.0", "mlp.linear_1"), ("mlp.3", "mlp.linear_2")]),
     ],
 )
-def test_names_of_the_first_published_files(golden, name, changes):
+def test_names_of_the_first_published_files(golden: str, name: str, changes: Any) -> None:
     """torchvision renames these when it loads its own files."""
 
-    def published(name):
+    def published(name: Any) -> Any:
         for new, old in changes:
             name = name.replace(new + ".", old + ".")
         return name
@@ -167,11 +169,11 @@ def test_names_of_the_first_published_files(golden, name, changes):
     assert found.layout.publisher == "torchvision, as first published"
 
 
-def test_the_grid_of_a_vision_transformer_is_read_from_the_file():
+def test_the_grid_of_a_vision_transformer_is_read_from_the_file() -> None:
     name = "timm/deit_small_patch16_224.fb_in1k"
     shapes = zoo_weights.tensors(name)
 
-    def found(positions):
+    def found(positions: Any) -> Any:
         file = {k: jax.ShapeDtypeStruct(shape, np.float32) for k, shape in (shapes | {"pos_embed": (1, positions, 384)}).items()}
         return match(file, ENTRIES["deit_s_16"].architecture)
 

@@ -13,8 +13,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,7 +112,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def server():
+def server() -> Iterator[Any]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
@@ -120,7 +122,7 @@ def server():
 
 
 @pytest.fixture
-def hub(server, tmp_path, monkeypatch):
+def hub(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A fresh server, an empty cache, and no time lost between attempts."""
     for name in list(os.environ):
         if name.startswith("HF_") or name.lower().endswith("_proxy"):
@@ -135,7 +137,7 @@ def hub(server, tmp_path, monkeypatch):
     fresh.restart()
 
 
-def test_a_file_is_downloaded_once(hub, tmp_path):
+def test_a_file_is_downloaded_once(hub: Any, tmp_path: Path) -> None:
     path = fetch(REPO)
     assert path.name == "model.safetensors"
     assert path.read_bytes() == WEIGHTS
@@ -146,12 +148,12 @@ def test_a_file_is_downloaded_once(hub, tmp_path):
 
 
 @pytest.mark.parametrize(("revision", "asked"), [(None, "main"), ("v1", "v1"), (COMMIT, COMMIT)])
-def test_the_revision_is_asked_for(hub, revision, asked):
+def test_the_revision_is_asked_for(hub: Any, revision: Any, asked: Any) -> None:
     fetch(REPO, revision=revision)
     assert hub.requests[0] == ("HEAD", f"/{REPO}/resolve/{asked}/model.safetensors", None)
 
 
-def test_a_commit_in_the_cache_asks_nothing(hub):
+def test_a_commit_in_the_cache_asks_nothing(hub: Any) -> None:
     path = fetch(REPO, revision=COMMIT)
     hub.requests.clear()
     assert fetch(REPO, revision=COMMIT) == path
@@ -167,25 +169,25 @@ def test_a_commit_in_the_cache_asks_nothing(hub):
         (["model.safetensors", "half/model.safetensors"], "half/model.safetensors", "half/model.safetensors"),
     ],
 )
-def test_the_file_is_chosen(hub, files, filename, chosen):
+def test_the_file_is_chosen(hub: Any, files: Any, filename: Any, chosen: str) -> None:
     hub.files = {name: name.encode() for name in files}
     assert fetch(REPO, filename).read_bytes() == chosen.encode()
 
 
-def test_a_bar_shows_the_progress(hub, monkeypatch, capfd):
+def test_a_bar_shows_the_progress(hub: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TQDM_POSITION", "-1")  # else only on a terminal
     fetch(REPO)
     assert re.search(r"model\.safetensors: 100%.*262k/262k", capfd.readouterr().err)
 
 
-def test_a_broken_download_resumes(hub, monkeypatch):
+def test_a_broken_download_resumes(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.cut = 120_000
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)  # whole chunks are kept, of 10 MB by default
     assert fetch(REPO).read_bytes() == WEIGHTS
     assert [asked for method, _, asked in hub.requests if method == "GET"] == [None, "bytes=100000-"]
 
 
-def test_the_published_digest_is_verified_each_time(hub):
+def test_the_published_digest_is_verified_each_time(hub: Any) -> None:
     hub.sent = WEIGHTS[:-1] + b"\0"
     for _ in range(2):
         with pytest.raises(ValueError, match=rf"{DIGEST} is corrupted: its SHA-256 is \w+, and {DIGEST} is published; delete it"):
@@ -199,26 +201,26 @@ def test_the_published_digest_is_verified_each_time(hub):
 
 
 @pytest.mark.parametrize("large", [True, False])
-def test_the_digest_that_is_asked_for_is_verified(hub, large):
+def test_the_digest_that_is_asked_for_is_verified(hub: Any, large: bool) -> None:
     hub.large = large
     assert fetch(REPO, sha256=DIGEST.upper()).read_bytes() == WEIGHTS
     with pytest.raises(ValueError, match=rf"model\.safetensors has the SHA-256 {DIGEST}, and {'a' * 64} was expected"):
         fetch(REPO, sha256="A" * 64)
 
 
-def test_a_small_file_has_no_digest_to_verify(hub):
+def test_a_small_file_has_no_digest_to_verify(hub: Any) -> None:
     hub.large = False
     hub.sent = WEIGHTS[:-1] + b"\0"
     assert fetch(REPO).read_bytes() == hub.sent
 
 
 @pytest.mark.parametrize("sha256", ["", "abc", "g" * 64, "a" * 63])
-def test_a_malformed_digest(sha256):
+def test_a_malformed_digest(sha256: Any) -> None:
     with pytest.raises(ValueError, match=f"sha256 must be 64 hexadecimal digits, got '{sha256}'"):
         fetch(REPO, sha256=sha256)
 
 
-def test_a_missing_file_suggests_another(hub):
+def test_a_missing_file_suggests_another(hub: Any) -> None:
     with pytest.raises(FileNotFoundError, match=rf"^{REPO} has no file 'modle.safetensors'; did you mean 'model.safetensors'\?$"):
         fetch(REPO, "modle.safetensors")
     hub.files = {"weights.h5": b"", "README.md": b""}
@@ -228,30 +230,30 @@ def test_a_missing_file_suggests_another(hub):
         fetch(REPO)
 
 
-def test_a_missing_repository(hub):
+def test_a_missing_repository(hub: Any) -> None:
     with pytest.raises(FileNotFoundError, match=rf"^http://127.0.0.1:{hub.port} has no repository 'owner/nothing', or it is private"):
         fetch("owner/nothing")
 
 
-def test_a_missing_revision(hub):
+def test_a_missing_revision(hub: Any) -> None:
     with pytest.raises(FileNotFoundError, match=f"^{REPO} has no revision 'v2'"):
         fetch(REPO, revision="v2")
 
 
-def test_a_gated_repository(hub):
+def test_a_gated_repository(hub: Any) -> None:
     hub.gated = True
     with pytest.raises(PermissionError, match=f"^{REPO} is gated; accept its terms at .*/{REPO} and log in"):
         fetch(REPO)
 
 
 @pytest.mark.parametrize("repo", ["", "a/b/c", "a b", "a/b.git"])
-def test_a_malformed_repository(hub, repo):
+def test_a_malformed_repository(hub: Any, repo: str) -> None:
     with pytest.raises(ValueError, match=f"""^a repository is written "owner/name", got '{repo}'"""):
         fetch(repo)
     assert hub.requests == []
 
 
-def test_no_network(hub, monkeypatch):
+def test_no_network(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fetch(REPO)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -266,13 +268,13 @@ def test_no_network(hub, monkeypatch):
     ("method", "sentence"),
     [("HEAD", rf"cannot be reached \(.*500.*\), and {REPO} is not"), ("GET", rf"fetching {REPO} from .* failed \(.*500")],
 )
-def test_a_server_that_fails(hub, method, sentence):
+def test_a_server_that_fails(hub: Any, method: str, sentence: Any) -> None:
     hub.status = {method: 500}
     with pytest.raises(ConnectionError, match=sentence):
         fetch(REPO)
 
 
-def test_offline_mode_uses_the_cache_alone(hub, monkeypatch):
+def test_offline_mode_uses_the_cache_alone(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.files = {"pytorch_model.bin": WEIGHTS}
     path = fetch(REPO)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -288,7 +290,7 @@ SCENES = Path(ej.models.__file__).parent / "pretrained" / "scenes.safetensors"
 CONFIG = b'{"pretrained_cfg": {"input_size": [3, 96, 96], "crop_pct": 0.9, "interpolation": "bicubic"}}'
 
 
-def test_a_repository_describes_the_preprocessing(hub):
+def test_a_repository_describes_the_preprocessing(hub: Any) -> None:
     usual = ej.models.load("scenes").preprocessing
     hub.files = {"model.safetensors": SCENES.read_bytes(), "config.json": CONFIG}
     found = ej.models.load("scenes", f"hub:{REPO}@v1")
@@ -298,7 +300,7 @@ def test_a_repository_describes_the_preprocessing(hub):
 
 
 @pytest.mark.parametrize("config", [None, b"", b"[1]", b"{}", b"\xff"])
-def test_a_repository_without_a_description(hub, config, monkeypatch):
+def test_a_repository_without_a_description(hub: Any, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.files = {"model.safetensors": SCENES.read_bytes()} | ({} if config is None else {"config.json": config})
     usual = ej.models.load("scenes").preprocessing
     assert ej.models.load("scenes", f"hub:{REPO}").preprocessing == usual
@@ -311,7 +313,7 @@ def test_a_repository_without_a_description(hub, config, monkeypatch):
         assert ej.models.load("scenes", f"hub:{REPO}").preprocessing == usual
 
 
-def test_without_the_client(monkeypatch):
+def test_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"need the package huggingface_hub; install it by `pip install 'extremal-jax\[hub\]'`"):
         fetch(REPO)
@@ -327,17 +329,17 @@ def test_without_the_client(monkeypatch):
         ("hub:a/b/x.bin", HubFile("a/b", "x.bin")),
     ],
 )
-def test_names_of_files_on_the_hub(text, file):
+def test_names_of_files_on_the_hub(text: str, file: Any) -> None:
     assert parse(text) == file
 
 
 @pytest.mark.parametrize("text", ["hub", "hub:", "hub:resnet50", "hub:a/b@", "hub:a/", "hub:/b", "a/b", "hub:a b/c", "hub:a/b/@v"])
-def test_malformed_names(text):
+def test_malformed_names(text: str) -> None:
     with pytest.raises(ValueError, match=f"""are written "hub:owner/name" or "hub:owner/name@revision", got '{text}'"""):
         parse(text)
 
 
-def test_a_hub_file_passes_all_its_fields(hub):
+def test_a_hub_file_passes_all_its_fields(hub: Any) -> None:
     hub.files["half.safetensors"] = b"half"
     assert HubFile(REPO, "half.safetensors", "v1", hashlib.sha256(b"half").hexdigest()).fetch().read_bytes() == b"half"
     assert hub.requests[0][1] == f"/{REPO}/resolve/v1/half.safetensors"

@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import pickle
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -23,21 +24,21 @@ IMAGES = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
 
 class Block(linen.Module):
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         return linen.relu(linen.Conv(4, (3, 3))(x)), x.mean()
 
 
 class Net(linen.Module):
-    def setup(self):
+    def setup(self) -> None:
         self.blocks = [Block(), Block()]
         self.head = linen.Dense(3)
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         for block in self.blocks:
             x, _ = block(x)
         return self.head(self.pooled(x))
 
-    def pooled(self, x):
+    def pooled(self, x: Any) -> Any:
         return x.mean((1, 2))
 
 
@@ -50,25 +51,25 @@ class Equinox(eqx.Module):
     layers: list
     heads: dict
 
-    def __init__(self, key):
+    def __init__(self, key: Any) -> None:
         keys = jax.random.split(key, 3)
         self.conv = eqx.nn.Conv2d(3, 4, 3, key=keys[0])
         self.layers = [eqx.nn.Lambda(jax.nn.relu), eqx.nn.Sequential([eqx.nn.Conv2d(4, 4, 1, key=keys[1])])]
         self.heads = {"first": eqx.nn.Linear(4, 3, key=keys[2])}
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         x = self.conv(jnp.moveaxis(x, -1, 0))
         for layer in self.layers:
             x = layer(x)
         return self.heads["first"](x.mean((1, 2)))
 
 
-def names(function):
+def names(function: Any) -> Any:
     return [activation.name for activation in graph.activations(function, IMAGES)]
 
 
 @pytest.mark.parametrize("model", [NET, NET.bind(VARIABLES)], ids=["unbound", "bound"])
-def test_linen(model):
+def test_linen(model: Any) -> None:
     """The paths are those of `capture_intermediates`; an output of several arrays has a name for each."""
     named = name_submodules(model)
     function = functools.partial(named.apply, VARIABLES) if model.scope is None else named
@@ -80,7 +81,7 @@ def test_linen(model):
     np.testing.assert_array_equal(captured, intermediates["blocks_1"]["Conv_0"]["__call__"][0])
 
 
-def test_the_rest_of_a_linen_module_is_its_own():
+def test_the_rest_of_a_linen_module_is_its_own() -> None:
     named = name_submodules(NET)
     jax.tree.map(np.testing.assert_array_equal, named.init(jax.random.key(0), IMAGES), VARIABLES)
     np.testing.assert_array_equal(named.apply(VARIABLES, IMAGES, method="pooled"), NET.apply(VARIABLES, IMAGES, method=Net.pooled))
@@ -89,7 +90,7 @@ def test_the_rest_of_a_linen_module_is_its_own():
         assert same == named
 
 
-def test_equinox():
+def test_equinox() -> None:
     model = Equinox(jax.random.key(0))
     named = name_submodules(model)
     assert names(jax.vmap(named)) == ["conv", "layers.0", "layers.1.layers.0", "layers.1", "heads.first"]
@@ -100,11 +101,11 @@ def test_equinox():
     assert names(jax.vmap(model)) == []
 
 
-def test_a_method_at_a_named_layer():
+def test_a_method_at_a_named_layer() -> None:
     assert ej.attribution.grad_cam(name_submodules(NET.bind(VARIABLES)), IMAGES, 0, at="blocks_0.Conv_0").shape == (2, 8, 8)
 
 
 @pytest.mark.parametrize("model", [3, jnp.sin, lambda x: x])
-def test_others_are_refused(model):
+def test_others_are_refused(model: Any) -> None:
     with pytest.raises(TypeError, match=r"must be a Flax NNX, Flax Linen or Equinox module, got .*; .*checkpoint_name\(x, name\)"):
         inspect.unwrap(name_submodules)(model)

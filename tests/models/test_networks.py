@@ -7,6 +7,8 @@ through up to a hundred layers.
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,16 +58,16 @@ QUICK = {
 }
 
 
-def members(names, quick):
+def members(names: Any, quick: Any) -> Any:
     """Parameters of a test; all but the quick ones are marked slow."""
     return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
 
 
-def close(actual, expected):
+def close(actual: Any, expected: Any) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
 
 
-def check_golden(golden, tmp_path, fold):
+def check_golden(golden: Any, tmp_path: Any, fold: Any) -> None:
     recorded = zoo_weights.GOLDENS[golden]
     name = NAMES.get(golden, golden.split("/")[1])
     classifier = ej.models.load(name, zoo_weights.write(tmp_path / "weights.safetensors", zoo_weights.tensors(golden)), fold=fold)
@@ -92,7 +94,7 @@ def check_golden(golden, tmp_path, fold):
 
 
 @pytest.mark.parametrize("golden", members(zoo_weights.GOLDENS, QUICK))
-def test_goldens(golden, tmp_path):
+def test_goldens(golden: Any, tmp_path: Path) -> None:
     check_golden(golden, tmp_path, fold=False)
 
 
@@ -100,25 +102,25 @@ FOLDED = ("torchvision/resnet18", "torchvision/googlenet", "torchvision/densenet
 
 
 @pytest.mark.parametrize("golden", members(FOLDED, {"torchvision/resnet18"}))
-def test_goldens_of_folded_networks(golden, tmp_path):
+def test_goldens_of_folded_networks(golden: Any, tmp_path: Path) -> None:
     """None of their activations is a convolution before a norm, whose value folding changes."""
     check_golden(golden, tmp_path, fold=True)
 
 
-def load(name, tmp_path, **options):
+def load(name: Any, tmp_path: Any, **options: Any) -> Any:
     """A classifier with weights drawn by the names of torchvision's or TorchRay's layout."""
     architecture = ENTRIES[name].architecture
     layout = next((layout for layout in architecture.layouts if layout.publisher == "torchvision"), architecture.layouts[0])
     return ej.models.load(name, zoo_weights.write(tmp_path / "weights.safetensors", zoo_weights.wanted(architecture, layout)), **options)
 
 
-def recorded_sizes():
+def recorded_sizes() -> Any:
     with np.load(GOLDEN / "zoo" / "sizes.npz") as file:
         return {key: file[key] for key in file.files}
 
 
 @pytest.mark.parametrize("recorded", members(recorded_sizes(), {"resnet34 192x256", "vgg11_bn 192x256", "vit_s_16 160x160"}))
-def test_other_sizes(recorded, tmp_path):
+def test_other_sizes(recorded: Any, tmp_path: Path) -> None:
     name, size = recorded.split()
     height, width = map(int, size.split("x"))
     scores = jax.jit(lambda model, x: model(x))(load(name, tmp_path), zoo_weights.images(1, height, width))
@@ -127,7 +129,7 @@ def test_other_sizes(recorded, tmp_path):
 
 
 @pytest.mark.parametrize("name", members((name for name in ENTRIES if name != "scenes"), SMALL))
-def test_entries(name):
+def test_entries(name: Any) -> None:
     """The number of parameters and the input size."""
     entry = ENTRIES[name]
     network = zoo_weights.abstract(name)
@@ -136,13 +138,13 @@ def test_entries(name):
 
 
 @pytest.mark.parametrize("name", members(ENTRIES, {"scenes", "vgg11_bn", "vgg16_voc_fully_convolutional"}))
-def test_activations(name):
+def test_activations(name: Any) -> None:
     network = zoo_weights.abstract(name)
     assert zoo_weights.names(network, (1, 224, 224, 3)) == ENTRIES[name].activations
 
 
 @pytest.mark.parametrize("name", members(SMALL, {"resnet18", "vit_s_16"}))
-def test_bfloat16(name, tmp_path):
+def test_bfloat16(name: Any, tmp_path: Path) -> None:
     """Weights and activations are bfloat16; scores have the images' type and agree with float32 to a few steps of 1/256."""
     exact, short = load(name, tmp_path), load(name, tmp_path, dtype="bfloat16")
     images = zoo_weights.images(1, 64, 64)
@@ -158,7 +160,7 @@ def test_bfloat16(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", members(("resnet18", "vgg11_bn", "googlenet", "densenet121", "resnet50_voc"), {"resnet18"}))
-def test_folding(name, tmp_path):
+def test_folding(name: Any, tmp_path: Path) -> None:
     classifier = load(name, tmp_path, fold=False)
     before = jax.tree.map(np.asarray, jax.tree.leaves(classifier))
     folded = ej.models.fold_batch_norm(classifier)
@@ -172,13 +174,13 @@ def test_folding(name, tmp_path):
     assert all(path[-1] in ("norm1", "norm5", "norm") for path in left) if name == "densenet121" else not left
 
 
-def test_folding_a_chain():
+def test_folding_a_chain() -> None:
     """Only a norm directly after a convolution is folded, with or without a bias; also under a trace."""
     rngs = nnx.Rngs(0)
     layers = [nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.BatchNorm(4, rngs=rngs), Relu(), nnx.BatchNorm(4, rngs=rngs)]
     layers += [nnx.Conv(4, 2, (1, 1), use_bias=False, rngs=rngs), nnx.BatchNorm(2, rngs=rngs)]
     chain = Chain("chain", layers)
-    chain.eval()
+    chain.eval()  # type: ignore[no-untyped-call]
     leaves, structure = jax.tree.flatten(chain)
     drawn = [jnp.asarray(zoo_weights.draw(str(i), leaf.shape)) ** 2 + 0.1 for i, leaf in enumerate(leaves)]
     chain = jax.tree.unflatten(structure, drawn)
@@ -198,7 +200,7 @@ SWITCHES = {
 
 @pytest.mark.parametrize("switch", SWITCHES)
 @pytest.mark.parametrize("name", ["scenes", *SMALL])
-def test_jaxs_switches(name, switch):
+def test_jaxs_switches(name: Any, switch: Any) -> None:
     """Traced at a size where feature maps and embeddings are resized."""
     network = zoo_weights.abstract(name)
     with SWITCHES[switch]():
@@ -206,7 +208,7 @@ def test_jaxs_switches(name, switch):
     assert scores.dtype == np.float32
 
 
-def test_the_packaged_classifier_under_all_switches(classifier, images):
+def test_the_packaged_classifier_under_all_switches(classifier: ej.models.Classifier, images: np.ndarray) -> None:
     expected = classifier(images)
     with SWITCHES["rank promotion"](), SWITCHES["dtype promotion"](), SWITCHES["64 bits"]():
         scores = ej.models.load("scenes")(images)
@@ -216,11 +218,11 @@ def test_the_packaged_classifier_under_all_switches(classifier, images):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_images_that_are_too_small(name):
+def test_images_that_are_too_small(name: Any) -> None:
     """They give scores or a clear message, never the mean of an empty map."""
     network = zoo_weights.abstract(name)
 
-    def scores(height, width):
+    def scores(height: Any, width: Any) -> Any:
         return jax.eval_shape(lambda network, x: network(x), network, jax.ShapeDtypeStruct((1, height, width, 3), np.float32)).shape
 
     assert scores(64, 80) == (1, 1000)

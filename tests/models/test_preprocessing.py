@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,13 +20,13 @@ from extremal_jax.models.preprocessing import Preprocessing, described
 from golden_data import GOLDEN
 
 
-def recorded_preprocessing():
+def recorded_preprocessing() -> Any:
     with np.load(GOLDEN / "zoo" / "preprocessing.npz") as file:
         return {key: file[key] for key in file.files}
 
 
 @pytest.mark.parametrize("recorded", recorded_preprocessing())
-def test_preprocessing(recorded):
+def test_preprocessing(recorded: Any) -> None:
     """Of noise, on which filters differ most. Both use Pillow, so they differ by less than one of its 255 levels."""
     orientation, scaled, interpolation = recorded.split()
     prepare = Preprocessing((224, 224), (0.0,) * 3, (1.0,) * 3, crop=224 / int(scaled), interpolation=interpolation)
@@ -48,7 +50,7 @@ def test_preprocessing(recorded):
         ("deit_s_16", "timm", 248, "bicubic"),
     ],
 )
-def test_published_preprocessing(name, publisher, scaled, interpolation):
+def test_published_preprocessing(name: str, publisher: str, scaled: int, interpolation: str) -> None:
     """The scaled sizes and the filters are those on torchvision's and timm's pages about their weights."""
     entry = ENTRIES[name]
     prepare = entry.preprocessing_by_publisher.get(publisher, entry.preprocessing)
@@ -58,21 +60,21 @@ def test_published_preprocessing(name, publisher, scaled, interpolation):
     assert np.argwhere(prepare.picture(prepare(corner)).any(axis=-1)).tolist() == [[0, 0]]
 
 
-def test_caffe_preprocessing():
+def test_caffe_preprocessing() -> None:
     """[0, 255] less the mean, red first; the weights are converted to this order."""
     prepared = ENTRIES["vgg16_voc"].preprocessing(np.full((224, 224, 3), (10, 20, 30), np.uint8))
     np.testing.assert_allclose(prepared[5, 5], [10 - 123.68, 20 - 116.779, 30 - 103.939], rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(11, 17), (5, 3), (3, 9)], ids=str)
-def test_scaling_without_antialiasing(shape):
+def test_scaling_without_antialiasing(shape: Any) -> None:
     """Against a loop: each sample interpolates linearly between two pixels in each direction, however much an image shrinks."""
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     prepared = Preprocessing((4, 4), (0.0,) * 3, (1.0,) * 3, crop=None, antialias=False)(picture)
     height, width = (int(4 * n / min(shape)) for n in shape)
     assert prepared.shape == (height, width, 3)
 
-    def neighbours(place, count, extent):
+    def neighbours(place: Any, count: Any, extent: Any) -> Any:
         exact = min(max((place + 0.5) * extent / count - 0.5, 0), extent - 1)
         low = int(exact)
         return (low, 1 - exact + low), (min(low + 1, extent - 1), exact - low)
@@ -85,7 +87,7 @@ def test_scaling_without_antialiasing(shape):
 
 
 @pytest.mark.parametrize("network", ["vgg16_voc", "vgg16_coco", "resnet50_voc", "resnet50_coco"])
-def test_fully_convolutional_networks_see_the_whole_picture(network):
+def test_fully_convolutional_networks_see_the_whole_picture(network: str) -> None:
     cropped, whole = ENTRIES[network].preprocessing, ENTRIES[f"{network}_fully_convolutional"].preprocessing
     picture = np.random.default_rng(0).integers(0, 256, (301, 600, 3), dtype=np.uint8)
     assert whole(picture).shape == (224, 446, 3)
@@ -95,20 +97,20 @@ def test_fully_convolutional_networks_see_the_whole_picture(network):
         whole(np.zeros((1, 9000), np.uint8))
 
 
-def test_without_antialiasing_there_is_one_filter():
+def test_without_antialiasing_there_is_one_filter() -> None:
     with pytest.raises(ValueError, match="interpolation must be one of 'bilinear', got 'bicubic'"):
         Preprocessing((4, 4), (0.0,) * 3, (1.0,) * 3, interpolation="bicubic", antialias=False)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.float64])
-def test_pictures_of_floats(dtype, classifier):
+def test_pictures_of_floats(dtype: Any, classifier: ej.models.Classifier) -> None:
     picture = np.full((128, 128, 3), 0.25, dtype)
     np.testing.assert_array_equal(classifier.preprocess(picture), classifier.preprocess(np.full((128, 128, 3), 64, np.uint8)))
     with pytest.raises(ValueError, match=r"image must hold floats in \[0, 1\], or uint8, got values from 0.25 to 2"):
         classifier.preprocess(np.concatenate([picture, 8 * picture]))
 
 
-def test_another_preprocessing_can_be_set():
+def test_another_preprocessing_can_be_set() -> None:
     model = ej.models.load("scenes")
     model.preprocessing = Preprocessing((32, 48), (0.0,) * 3, (1.0,) * 3)
     assert model.input_size == model.preprocess(np.zeros((64, 64, 3), np.uint8)).shape[:2] == (32, 48)
@@ -130,12 +132,12 @@ HALVES = Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3, crop=0.875)
         ("none", HALVES),
     ],
 )
-def test_described_preprocessing(config, expected):
+def test_described_preprocessing(config: Any, expected: Any) -> None:
     assert described({"pretrained_cfg": config}, HALVES) == expected
     assert described({}, HALVES) == HALVES
 
 
-def test_layouts_decide_the_preprocessing(monkeypatch):
+def test_layouts_decide_the_preprocessing(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = {"torchvision": "torchvision/convnext_tiny", "timm": "timm/convnext_tiny.fb_in1k"}
     monkeypatch.setattr(registry, "fill", lambda found, tensors, dtype: found.network)  # the numbers do not matter here
     loaded = {}
@@ -146,11 +148,11 @@ def test_layouts_decide_the_preprocessing(monkeypatch):
     assert loaded == {"torchvision": "bilinear", "timm": "bicubic"}
 
 
-def picture(height=40, width=60):
+def picture(height: Any = 40, width: Any = 60) -> Any:
     return generate(32, 1, (height, width)).images[0]
 
 
-def test_bytes_of_the_right_size_are_normalised_alone():
+def test_bytes_of_the_right_size_are_normalised_alone() -> None:
     image = picture(32, 48)
     prepare = Preprocessing((32, 48), (0.1, 0.2, 0.3), (0.5, 0.25, 2.0))
     result = prepare(image)
@@ -160,7 +162,7 @@ def test_bytes_of_the_right_size_are_normalised_alone():
     np.testing.assert_array_equal(prepare.picture(np.stack([result, result])), [image, image])
 
 
-def test_floats_pillow_images_and_bytes_are_prepared_alike(classifier):
+def test_floats_pillow_images_and_bytes_are_prepared_alike(classifier: ej.models.Classifier) -> None:
     image = picture()
     expected = classifier.preprocess(image)
     for same in (image / 255, (image / 255).astype(np.float32), Image.fromarray(image), jnp.asarray(image)):
@@ -170,19 +172,19 @@ def test_floats_pillow_images_and_bytes_are_prepared_alike(classifier):
 class ArrayTensor:
     """An array of a library that has only this protocol."""
 
-    def __init__(self, array):
+    def __init__(self, array: Any) -> None:
         self.array = array
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return self.array
 
 
 class DlpackTensor:
-    def __init__(self, array):
+    def __init__(self, array: Any) -> None:
         self.__dlpack__, self.__dlpack_device__ = array.__dlpack__, array.__dlpack_device__
 
 
-def test_arrays_of_other_libraries(classifier):
+def test_arrays_of_other_libraries(classifier: ej.models.Classifier) -> None:
     image = picture()
     for other in (ArrayTensor(image), DlpackTensor(image)):
         np.testing.assert_array_equal(classifier.preprocess(other), classifier.preprocess(image))
@@ -190,7 +192,7 @@ def test_arrays_of_other_libraries(classifier):
         classifier.preprocess(ArrayTensor(image.transpose(2, 0, 1)))
 
 
-def test_photographs_are_upright(classifier, tmp_path):
+def test_photographs_are_upright(classifier: ej.models.Classifier, tmp_path: Path) -> None:
     """The rotation in a photograph's EXIF data applies to a Pillow image as in `load_image`."""
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90 degrees
@@ -202,17 +204,17 @@ def test_photographs_are_upright(classifier, tmp_path):
 
 
 @pytest.mark.parametrize("form", [lambda grey: grey, lambda grey: grey[..., None], lambda grey: grey / 255, Image.fromarray])
-def test_grey(classifier, form):
+def test_grey(classifier: ej.models.Classifier, form: Any) -> None:
     grey = picture()[..., 0]
     np.testing.assert_array_equal(classifier.preprocess(form(grey)), classifier.preprocess(np.stack([grey] * 3, axis=-1)))
 
 
-def test_transparent_pillow_images_lie_on_white(classifier):
+def test_transparent_pillow_images_lie_on_white(classifier: ej.models.Classifier) -> None:
     assert (classifier.preprocess(Image.new("RGBA", (10, 10))) == classifier.preprocess(np.full((10, 10), 255, np.uint8))).all()
 
 
 @pytest.mark.parametrize("shape", [(200, 100), (100, 200), (30, 15)])
-def test_shorter_side_is_scaled_and_the_centre_kept(shape):
+def test_shorter_side_is_scaled_and_the_centre_kept(shape: Any) -> None:
     image = np.zeros((*shape, 3), np.uint8)
     height, width = shape
     side = min(shape)
@@ -224,7 +226,7 @@ def test_shorter_side_is_scaled_and_the_centre_kept(shape):
     assert kept.mean() > 0.95
 
 
-def test_crop_is_a_share_of_the_shorter_side():
+def test_crop_is_a_share_of_the_shorter_side() -> None:
     image = np.zeros((100, 100, 3), np.uint8)
     image[20:80, 20:80] = 255
     assert (Preprocessing((60, 60), (0.0,) * 3, (1.0,) * 3, crop=0.6)(image) == 1).all()
@@ -232,7 +234,7 @@ def test_crop_is_a_share_of_the_shorter_side():
     assert wider.mean() == pytest.approx((0.6 / 0.75) ** 2, abs=0.01)  # bilinear scaling mixes the pixels at the border
 
 
-def test_a_long_strip_takes_little_memory():
+def test_a_long_strip_takes_little_memory() -> None:
     strip = Image.new("RGB", (1_000_000, 2), "red")  # scaling all of it to 128 rows would take 192 GB
     assert (Preprocessing((128, 128), (0.0,) * 3, (1.0,) * 3)(strip)[..., 0] == 1).all()
 
@@ -252,6 +254,6 @@ def test_a_long_strip_takes_little_memory():
         ("photo.png", ValueError, "must be a Pillow image or an array"),
     ],
 )
-def test_bad_arrays(classifier, image, error, sentence):
+def test_bad_arrays(classifier: ej.models.Classifier, image: Any, error: Any, sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         classifier.preprocess(image)

@@ -6,6 +6,8 @@ import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ from extremal_jax.models.entries import ENTRIES
 PUBLISHED = {name: entry.hub for name, entry in ENTRIES.items() if entry.hub}
 
 
-def test_listing_initialises_nothing():
+def test_listing_initialises_nothing() -> None:
     """No device is initialised, so nothing is traced, compiled or loaded."""
     program = (
         "import extremal_jax as ej; ej.models.available(); from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
@@ -28,17 +30,17 @@ def test_listing_initialises_nothing():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_random_weights():
+def test_random_weights() -> None:
     """He initialisation, from the key alone; test_scenes_classifier.py has other keys."""
     first, second = (
-        ej.models.load("resnet18", weights=None, key=jax.random.key(1), num_classes=classes).network.conv1.conv.kernel[...]
+        ej.models.load("resnet18", weights=None, key=jax.random.key(1), num_classes=classes).network.conv1.conv.kernel[...]  # type: ignore[attr-defined]
         for classes in (None, 3)
     )
     np.testing.assert_array_equal(first, second)
     assert abs(first.std() / np.sqrt(2 / (7 * 7 * 3)) - 1) < 0.05  # of 9408 numbers: 7 standard errors
 
 
-def test_number_of_classes():
+def test_number_of_classes() -> None:
     model = ej.models.load("googlenet", weights=None, num_classes=3)
     assert model.classes == ("0", "1", "2")
     assert jax.eval_shape(model, jnp.zeros((2, 64, 64, 3))).shape == (2, 3)
@@ -49,7 +51,7 @@ def test_number_of_classes():
 @pytest.mark.parametrize(
     ("name", "count", "first"), [("alexnet", 1000, "tench"), ("vgg16_voc", 20, "aeroplane"), ("resnet50_coco", 80, "person")]
 )
-def test_class_names(name, count, first, monkeypatch):
+def test_class_names(name: str, count: int, first: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "fill_randomly", lambda network, key, dtype: network)  # the numbers do not matter here
     classes = ej.models.load(name, weights=None, fold=False).classes
     assert (len(classes), classes[0]) == (count, first)
@@ -63,10 +65,10 @@ def test_class_names(name, count, first, monkeypatch):
         ("hub:a/b@c", hub.HubFile("a/b", revision="c")),
     ],
 )
-def test_weights_from_the_hub(weights, expected, tmp_path, monkeypatch):
+def test_weights_from_the_hub(weights: str, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, asked = zoo_weights.write(tmp_path / "model.safetensors", zoo_weights.tensors("torchvision/resnet18")), []
 
-    def fetch(*arguments, **options):
+    def fetch(*arguments: Any, **options: Any) -> Any:
         asked.append(hub.HubFile(*arguments, **options))
         return path
 
@@ -74,10 +76,10 @@ def test_weights_from_the_hub(weights, expected, tmp_path, monkeypatch):
     model = ej.models.load("resnet18", weights)
     assert asked[0] == expected
     assert asked[1:] == ([hub.HubFile(expected.repo, "config.json", expected.revision)] if expected.repo == "a/b" else [])
-    np.testing.assert_array_equal(model.network.fc.bias[...], zoo_weights.draw("fc.bias", (1000,)))
+    np.testing.assert_array_equal(model.network.fc.bias[...], zoo_weights.draw("fc.bias", (1000,)))  # type: ignore[attr-defined]
 
 
-def test_published_weights_are_pinned():
+def test_published_weights_are_pinned() -> None:
     """To the full hash of a commit, all different, except for three whose commits are unknown."""
     assert len(PUBLISHED) == 23
     pins = {name: file.revision for name, file in PUBLISHED.items() if file.revision}
@@ -93,7 +95,7 @@ def test_published_weights_are_pinned():
         assert len(set(distinct)) == len(distinct)
 
 
-def test_no_packaged_weights():
+def test_no_packaged_weights() -> None:
     with pytest.raises(
         ValueError, match='carries no weights for resnet50; give weights=the name of a file, "hub", or None for random ones'
     ):
@@ -102,7 +104,7 @@ def test_no_packaged_weights():
         ej.models.load("alexnet", "hub")
 
 
-def test_dtypes():
+def test_dtypes() -> None:
     with pytest.raises(ValueError, match="dtype must be one of 'float32', 'bfloat16', got 'float16'"):
         ej.models.load("resnet18", weights=None, dtype=jnp.float16)
     with pytest.raises(TypeError, match="images must hold floats, as `preprocess` makes them, got uint8"):
@@ -123,31 +125,31 @@ def test_dtypes():
     ],
     ids=str,
 )
-def test_bad_arguments(arguments, error, message):
+def test_bad_arguments(arguments: Any, error: Any, message: str) -> None:
     load = inspect.unwrap(ej.models.load)  # without the tests' type checker
     with pytest.raises(error, match=message):
         load(**{"name": "scenes", "weights": None, **arguments})
 
 
-def test_arguments_of_other_types_that_are_accepted():
+def test_arguments_of_other_types_that_are_accepted() -> None:
     model = inspect.unwrap(ej.models.load)("scenes", None, num_classes=np.int64(3), key=jax.random.PRNGKey(0))
     assert model.classes == ("0", "1", "2")
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 3), (1, 1, 64, 64, 3), ()], ids=str)
-def test_images_without_a_batch(shape, classifier):
+def test_images_without_a_batch(shape: Any, classifier: ej.models.Classifier) -> None:
     call = inspect.unwrap(type(classifier).__call__)
     with pytest.raises(ValueError, match=rf"images must have the shape \(B, H, W, C\), got {re.escape(str(shape))}; .*image\[None\]"):
         call(classifier, np.zeros(shape, np.float32))
 
 
-def test_only_modules_are_folded():
+def test_only_modules_are_folded() -> None:
     with pytest.raises(TypeError, match=r"must be a Flax NNX module, .*got int"):
         inspect.unwrap(ej.models.fold_batch_norm)(3)
 
 
 @pytest.mark.slow
-def test_loading_is_quick_and_small(tmp_path):
+def test_loading_is_quick_and_small(tmp_path: Path) -> None:
     """In its own process: the peak memory of a first loading, and the time of a second."""
     path = zoo_weights.write(tmp_path / "resnet50.safetensors", zoo_weights.tensors("torchvision/resnet50"))
     program = f"""
@@ -170,6 +172,6 @@ print(memory, time.perf_counter() - start)
 
 
 @pytest.mark.parametrize(("name", "hint"), [("scene", "did you mean 'scenes'"), ("vgg", "did you mean 'vgg19'"), ("?", "choose from")])
-def test_unknown_model(name, hint):
+def test_unknown_model(name: str, hint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"unknown model '{name}'; {hint}")):
         ej.models.load(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,48 +26,48 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "scenes_classifier.npz"
 
 
 @pytest.fixture(scope="module")
-def forward(classifier):
+def forward(classifier: ej.models.Classifier) -> Any:
     return jax.jit(lambda images: classifier(images))
 
 
 @pytest.fixture
-def tensors():
+def tensors() -> Any:
     return load_file(PRETRAINED / "scenes.safetensors")
 
 
-def abstract():
+def abstract() -> Any:
     return nnx.eval_shape(lambda: ScenesNetwork(len(CLASSES), rngs=nnx.Rngs(0)))
 
 
-def unfolded():
+def unfolded() -> Any:
     tensors = load_file(PRETRAINED / "scenes.safetensors")
     network = fill(match(tensors, ENTRIES["scenes"].architecture), tensors)
     network.eval()
     return network
 
 
-def prepared(classifier, scenes):
+def prepared(classifier: Any, scenes: Any) -> Any:
     return np.stack([classifier.preprocess(image) for image in scenes.images])
 
 
 # Scores.
 
 
-def test_output_is_pinned(classifier):
+def test_output_is_pinned(classifier: ej.models.Classifier) -> None:
     """`logits` are the scores of generate(30, 4), recorded with JAX 0.10.2 and Flax 0.12.8 on a CPU. Another order of the sums in a
     convolution changes logits of about 10 by 1e-5."""
     with np.load(GOLDEN) as file:
         np.testing.assert_allclose(classifier(prepared(classifier, generate(30, 4))), file["logits"], rtol=0, atol=1e-4)
 
 
-def test_labels_of_fresh_scenes(classifier, forward):
+def test_labels_of_fresh_scenes(classifier: ej.models.Classifier, forward: Any) -> None:
     scenes = generate(31, 50)
     right = (np.asarray(forward(prepared(classifier, scenes))) > 0) == scenes.labels
     assert right.mean() >= 0.995
     assert right.all(axis=1).mean() >= 0.95
 
 
-def test_the_record_beside_the_weights(classifier):
+def test_the_record_beside_the_weights(classifier: ej.models.Classifier) -> None:
     record = json.loads((PRETRAINED / "scenes.json").read_text())
     assert tuple(record["classes"]) == classifier.classes
     assert record["labels_right"] >= 0.995
@@ -76,14 +77,14 @@ def test_the_record_beside_the_weights(classifier):
     assert "--seed" in record["command"]
 
 
-def test_its_attributes(classifier):
+def test_its_attributes(classifier: ej.models.Classifier) -> None:
     assert classifier.name == "scenes"
     assert classifier.classes == CLASSES
     assert classifier.input_size == (128, 128)
     assert classifier.preprocess(np.zeros((10, 20), np.uint8)).shape == (128, 128, 3)
 
 
-def test_other_sizes_and_no_images(classifier):
+def test_other_sizes_and_no_images(classifier: ej.models.Classifier) -> None:
     assert classifier(jnp.zeros((2, 64, 96, 3))).shape == (2, len(CLASSES))
     assert classifier(jnp.zeros((0, 128, 128, 3))).shape == (0, len(CLASSES))
 
@@ -91,7 +92,7 @@ def test_other_sizes_and_no_images(classifier):
 # The registry.
 
 
-def test_the_entry_describes_the_network(classifier):
+def test_the_entry_describes_the_network(classifier: ej.models.Classifier) -> None:
     entry = ENTRIES["scenes"]
     assert entry in ej.models.available()
     assert entry.parameters == sum(leaf.size for leaf in jax.tree.leaves(nnx.state(abstract(), nnx.Param)))
@@ -99,8 +100,8 @@ def test_the_entry_describes_the_network(classifier):
     assert tuple(step.params["name"] for step in program.eqns if step.primitive.name == "name") == entry.activations
 
 
-def test_random_weights_by_key():
-    def drawn(key):
+def test_random_weights_by_key() -> None:
+    def drawn(key: Any) -> Any:
         return jax.tree.leaves(nnx.state(ej.models.load("scenes", weights=None, key=key)))
 
     default, zero, one = (drawn(key) for key in (None, jax.random.key(0), jax.random.key(1)))
@@ -114,15 +115,15 @@ def test_random_weights_by_key():
 # The weights.
 
 
-def test_size_of_the_file():
+def test_size_of_the_file() -> None:
     assert (PRETRAINED / "scenes.safetensors").stat().st_size <= 4e6
 
 
 # Folded batch norms.
 
 
-def test_folding_changes_nothing_but_the_operations(classifier, images):
-    network, images = unfolded(), jnp.asarray(images)
+def test_folding_changes_nothing_but_the_operations(classifier: ej.models.Classifier, images: np.ndarray) -> None:
+    network, images = unfolded(), jnp.asarray(images)  # type: ignore[assignment]
     before = network(images)
     np.testing.assert_allclose(classifier(images), before, rtol=0, atol=1e-4)  # logits of about 10, in float32
     folded = ej.models.fold_batch_norm(network)
@@ -132,5 +133,5 @@ def test_folding_changes_nothing_but_the_operations(classifier, images):
     assert {layer.norm for _, layer in nnx.iter_modules(classifier) if isinstance(layer, ConvNorm)} == {None}
 
 
-def test_folding_twice_is_folding_once(classifier, images):
+def test_folding_twice_is_folding_once(classifier: ej.models.Classifier, images: np.ndarray) -> None:
     np.testing.assert_array_equal(ej.models.fold_batch_norm(classifier)(images), classifier(images))

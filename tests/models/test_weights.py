@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import io
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,22 +22,22 @@ SCENES = Path(str(importlib.resources.files("extremal_jax.models") / "pretrained
 
 
 @pytest.fixture(scope="module")
-def scenes():
+def scenes() -> Any:
     return load_file(SCENES)
 
 
 @pytest.fixture(scope="module")
-def resnet18():
+def resnet18() -> Any:
     """Names and shapes of a ResNet-18's file."""
     return zoo_weights.tensors("torchvision/resnet18")
 
 
-def save(path, shapes):
+def save(path: Any, shapes: Any) -> Any:
     save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, path)
     return path
 
 
-def test_number_of_classes(tmp_path, resnet18):
+def test_number_of_classes(tmp_path: Path, resnet18: Any) -> None:
     path = save(tmp_path / "seven.safetensors", resnet18 | {"fc.weight": (7, 512), "fc.bias": (7,)})
     model = ej.models.load("resnet18", path)
     assert model.classes == tuple("0123456")
@@ -45,7 +46,7 @@ def test_number_of_classes(tmp_path, resnet18):
         ej.models.load("resnet18", path, num_classes=3)
 
 
-def test_everything_that_does_not_fit_is_listed(tmp_path, resnet18):
+def test_everything_that_does_not_fit_is_listed(tmp_path: Path, resnet18: Any) -> None:
     shapes = dict(resnet18, **{"layer1.0.conv1.weight": (64, 64, 1, 1), "extra.bias": (3,)})
     shapes["layer4.1.conv3.weight"] = shapes.pop("layer4.1.conv2.weight")
     with pytest.raises(ValueError, match=r"do not fit resnet18 \(in the layout of torchvision and timm\)") as error:
@@ -59,7 +60,7 @@ def test_everything_that_does_not_fit_is_listed(tmp_path, resnet18):
     assert "looks like" not in message
 
 
-def test_another_architecture_is_recognised(tmp_path, resnet18):
+def test_another_architecture_is_recognised(tmp_path: Path, resnet18: Any) -> None:
     path = save(tmp_path / "a.safetensors", resnet18)
     with pytest.raises(ValueError, match="this file looks like resnet18\n"):
         ej.models.load("resnet50", path)
@@ -67,7 +68,7 @@ def test_another_architecture_is_recognised(tmp_path, resnet18):
         ej.models.load("vgg16", path)
 
 
-def test_ignored_tensors_do_not_hide_an_architecture(tmp_path):
+def test_ignored_tensors_do_not_hide_an_architecture(tmp_path: Path) -> None:
     """The auxiliary heads of GoogLeNet have as many numbers as the rest."""
     shapes = zoo_weights.tensors("torchvision/googlenet")
     heads = {f"aux{i}.{name}": shape for i in (1, 2) for name, shape in {"fc1.weight": (1024, 2048), "fc2.weight": (1000, 1024)}.items()}
@@ -75,21 +76,21 @@ def test_ignored_tensors_do_not_hide_an_architecture(tmp_path):
         ej.models.load("resnet18", save(tmp_path / "a.safetensors", shapes | heads))
 
 
-def test_a_head_of_no_classes_does_not_fit(tmp_path, resnet18):
+def test_a_head_of_no_classes_does_not_fit(tmp_path: Path, resnet18: Any) -> None:
     path = save(tmp_path / "a.safetensors", resnet18 | {"fc.bias": (0,), "fc.weight": (0, 512)})
     for name in ("resnet18", "resnet50"):
         with pytest.raises(ValueError, match=r"fc\.bias: expected the shape \(1000,\), the file has \(0,\)"):
             ej.models.load(name, path)
 
 
-def test_auxiliary_heads_are_ignored(tmp_path):
+def test_auxiliary_heads_are_ignored(tmp_path: Path) -> None:
     shapes = zoo_weights.tensors("torchvision/googlenet") | {"aux1.fc1.weight": (1024, 2048), "aux2.conv.bn.bias": (128,)}
     shapes["aux3.fc1.weight"] = (2,)
     with pytest.raises(ValueError, match=r"do not fit googlenet.*\n  unexpected: aux3\.fc1\.weight \(2,\)$"):
         ej.models.load("googlenet", save(tmp_path / "a.safetensors", shapes))
 
 
-def test_the_message_has_at_most_ten_lines(tmp_path, resnet18):
+def test_the_message_has_at_most_ten_lines(tmp_path: Path, resnet18: Any) -> None:
     other = {name.replace("conv", "convolution"): shape for name, shape in resnet18.items()}
     other["fc.weight"] = (1000, 512, 1)
     with pytest.raises(ValueError, match="do not fit resnet18") as error:
@@ -103,19 +104,19 @@ def test_the_message_has_at_most_ten_lines(tmp_path, resnet18):
 # Checkpoints as trainers write them.
 
 
-def shifted(tensors, by):
+def shifted(tensors: Any, by: Any) -> Any:
     return tensors | {"head.bias": tensors["head.bias"] + np.float32(by)}
 
 
-def head_bias(weights, **options):
-    return np.asarray(ej.models.load("scenes", weights, **options).network.head.bias[...])
+def head_bias(weights: Any, **options: Any) -> Any:
+    return np.asarray(ej.models.load("scenes", weights, **options).network.head.bias[...])  # type: ignore[attr-defined]
 
 
-def under(prefix, tensors):
+def under(prefix: Any, tensors: Any) -> Any:
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def infix(tensors):
+def infix(tensors: Any) -> Any:
     return {name.replace("blocks.", "blocks._orig_mod."): tensor for name, tensor in tensors.items()}
 
 
@@ -123,17 +124,17 @@ PREFIXES = ["module.", "_orig_mod.", "model.", "net.", "backbone.", "network.", 
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_a_common_prefix_is_stripped(prefix, scenes, tmp_path):
+def test_a_common_prefix_is_stripped(prefix: Any, scenes: Any, tmp_path: Path) -> None:
     save_file(under(prefix, scenes), tmp_path / "a.safetensors")
     np.testing.assert_array_equal(head_bias(tmp_path / "a.safetensors"), scenes["head.bias"])
 
 
-def test_a_compiled_part_of_a_network(scenes, tmp_path):
+def test_a_compiled_part_of_a_network(scenes: Any, tmp_path: Path) -> None:
     save_file(under("model._orig_mod.", infix(scenes)), tmp_path / "a.safetensors")
     np.testing.assert_array_equal(head_bias(tmp_path / "a.safetensors"), scenes["head.bias"])
 
 
-def test_tensors_of_the_trainer_beside_the_prefix_are_ignored(scenes, tmp_path):
+def test_tensors_of_the_trainer_beside_the_prefix_are_ignored(scenes: Any, tmp_path: Path) -> None:
     save_file(under("model.", scenes) | {"criterion.weight": np.ones(26, np.float32), "steps": np.array(3)}, tmp_path / "a.safetensors")
     np.testing.assert_array_equal(head_bias(tmp_path / "a.safetensors"), scenes["head.bias"])
     save_file(scenes | {"criterion.weight": np.ones(26, np.float32)}, tmp_path / "a.safetensors")
@@ -141,13 +142,13 @@ def test_tensors_of_the_trainer_beside_the_prefix_are_ignored(scenes, tmp_path):
         head_bias(tmp_path / "a.safetensors")
 
 
-def test_two_networks_in_one_file(scenes, tmp_path):
+def test_two_networks_in_one_file(scenes: Any, tmp_path: Path) -> None:
     save_file(under("student.", scenes) | under("teacher.", scenes), tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match=r"several networks fit, under 'student\.' and 'teacher\.'; keep one of them"):
         head_bias(tmp_path / "a.safetensors")
 
 
-def test_missing_tensors_under_a_prefix(scenes, tmp_path):
+def test_missing_tensors_under_a_prefix(scenes: Any, tmp_path: Path) -> None:
     save_file(under("model.", {name: tensor for name, tensor in scenes.items() if name != "stem.norm.bias"}), tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match=r"looked for under 'model\.'\n  missing: stem\.norm\.bias \(32,\)$"):
         head_bias(tmp_path / "a.safetensors")
@@ -161,13 +162,13 @@ AVERAGES = {
 
 
 @pytest.mark.parametrize("kind", AVERAGES)
-def test_the_moving_average_under_a_prefix(kind, scenes, tmp_path):
+def test_the_moving_average_under_a_prefix(kind: Any, scenes: Any, tmp_path: Path) -> None:
     save_file(AVERAGES[kind](scenes, shifted(scenes, 1)), tmp_path / "a.safetensors")
     np.testing.assert_array_equal(head_bias(tmp_path / "a.safetensors"), scenes["head.bias"])
     np.testing.assert_array_equal(head_bias(tmp_path / "a.safetensors", ema=True), scenes["head.bias"] + 1)
 
 
-def checkpoint(path, key, weights, average, prefix=""):
+def checkpoint(path: Any, key: Any, weights: Any, average: Any, prefix: Any = "") -> Any:
     """As Lightning and timm write them: a trainer's state, the weights, and their moving average under a key."""
     body, records = arrays(under("model.", weights))
     others, more = arrays(under(prefix, average), first=len(weights))
@@ -176,14 +177,14 @@ def checkpoint(path, key, weights, average, prefix=""):
 
 
 @pytest.mark.parametrize("key", ["model_ema", "ema_state_dict", "ema", "state_dict_ema"])
-def test_the_moving_average_under_a_key(key, scenes, tmp_path):
+def test_the_moving_average_under_a_key(key: str, scenes: Any, tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "last.ckpt", key, scenes, shifted(scenes, 1), "module." if key == "ema" else "")
     np.testing.assert_array_equal(head_bias(path, ema=True), scenes["head.bias"] + 1)
     if key == "ema":
         np.testing.assert_array_equal(head_bias(path), scenes["head.bias"])
 
 
-def test_no_moving_average(tmp_path, scenes):
+def test_no_moving_average(tmp_path: Path, scenes: Any) -> None:
     for path in (SCENES, checkpoint(tmp_path / "last.ckpt", "schema", scenes, scenes)):
         with pytest.raises(ValueError, match="no exponential moving average of the weights, as ema=True asks for"):
             head_bias(path, ema=True)
@@ -192,7 +193,7 @@ def test_no_moving_average(tmp_path, scenes):
 # Files of every kind.
 
 
-def test_the_content_tells_the_format(scenes, tmp_path):
+def test_the_content_tells_the_format(scenes: Any, tmp_path: Path) -> None:
     """The ending does not count, and an open file has none."""
     body, records = arrays(scenes)
     for path in (zip_file(tmp_path / "torch.safetensors", body, records), tmp_path / "safe.pth", tmp_path / "safe"):
@@ -205,7 +206,7 @@ def test_the_content_tells_the_format(scenes, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
-def test_truncated_weights(tmp_path, share):
+def test_truncated_weights(tmp_path: Path, share: Any) -> None:
     content = SCENES.read_bytes()
     path = tmp_path / "part.safetensors"
     path.write_bytes(content[: int(share * len(content))])
@@ -215,13 +216,13 @@ def test_truncated_weights(tmp_path, share):
 
 @pytest.mark.parametrize("address", ["https://example.org/a/b.pth", "http://example.org/b.safetensors?x=1"])
 @pytest.mark.parametrize("kind", [str, Path])
-def test_an_address_is_no_file(address, kind):
+def test_an_address_is_no_file(address: str, kind: Any) -> None:
     with pytest.raises(ValueError, match='weights must be a file, or "hub:OWNER/NAME"; download ') as error:
         ej.models.load("scenes", kind(address))
     assert address in str(error.value)
 
 
-def test_other_files(tmp_path):
+def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"no weights file {tmp_path}/x.onnx; expected a safetensors file, or one written by"):
         ej.models.load("scenes", tmp_path / "x.onnx")
     with pytest.raises(ValueError, match=f"weights must be a file, and {tmp_path} is a folder; name the file in it"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,17 +24,17 @@ select = jax.jit(select_top, static_argnums=2)
 
 
 @jax.jit
-def project(masks, areas, width):
+def project(masks: Any, areas: Any, width: Any) -> Any:
     return ramp(masks, area_threshold(masks, areas, width), width)
 
 
-def row(values) -> jax.Array:
+def row(values: Any) -> jax.Array:
     return jnp.asarray(values, jnp.float32)[None]
 
 
 @settings(max_examples=60, deadline=None)
 @given(tied_rows | rows, st.integers(0, ROW))
-def test_selection_by_position_is_the_end_of_a_stable_sort(values, count):
+def test_selection_by_position_is_the_end_of_a_stable_sort(values: Any, count: Any) -> None:
     expected = np.zeros(ROW)
     expected[np.argsort(values, kind="stable")[ROW - count :]] = 1
     np.testing.assert_array_equal(select(row(values), jnp.array([count]), "position")[0], expected)
@@ -40,7 +42,7 @@ def test_selection_by_position_is_the_end_of_a_stable_sort(values, count):
 
 @settings(max_examples=60, deadline=None)
 @given(tied_rows | rows, st.integers(0, ROW))
-def test_shared_selection(values, count):
+def test_shared_selection(values: Any, count: Any) -> None:
     marks = np.asarray(select(row(values), jnp.array([count]), "share")[0])
     assert marks.sum() == pytest.approx(count, abs=1e-5)  # shares are rounded to single precision
     for value in np.unique(values):
@@ -49,7 +51,7 @@ def test_shared_selection(values, count):
     assert np.all(np.diff(marks[order]) >= 0)  # a larger value is never marked less
 
 
-def test_rounding_does_not_choose():
+def test_rounding_does_not_choose() -> None:
     """Values that differ only by rounding share their mark."""
     rng = np.random.default_rng(0)
     values = np.repeat(np.float32([0.2, 0.9, 1.0]), 8)
@@ -60,7 +62,7 @@ def test_rounding_does_not_choose():
 
 @settings(max_examples=60, deadline=None)
 @given(rows | tied_rows, areas)
-def test_loss_is_the_distance_to_the_ranked_template(values, area):
+def test_loss_is_the_distance_to_the_ranked_template(values: Any, area: Any) -> None:
     kept = int(num_kept(jnp.array([area], jnp.float32), ROW)[0])
     template = np.r_[np.zeros(ROW - kept), np.ones(kept)]
     expected = np.mean((np.sort(values) - template) ** 2)
@@ -70,21 +72,21 @@ def test_loss_is_the_distance_to_the_ranked_template(values, area):
 
 
 @pytest.mark.parametrize("area", [0.05, 0.1, 0.15, 0.2, 0.3, 0.7, 1.0])
-def test_kept_counts_are_those_of_exact_arithmetic(area):
+def test_kept_counts_are_those_of_exact_arithmetic(area: float) -> None:
     """Single precision must not turn a whole number of pixels into one less: 0.1 of 100 pixels is 10."""
     for n in (20, 100, 1000, 128 * 128, 224 * 224, 500 * 400):
         exact = n - (100 - round(100 * area)) * n // 100
         assert int(num_kept(jnp.array([area], jnp.float32), n)[0]) == exact
 
 
-def test_loss_is_zero_only_for_binary_masks_of_the_area():
+def test_loss_is_zero_only_for_binary_masks_of_the_area() -> None:
     mask = np.r_[np.ones(5), np.zeros(15)].astype(np.float32)
     losses = [float(loss(row(m), jnp.array([0.25]))[0]) for m in (mask, 0.9 * mask, np.r_[mask[:-1], 0.1], np.roll(mask, 3))]
     assert losses[0] == losses[3] == 0
     assert min(losses[1:3]) > 0
 
 
-def test_tied_gradients_are_shared():
+def test_tied_gradients_are_shared() -> None:
     """The gradient of a constant mask is constant, and a flip of a mask flips its gradient."""
     gradient = jax.jit(jax.grad(lambda m: area_loss(m, jnp.array([0.25])).sum()))
     assert np.ptp(gradient(jnp.full((1, 8), 0.5))) == 0
@@ -94,7 +96,7 @@ def test_tied_gradients_are_shared():
 
 @settings(max_examples=60, deadline=None)
 @given(rows | tied_rows, areas)
-def test_binary_masks_have_the_area(values, area):
+def test_binary_masks_have_the_area(values: Any, area: Any) -> None:
     binary = np.asarray(jax.jit(binarize)(row(values), jnp.array([area], jnp.float32))[0])
     assert set(np.unique(binary)) <= {0, 1}
     assert abs(binary.sum() - area * ROW) <= 0.5 + 1e-5
@@ -103,14 +105,14 @@ def test_binary_masks_have_the_area(values, area):
 
 @settings(max_examples=60, deadline=None)
 @given(rows, areas, st.floats(0.05, 1.0))
-def test_ramp_meets_the_area(values, area, width):
+def test_ramp_meets_the_area(values: Any, area: Any, width: Any) -> None:
     masks, wanted = row(values), jnp.array([area], jnp.float32)
     projected = project(masks, wanted, width)
     assert float(projected.mean()) == pytest.approx(area, abs=1e-5)  # 26 halvings of a range below 3, over the slope 1 / 0.05
     assert np.all(np.diff(np.asarray(projected)[0][np.argsort(values)]) >= 0)
 
 
-def test_gradient_through_the_ramp():
+def test_gradient_through_the_ramp() -> None:
     """The area does not change in any direction of the mask; the gradient agrees with finite differences."""
     with jax.enable_x64(True):
         masks = jnp.asarray(np.random.default_rng(0).random((2, 40)))
@@ -125,7 +127,7 @@ def test_gradient_through_the_ramp():
         np.testing.assert_allclose(slope, (near[0] - near[1]) / 2e-4, rtol=1e-3)
 
 
-def test_batched_under_vmap():
+def test_batched_under_vmap() -> None:
     values = jnp.asarray(np.random.default_rng(0).random((3, 2, ROW), np.float32))
     wanted = jnp.array([0.1, 0.5])
     mapped = jax.jit(jax.vmap(area_loss, in_axes=(0, None)))(values, wanted)

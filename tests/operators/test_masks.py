@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,14 +41,14 @@ def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
             dx = x % pitch - sigma - pitch * (j - padding)
             distance = math.hypot(dy, dx) / sigma
             f.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
-        f = np.array(f)
+        f = np.array(f)  # type: ignore[assignment]
         weights = np.exp(f / temperature)
         out[row, column] = min(1, (f * weights).sum() / weights.sum())
     return out
 
 
 @pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES[:3])
-def test_masks_are_the_equation(shape, pitch, sigma):
+def test_masks_are_the_equation(shape: Any, pitch: Any, sigma: Any) -> None:
     smooth = SmoothMasks(shape, pitch, sigma)
     params = params_of(smooth, 1)
     masks = smooth(jnp.asarray(params))
@@ -55,7 +56,7 @@ def test_masks_are_the_equation(shape, pitch, sigma):
 
 
 @pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES)
-def test_shapes_and_crop(shape, pitch, sigma):
+def test_shapes_and_crop(shape: Any, pitch: Any, sigma: Any) -> None:
     smooth = SmoothMasks(shape, pitch, sigma)
     params = jnp.asarray(params_of(smooth))
     masks, canvas = smooth(params), smooth.with_margin(params)
@@ -66,7 +67,7 @@ def test_shapes_and_crop(shape, pitch, sigma):
 
 
 @pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES[:2])
-def test_the_gradient_agrees_with_finite_differences(shape, pitch, sigma):
+def test_the_gradient_agrees_with_finite_differences(shape: Any, pitch: Any, sigma: Any) -> None:
     smooth = SmoothMasks(shape, pitch, sigma, temperature=0.3)  # at a high temperature, finite differences can follow
     with jax.enable_x64(True):
         params = jnp.asarray(0.2 + 0.6 * params_of(smooth, 1), jnp.float64)
@@ -74,12 +75,12 @@ def test_the_gradient_agrees_with_finite_differences(shape, pitch, sigma):
         check_grads(lambda p: smooth.with_margin(jnp.asarray(p)), (params,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
 
 
-def test_kernel_smaller_than_the_pitch():
+def test_kernel_smaller_than_the_pitch() -> None:
     with pytest.raises(ValueError, match="sigma must be at least the pitch of 4 pixels"):
         SmoothMasks((16, 16), 4, 3.0)
 
 
-def test_temperature():
+def test_temperature() -> None:
     """The lower the temperature, the closer a mask is to the maximum."""
     params = jnp.zeros((1, 4, 4)).at[0, 1:3, 1:3].set(0.5)
     cold, warm = (SmoothMasks((16, 16), 4, 8.0, temperature)(params) for temperature in (0.01, 0.5))
@@ -87,7 +88,7 @@ def test_temperature():
     assert float(warm.max()) < 0.4
 
 
-def test_sigma_and_pitch():
+def test_sigma_and_pitch() -> None:
     """One lattice point makes a disc as large as the kernel."""
     params = jnp.zeros((1, 8, 8)).at[0, 4, 4].set(1)
     areas = [float((SmoothMasks((64, 64), 8, sigma)(params) > 0.5).mean()) * 64**2 for sigma in (8.0, 16.0)]
@@ -99,7 +100,7 @@ def test_sigma_and_pitch():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_more_parameters_never_mask_more(seed):
+def test_more_parameters_never_mask_more(seed: Any) -> None:
     """At a low temperature, a smooth maximum grows with each of its parameters."""
     smooth = SmoothMasks((12, 12), 4, 6.0)
     low = jnp.asarray(params_of(smooth, 1, seed))
@@ -110,14 +111,14 @@ def test_more_parameters_never_mask_more(seed):
 
 
 @pytest.mark.parametrize("axis", [-1, -2])
-def test_flips(axis):
+def test_flips(axis: int) -> None:
     """Where the lattice is symmetric on the image, flipped parameters make a flipped mask."""
     smooth = SmoothMasks((16, 16), 1, 3.0)
     params = jnp.asarray(params_of(smooth))
     np.testing.assert_allclose(smooth(jnp.flip(params, axis)), jnp.flip(smooth(params), axis), atol=1e-5)  # sums in the other order
 
 
-def test_transformations_compose():
+def test_transformations_compose() -> None:
     smooth = SmoothMasks((12, 10), 4, 6.0)
     params = jnp.asarray(params_of(smooth, 6)).reshape(2, 3, *smooth.lattice)
     whole = smooth(params)
@@ -130,7 +131,7 @@ def test_transformations_compose():
     np.testing.assert_allclose(mapped, gradient, atol=1e-5)
 
 
-def test_half_precision_is_kept_outside():
+def test_half_precision_is_kept_outside() -> None:
     smooth = SmoothMasks((12, 10), 4, 6.0)
     params = jnp.asarray(params_of(smooth))
     half = smooth(params.astype(jnp.bfloat16))
@@ -138,7 +139,7 @@ def test_half_precision_is_kept_outside():
     np.testing.assert_allclose(half.astype(jnp.float32), smooth(params), atol=0.01)  # bfloat16 has eight bits
 
 
-def test_channel_masks_are_their_parameters():
+def test_channel_masks_are_their_parameters() -> None:
     masks = ChannelMasks(6)
     params = jnp.asarray(np.random.default_rng(0).random((2, *masks.lattice), np.float32))
     np.testing.assert_array_equal(masks(params), params)
@@ -147,7 +148,7 @@ def test_channel_masks_are_their_parameters():
     assert SmoothMasks((8, 8), 4, 4.0).over(jnp.ones((2, 8, 8)), rank=3).shape == (2, 8, 8, 1)
 
 
-def test_the_old_name_of_the_pitch_warns():
+def test_the_old_name_of_the_pitch_warns() -> None:
     with pytest.warns(DeprecationWarning, match="SmoothMasks: `step` is now called `pitch`") as caught:
         old = SmoothMasks((16, 16), step=4, sigma=6.0)  # type: ignore[call-arg]
     assert len(caught) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,21 +23,21 @@ SCORES = jnp.array([[1.0, 5.0, 2.0, -1.0], [0.0, -3.0, 4.0, 4.5]])
         ("labels", [[1, 2], [0, 3]], [3.5, 2.25]),
     ],
 )
-def test_values(name, targets, expected):
+def test_values(name: str, targets: Any, expected: Any) -> None:
     np.testing.assert_allclose(reward(name, SCORES, jnp.array(targets)), expected, rtol=1e-6)
 
 
-def test_a_binary_score_takes_the_sign_of_its_class():
+def test_a_binary_score_takes_the_sign_of_its_class() -> None:
     assert reward("binary", jnp.array([[2.0], [2.0], [-3.0]]), jnp.array([1, 0, 0])).tolist() == [2, -2, 3]
 
 
-def test_contrastive_far_below_zero():
+def test_contrastive_far_below_zero() -> None:
     """TorchRay leaves the target out by a logit of -100, which fails for lower logits."""
     assert reward("contrastive", SCORES - 500, jnp.array([1, 2])).tolist() == [3, -0.5]
 
 
 @pytest.mark.parametrize("name", REWARDS)
-def test_dense_outputs_are_averaged_over_space(name):
+def test_dense_outputs_are_averaged_over_space(name: Any) -> None:
     scores = SCORES if REWARDS[name].scores is not None else SCORES[:, :1]
     targets = jnp.array([[1, 0], [0, 3]]) if REWARDS[name].arity != 1 else jnp.array([1, 0])
     offsets = jnp.array([-1.0, 1.0, 0.5, -0.5]).reshape(1, 2, 2, 1)
@@ -43,18 +45,18 @@ def test_dense_outputs_are_averaged_over_space(name):
 
 
 @pytest.mark.parametrize(("name", "scores", "bad"), [("logit", SCORES, 4), ("contrastive", SCORES, -1), ("binary", SCORES[:, :1], 2)])
-def test_a_target_out_of_range_gives_nan(name, scores, bad):
+def test_a_target_out_of_range_gives_nan(name: str, scores: Any, bad: int) -> None:
     """An index out of range would otherwise be clamped to the last class."""
     assert np.isnan(reward(name, scores, jnp.array([0, bad]))).tolist() == [False, True]
 
 
-def test_a_function_sees_outputs_as_they_are():
+def test_a_function_sees_outputs_as_they_are() -> None:
     dense = jnp.ones((2, 3, 3, 4))
     assert reward(lambda outputs, targets: outputs[:, 1, 2, 0] * targets, dense, jnp.array([2, 3])).tolist() == [2, 3]
 
 
-def test_a_record_of_the_callers_own():
-    def squared(scores, target):
+def test_a_record_of_the_callers_own() -> None:
+    def squared(scores: Any, target: Any) -> Any:
         return scores[target] ** 2
 
     record = Reward(squared, "the target's score, squared")

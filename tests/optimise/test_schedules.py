@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import optax
 import pytest
@@ -20,14 +22,14 @@ from extremal_jax.optimise.schedules import Cosine, Doubling, Exponential, Geome
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_ends(schedule, first, last):
+def test_ends(schedule: Any, first: Any, last: Any) -> None:
     values = schedule_values("area_weight", schedule, 20)
     assert values.shape == (20,)
     assert values.dtype == np.float32
     np.testing.assert_allclose([values[0], values[-1]], [first, last], rtol=1e-5)
 
 
-def test_a_function_sees_the_step():
+def test_a_function_sees_the_step() -> None:
     values = schedule_values("learning_rate", optax.linear_schedule(1.0, 0.0, 4), 5)
     np.testing.assert_allclose(values, [1, 0.75, 0.5, 0.25, 0])
 
@@ -40,6 +42,6 @@ def test_a_function_sees_the_step():
         ([0.1], r"rate must give one number for each of the 3 steps, got an array of shape \(1,\)"),
     ],
 )
-def test_bad_schedules(schedule, message):
+def test_bad_schedules(schedule: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         schedule_values("rate", schedule, 3)

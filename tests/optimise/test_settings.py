@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,19 +34,19 @@ each = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 
 
 @each
-def test_json_holds_everything(settings):
+def test_json_holds_everything(settings: Any) -> None:
     assert from_json(type(settings), to_json(settings)) == settings
 
 
 @each
-def test_settings_can_be_pickled_and_copied(settings):
+def test_settings_can_be_pickled_and_copied(settings: Any) -> None:
     for copied in (pickle.loads(pickle.dumps(settings)), copy.deepcopy(settings), copy.copy(settings)):
         assert copied == settings
         assert hash(copied) == hash(settings)
 
 
 @pytest.mark.parametrize("record", [*GAMES.values(), *REWARDS.values(), Blur(num_levels=3)], ids=lambda record: record.name)
-def test_records_can_be_pickled(record):
+def test_records_can_be_pickled(record: Any) -> None:
     assert pickle.loads(pickle.dumps(record)) == record
 
 
@@ -53,14 +54,14 @@ def test_records_can_be_pickled(record):
     "schedule", [0.5, np.full(8, 0.5), [0.5] * 8, (0.5,) * 8, jnp.full(8, 0.5), optax.constant_schedule(0.5), lambda step: 0.5 + 0 * step]
 )
 @pytest.mark.parametrize("name", ["area_weight", "learning_rate", "ramp"])
-def test_forms_of_a_schedule(name, schedule):
+def test_forms_of_a_schedule(name: str, schedule: Any) -> None:
     config = Config(num_steps=8, **{name: schedule})
     np.testing.assert_array_equal(config.schedules()[name], np.full(8, 0.5, np.float32))
     hash(config)
 
 
-def test_functions_and_records_are_written_by_name():
-    def brightness(outputs, targets):
+def test_functions_and_records_are_written_by_name() -> None:
+    def brightness(outputs: Any, targets: Any) -> Any:
         return outputs.mean(axis=1)
 
     own = Game("both", "the mask and its complement keep the evidence", ((False, 1), (True, 1)))
@@ -78,7 +79,7 @@ def test_functions_and_records_are_written_by_name():
         loaded.optimizer.init(jnp.zeros(2))
 
 
-def test_settings_of_an_older_version():
+def test_settings_of_an_older_version() -> None:
     fields = json.loads(to_json(Config.torchray()))
     for name in ("pitch", "ties", "flips", "final_update", "final_evaluation"):
         del fields[name]
@@ -87,7 +88,7 @@ def test_settings_of_an_older_version():
 
 
 @pytest.mark.parametrize("kind", [Config, ChannelConfig, InversionConfig])
-def test_settings_of_another_call(kind):
+def test_settings_of_another_call(kind: Any) -> None:
     assert check_settings(None, kind) == kind()
     with pytest.raises(TypeError, match=rf"config must be a {kind.__name__}, such as {kind.__name__}\(num_steps=20\), got dict"):
         check_settings({}, kind)

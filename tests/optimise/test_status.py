@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ NEVER, NO = np.full((2, 2), -1, np.int32), np.zeros((2, 2), bool)
 FIRST_OF_SECOND = np.array([[False, False], [True, False]])
 
 
-def test_a_healthy_run():
+def test_a_healthy_run() -> None:
     for status in (Status(NEVER), Status(NEVER, NO, NO, NO)):
         assert status.ok
         assert status.message == str(status) == "finished"
@@ -35,19 +37,19 @@ def test_a_healthy_run():
         ),
     ],
 )
-def test_each_fault_in_words(field, value, message):
+def test_each_fault_in_words(field: str, value: Any, message: str) -> None:
     status = Status(**{"nonfinite_step": NEVER, "no_gradient": NO, field: value})
     assert not status.ok
     assert status.message.startswith(f"image 1, area 0: {message}")
     assert len(status.message.splitlines()) == 1
 
 
-def test_a_mask_that_turned_nonfinite_is_not_also_said_to_lack_a_gradient():
+def test_a_mask_that_turned_nonfinite_is_not_also_said_to_lack_a_gradient() -> None:
     status = Status(np.array([-1, 3], np.int32), np.array([True, True]))
     assert [line.split(":")[0] for line in status.message.splitlines()] == ["area 0", "area 1"]
 
 
-def test_pictures():
+def test_pictures() -> None:
     assert InversionStatus(np.array(4, np.int32)).message.startswith(
         "picture 0: the reward or its gradient was not finite at step 4; the picture is"
     )

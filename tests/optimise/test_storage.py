@@ -6,6 +6,8 @@ import copy
 import functools
 import json
 import pickle
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,18 +26,18 @@ RESULTS = {
 
 
 @functools.cache
-def result(name="extremal"):
+def result(name: Any = "extremal") -> Any:
     return RESULTS[name]()
 
 
-def assert_same(loaded, saved):
+def assert_same(loaded: Any, saved: Any) -> None:
     assert type(loaded) is type(saved)
     assert jax.tree.structure(loaded) == jax.tree.structure(saved)
     jax.tree.map(np.testing.assert_array_equal, loaded, saved)
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_results_survive_files_pickles_and_copies(name, tmp_path):
+def test_results_survive_files_pickles_and_copies(name: Any, tmp_path: Path) -> None:
     saved = result(name)
     saved.save(tmp_path / "deep" / "result.npz")
     assert_same(type(saved).load(tmp_path / "deep" / "result.npz"), saved)
@@ -44,7 +46,7 @@ def test_results_survive_files_pickles_and_copies(name, tmp_path):
     assert_same(copy.deepcopy(saved), saved)
 
 
-def test_a_loaded_result_serves_like_the_run_itself(tmp_path):
+def test_a_loaded_result_serves_like_the_run_itself(tmp_path: Path) -> None:
     result().save(tmp_path / "result.npz")
     loaded = ExtremalResult.load(tmp_path / "result.npz")
     np.testing.assert_array_equal(loaded.binary_masks(), result().binary_masks())
@@ -60,7 +62,7 @@ OLD = {  # fields and settings that version 1 did not have, or had under another
 
 
 @pytest.mark.parametrize("name", OLD)
-def test_files_of_version_1(name, tmp_path):
+def test_files_of_version_1(name: Any, tmp_path: Path) -> None:
     kind, renamed, missing, changed = OLD[name]
     saved = result(name)
     config = {renamed.get(field, field): value for field, value in json.loads(to_json(saved.config)).items() if field not in missing}
@@ -68,15 +70,15 @@ def test_files_of_version_1(name, tmp_path):
     for new in ("no_gradient", "nonfinite_image", "depends_on_batch"):
         del content[f"status.{new}"]
     texts = {} if saved.at is None else {"at": saved.at}
-    np.savez(tmp_path / "old.npz", format=kind.MARK, config=json.dumps({**config, **changed}), **content, **texts)
-    loaded = kind.load(tmp_path / "old.npz")
+    np.savez(tmp_path / "old.npz", format=kind.MARK, config=json.dumps({**config, **changed}), **content, **texts)  # type: ignore[attr-defined, dict-item]
+    loaded = kind.load(tmp_path / "old.npz")  # type: ignore[attr-defined]
     np.testing.assert_array_equal(loaded.masks, saved.masks)
     assert loaded.config == saved.config
     assert loaded.at == saved.at
     assert loaded.status.message == "finished"
 
 
-def test_files_that_are_no_results(tmp_path):
+def test_files_that_are_no_results(tmp_path: Path) -> None:
     path = tmp_path / "result.npz"
     with pytest.raises(FileNotFoundError, match=r"no result file .*result\.npz"):
         ExtremalResult.load(path)
@@ -97,9 +99,9 @@ def test_files_that_are_no_results(tmp_path):
         ExtremalResult.load(path)
 
 
-def test_nothing_in_a_file_is_executed(tmp_path):
+def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     class Trap:
-        def __reduce__(self):
+        def __reduce__(self) -> Any:
             return (tmp_path.joinpath("sprung").touch, ())
 
     np.savez(tmp_path / "trap.npz", masks=np.array([Trap()], object))

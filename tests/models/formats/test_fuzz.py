@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -31,7 +32,7 @@ def read_or_refuse(path: Path, data: bytes) -> dict[str, np.ndarray] | None:
 
 @fuzz
 @given(st.sampled_from(FILES), st.floats(0, 1, exclude_max=True))
-def test_a_truncated_file_is_refused(tmp_path, file, share):
+def test_a_truncated_file_is_refused(tmp_path: Path, file: Any, share: Any) -> None:
     data = GOOD[file]
     tensors = read_or_refuse(tmp_path / "a.pth", data[: int(share * len(data))])
     assert tensors is None
@@ -39,7 +40,7 @@ def test_a_truncated_file_is_refused(tmp_path, file, share):
 
 @fuzz
 @given(st.sampled_from(FILES), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
-def test_a_flipped_byte_gives_tensors_or_a_sentence(tmp_path, file, share, flip):
+def test_a_flipped_byte_gives_tensors_or_a_sentence(tmp_path: Path, file: Any, share: Any, flip: Any) -> None:
     data = bytearray(GOOD[file])
     data[int(share * len(data))] ^= flip
     read_or_refuse(tmp_path / "a.pth", bytes(data))
@@ -47,7 +48,7 @@ def test_a_flipped_byte_gives_tensors_or_a_sentence(tmp_path, file, share, flip)
 
 @fuzz
 @given(st.sampled_from(sorted(FORMATS)), st.binary(max_size=200))
-def test_random_programs_give_tensors_or_a_sentence(tmp_path, fmt, body):
+def test_random_programs_give_tensors_or_a_sentence(tmp_path: Path, fmt: Any, body: Any) -> None:
     path = FORMATS[fmt](tmp_path / "a.pth", body)
     read_or_refuse(path, path.read_bytes())
 
@@ -76,14 +77,14 @@ PIECES += [bytes([code]) for code in b"()]}.0125NQRbdaelstu\x81\x92\x85\x86\x87\
 
 @fuzz
 @given(st.sampled_from(sorted(FORMATS)), st.lists(st.sampled_from(PIECES), max_size=40))
-def test_programs_of_known_pieces_give_tensors_or_a_sentence(tmp_path, fmt, pieces):
+def test_programs_of_known_pieces_give_tensors_or_a_sentence(tmp_path: Path, fmt: Any, pieces: Any) -> None:
     path = FORMATS[fmt](tmp_path / "a.pth", b"".join(pieces))
     read_or_refuse(path, path.read_bytes())
 
 
 @fuzz
 @given(st.sampled_from([b"", b"PK\x03\x04", b"\x80\x02", LEGACY_HEAD]), st.binary(max_size=600))
-def test_random_bytes_give_a_sentence(tmp_path, head, data):
+def test_random_bytes_give_a_sentence(tmp_path: Path, head: Any, data: Any) -> None:
     assert read_or_refuse(tmp_path / "a.pth", head + data) is None
 
 
@@ -101,6 +102,6 @@ def test_random_bytes_give_a_sentence(tmp_path, head, data):
     ),
     st.sampled_from([3, 4, 5]),
 )
-def test_containers_are_those_that_python_builds(x, protocol):
+def test_containers_are_those_that_python_builds(x: Any, protocol: Any) -> None:
     data = pickle.dumps(x, protocol)
     assert pickles.load(data + b"rest") == (x, len(data))

@@ -16,6 +16,8 @@ import time
 import tracemalloc
 import types
 import uuid
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,14 +30,14 @@ from pytorch_programs import FORMATS, dictionary, name, nothing_executed, progra
 class Calls:
     """An object whose pickle calls a function."""
 
-    def __init__(self, function, *arguments):
+    def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return self.call
 
 
-def test_the_watch_sees_what_python_does():
+def test_the_watch_sees_what_python_does() -> None:
     with pytest.raises(AssertionError, match=r"pickle\.find_class"), nothing_executed():
         pickle.loads(pickle.dumps(os.getcwd))
 
@@ -55,7 +57,7 @@ PAYLOADS = {
 @pytest.mark.parametrize("fmt", FORMATS)
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("asked", PAYLOADS)
-def test_a_call_of_anything_else_is_refused_by_name(asked, protocol, fmt, tmp_path):
+def test_a_call_of_anything_else_is_refused_by_name(asked: Any, protocol: int, fmt: Any, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     payload = pickle.dumps(PAYLOADS[asked](marker), protocol)[2:-1]
     hidden = dictionary(a=tensor() if fmt != "plain" else value(1), state_dict=dictionary(epoch=b"](" + payload + b"e"))
@@ -105,12 +107,12 @@ def test_a_call_of_anything_else_is_refused_by_name(asked, protocol, fmt, tmp_pa
         (b")Q", "an object of type 'tuple' outside its pickle"),
     ],
 )
-def test_other_tricks_are_refused(body, sentence, tmp_path):
+def test_other_tricks_are_refused(body: Any, sentence: str, tmp_path: Path) -> None:
     with nothing_executed(), pytest.raises(ValueError, match=sentence):
         read_tensors(zip_file(tmp_path / "evil.pth", body))
 
 
-def test_the_attributes_of_an_ordered_dict_are_dropped(tmp_path):
+def test_the_attributes_of_an_ordered_dict_are_dropped(tmp_path: Path) -> None:
     body = name("collections.OrderedDict") + b")R(" + value("a") + tensor() + b"u" + value({"_metadata": 1, "update": 2}) + b"b"
     assert list(read_tensors(zip_file(tmp_path / "a.pth", body))) == ["a"]
 
@@ -122,9 +124,9 @@ class Config(dict):
     """The settings of a trainer: a dictionary with attributes."""
 
 
-def config():
+def config() -> Any:
     made = Config(lr=0.1)
-    made.optimizer = "sgd"
+    made.optimizer = "sgd"  # type: ignore[attr-defined]
     return made
 
 
@@ -160,7 +162,7 @@ INERT = {
 
 
 @pytest.mark.parametrize("kind", INERT)
-def test_inert_values_are_ignored(kind, tmp_path):
+def test_inert_values_are_ignored(kind: Any, tmp_path: Path) -> None:
     """At every level, once and repeatedly, in all protocols."""
     x = INERT[kind]
     with nothing_executed():
@@ -192,17 +194,17 @@ def test_inert_values_are_ignored(kind, tmp_path):
         + b"b",
     ],
 )
-def test_inert_values_of_other_libraries_are_ignored(body, tmp_path):
+def test_inert_values_of_other_libraries_are_ignored(body: Any, tmp_path: Path) -> None:
     with nothing_executed():
         assert list(read_tensors(zip_file(tmp_path / "a.pth", dictionary(a=tensor(), other=body)))) == ["a"]
 
 
-def test_weights_in_a_defaultdict(tmp_path):
+def test_weights_in_a_defaultdict(tmp_path: Path) -> None:
     body = name("collections.defaultdict") + b"(" + name("builtins.dict") + b"tR(" + value("a") + tensor() + b"u"
     assert list(read_tensors(zip_file(tmp_path / "a.pth", body))) == ["a"]
 
 
-def test_an_inert_value_is_no_dictionary_of_weights(tmp_path):
+def test_an_inert_value_is_no_dictionary_of_weights(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a dictionary of tensors was expected, but it holds an object of type 'Inert'"):
         read_tensors(zip_file(tmp_path / "a.pth", name("trainer.Net") + b")\x81" + dictionary(a=tensor()) + b"b"))
 
@@ -240,7 +242,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("trick", SLOW)
-def test_memory_and_time_are_bounded(trick):
+def test_memory_and_time_are_bounded(trick: Any) -> None:
     """At most a constant plus 400 bytes and 50 microseconds for each byte of the pickle, traced and on a busy machine."""
     body, sentence = SLOW[trick]
     data = program(body)
@@ -254,7 +256,7 @@ def test_memory_and_time_are_bounded(trick):
     assert seconds < 1 + 50e-6 * len(data)
 
 
-def test_repeated_keys_take_linear_time():
+def test_repeated_keys_take_linear_time() -> None:
     """The worst keys that are admitted: distinct numbers with equal low bits."""
     numbers = b"".join(value((n << 24) % 2**60) + b"N" for n in range(20_000))
     start = time.process_time()
@@ -263,12 +265,12 @@ def test_repeated_keys_take_linear_time():
 
 
 @pytest.mark.parametrize("x", [np.iinfo(np.int64).max, -(2**60), 2**4000], ids=["int64", "negative", "long"])
-def test_large_integers_are_values_but_no_keys(x):
+def test_large_integers_are_values_but_no_keys(x: Any) -> None:
     assert pickles.load(pickle.dumps({"a": x}, 4))[0] == {"a": x}
     with pytest.raises(ValueError, match="a key of kind 'large int'"):
         pickles.load(pickle.dumps({x: "a"}, 4))
 
 
-def test_the_unpickler_is_the_standard_librarys():
+def test_the_unpickler_is_the_standard_librarys() -> None:
     assert issubclass(pickles.Unpickler, pickle.Unpickler)
     assert sys.modules["_pickle"].Unpickler is pickle.Unpickler

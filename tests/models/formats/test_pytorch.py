@@ -6,6 +6,8 @@ import collections
 import copy
 import pickle
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -19,7 +21,7 @@ from pytorch_programs import FILES, FOLDER, dictionary, legacy_file, name, tenso
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, dict[str, np.ndarray]]:
-    by_file = collections.defaultdict(dict)
+    by_file = collections.defaultdict(dict)  # type: ignore[var-annotated]
     with np.load(FOLDER / "expected.npz") as recorded:
         for name in recorded:
             file, tensor = name.split("|")
@@ -31,7 +33,7 @@ def expected() -> dict[str, dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_tensors_are_those_that_torch_reads(file, expected):
+def test_tensors_are_those_that_torch_reads(file: Any, expected: Any) -> None:
     tensors = read_tensors(FOLDER / file)
     assert list(tensors) == list(expected[file])
     for key, array in tensors.items():
@@ -39,7 +41,7 @@ def test_tensors_are_those_that_torch_reads(file, expected):
 
 
 @pytest.mark.parametrize("file", ["zip.pth", "legacy.pth", "protocol4.pth", "big_endian.pth", "new_types.pth"])
-def test_types_are_kept_in_the_byte_order_of_the_machine(file):
+def test_types_are_kept_in_the_byte_order_of_the_machine(file: str) -> None:
     for key, array in read_tensors(FOLDER / file).items():
         others = {"bfloat16_matrix": "bfloat16", "scalar": "int64"}
         kind = key if hasattr(np, key) or hasattr(ml_dtypes, key) else others.get(key, "float32")
@@ -48,7 +50,7 @@ def test_types_are_kept_in_the_byte_order_of_the_machine(file):
 
 
 @pytest.mark.parametrize("file", ["zip.pth", "legacy.pth"])
-def test_shared_numbers_share_memory_and_cannot_be_written(file):
+def test_shared_numbers_share_memory_and_cannot_be_written(file: str) -> None:
     tensors = read_tensors(FOLDER / file)
     for view in ("part", "grid", "transposed", "every_other"):
         assert np.shares_memory(tensors[view], tensors["whole"])
@@ -57,12 +59,12 @@ def test_shared_numbers_share_memory_and_cannot_be_written(file):
 
 
 @pytest.mark.parametrize("file", ["module.pth", "legacy_module.pth"])
-def test_a_whole_module_is_refused_by_name(file):
+def test_a_whole_module_is_refused_by_name(file: str) -> None:
     with pytest.raises(ValueError, match=rf"{file}: it asks for 'torch\.nn\.modules\.linear\.Linear'.*; save the state_dict"):
         read_tensors(FOLDER / file)
 
 
-def test_a_missing_file():
+def test_a_missing_file() -> None:
     with pytest.raises(FileNotFoundError, match=r"no weights file absent\.pth"):
         read_tensors("absent.pth")
 
@@ -70,13 +72,13 @@ def test_a_missing_file():
 # Contents made by hand.
 
 
-def test_programs_made_by_hand_are_sound(tmp_path):
+def test_programs_made_by_hand_are_sound(tmp_path: Path) -> None:
     for write in (zip_file, legacy_file):
         tensors = read_tensors(write(tmp_path / "a.pth", dictionary(a=tensor(), b=tensor(shape=(2, 2), strides=(1, 2)))))
         assert [array.shape for array in tensors.values()] == [(4,), (2, 2)]
 
 
-def test_a_view_of_a_storage_in_the_oldest_pickles(tmp_path):
+def test_a_view_of_a_storage_in_the_oldest_pickles(tmp_path: Path) -> None:
     numbers = (4).to_bytes(8, "little") + np.arange(4, dtype=np.float32).tobytes()
     path = legacy_file(tmp_path / "a.pth", dictionary(a=tensor(shape=(2,), view=[("1", 1, 2)])), tail=numbers)
     np.testing.assert_array_equal(read_tensors(path)["a"], [1, 2])
@@ -85,13 +87,13 @@ def test_a_view_of_a_storage_in_the_oldest_pickles(tmp_path):
         read_tensors(path)
 
 
-def test_the_ordered_dict_of_python_2(tmp_path):
+def test_the_ordered_dict_of_python_2(tmp_path: Path) -> None:
     body = name("collections.OrderedDict") + b"(](](" + value("a") + tensor() + b"eetR"
     assert list(read_tensors(zip_file(tmp_path / "a.pth", body))) == ["a"]
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "module", "net", "network", "params"])
-def test_a_dictionary_within_is_opened(key, tmp_path):
+def test_a_dictionary_within_is_opened(key: str, tmp_path: Path) -> None:
     body = dictionary(epoch=value(3), best=tensor(), **{key: dictionary(a=tensor(), step=value([1, None, 2.5, b"x".decode()]))})
     assert list(read_tensors(zip_file(tmp_path / "a.pth", body))) == ["a"]
     twice = dictionary(**{key: body})
@@ -99,7 +101,7 @@ def test_a_dictionary_within_is_opened(key, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["ema", "model_ema", "ema_state_dict", "state_dict_ema"])
-def test_the_moving_average_beside_the_weights(key, tmp_path):
+def test_the_moving_average_beside_the_weights(key: str, tmp_path: Path) -> None:
     """Its names begin with the key, so that other weights are not taken for it."""
     average = {
         "plain": dictionary(a=tensor(), n=tensor()),
@@ -124,12 +126,12 @@ def test_the_moving_average_beside_the_weights(key, tmp_path):
         (b"}(" + value(3) + tensor() + b"u", "expected to have names, but one is called 3"),
     ],
 )
-def test_other_contents(body, sentence, tmp_path):
+def test_other_contents(body: Any, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=sentence):
         read_tensors(zip_file(tmp_path / "a.pth", body))
 
 
-def test_max_bytes_is_the_most_that_is_read(tmp_path):
+def test_max_bytes_is_the_most_that_is_read(tmp_path: Path) -> None:
     path = zip_file(tmp_path / "a.pth", dictionary(a=tensor(), b=tensor(shape=(3,))))
     assert len(read_tensors(path, max_bytes=28)) == 2  # 16 of a and 12 of b
     with pytest.raises(ValueError, match="take 28 bytes, and max_bytes allows 27"):
@@ -141,7 +143,7 @@ def test_max_bytes_is_the_most_that_is_read(tmp_path):
         read_tensors(part_of_large, max_bytes=15)
 
 
-def test_a_zip_bomb_is_not_unpacked(tmp_path):
+def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
     numbers = bytes(2**24)
     bomb = zip_file(tmp_path / "a.pth", dictionary(a=tensor(size=2**22)), {"data/0": numbers}, zipfile.ZIP_DEFLATED)
     assert bomb.stat().st_size < 2**16
@@ -149,7 +151,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
         read_tensors(bomb)
 
 
-def test_records_over_each_other_are_read_once(tmp_path):
+def test_records_over_each_other_are_read_once(tmp_path: Path) -> None:
     """A small file whose directory names the same bytes a thousand times."""
     path = zip_file(tmp_path / "a.pth", dictionary(**{f"t{i}": tensor(key=str(i), size=2**12, shape=(2**12,)) for i in range(99)}))
     with zipfile.ZipFile(path, "a") as archive:
@@ -162,7 +164,7 @@ def test_records_over_each_other_are_read_once(tmp_path):
         read_tensors(path)
 
 
-def test_a_pickle_beyond_the_limit_is_not_run(tmp_path):
+def test_a_pickle_beyond_the_limit_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'data\.pkl' has 16777\d+ bytes, and 16777216 are expected"):
         read_tensors(zip_file(tmp_path / "a.pth", b"N0" * 2**23))
     with pytest.raises(ValueError, match="malformed, truncated"):
@@ -190,7 +192,7 @@ def test_a_pickle_beyond_the_limit_is_not_run(tmp_path):
         (b"hello, this is text", "it begins with b'hello, t'"),
     ],
 )
-def test_other_files(data, sentence, tmp_path):
+def test_other_files(data: Any, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=rf"^cannot read .*other\.pth: .*{sentence}"):
@@ -208,7 +210,7 @@ def test_other_files(data, sentence, tmp_path):
         ({"data/0": bytes(16), "../b/data.pkl": b"", "data.pkl/data.pkl": b""}, ""),
     ],
 )
-def test_archives_that_lack_something(records, sentence, tmp_path):
+def test_archives_that_lack_something(records: Any, sentence: str, tmp_path: Path) -> None:
     path = zip_file(tmp_path / "a.pth", dictionary(a=tensor()), records)
     if not sentence:  # other names are ignored
         assert list(read_tensors(path)) == ["a"]
@@ -228,7 +230,7 @@ def test_archives_that_lack_something(records, sentence, tmp_path):
         (["0"], (4).to_bytes(8, "little") + bytes(12), "it ends too early"),
     ],
 )
-def test_sequences_that_lack_something(keys, tail, sentence, tmp_path):
+def test_sequences_that_lack_something(keys: Any, tail: Any, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=sentence):
         read_tensors(legacy_file(tmp_path / "a.pth", dictionary(a=tensor()), keys, tail))
 
@@ -236,7 +238,7 @@ def test_sequences_that_lack_something(keys, tail, sentence, tmp_path):
 # Conversion.
 
 
-def test_convert_writes_what_is_read(tmp_path):
+def test_convert_writes_what_is_read(tmp_path: Path) -> None:
     source, target = FOLDER / "checkpoint.pth.tar", tmp_path / "copy.safetensors"
     tensors, copied = read_tensors(source), (convert(source, target), load_file(target))[1]
     assert copied.keys() == tensors.keys()
@@ -245,7 +247,7 @@ def test_convert_writes_what_is_read(tmp_path):
         np.testing.assert_array_equal(copied[key].astype(np.float64), array.astype(np.float64))
 
 
-def test_convert_writes_views_and_shared_numbers_in_full(tmp_path):
+def test_convert_writes_views_and_shared_numbers_in_full(tmp_path: Path) -> None:
     views = {"b": tensor(shape=(2, 2), strides=(1, 2)), "c": tensor(shape=(), strides=()), "d": tensor(shape=(3, 4), strides=(0, 1))}
     body = dictionary(a=tensor(), **views)
     assert convert(zip_file(tmp_path / "a.pth", body), tmp_path / "b.safetensors") == ("a", "b", "c", "d")
@@ -255,7 +257,7 @@ def test_convert_writes_views_and_shared_numbers_in_full(tmp_path):
     assert copied["c"].shape == ()
 
 
-def test_convert_keeps_half_precision(tmp_path):
+def test_convert_keeps_half_precision(tmp_path: Path) -> None:
     numbers = np.arange(8).astype(ml_dtypes.bfloat16)
     path = zip_file(
         tmp_path / "a.pth", dictionary(a=tensor(size=8, shape=(8,), storage="torch.BFloat16Storage")), {"data/0": numbers.tobytes()}
@@ -266,7 +268,7 @@ def test_convert_keeps_half_precision(tmp_path):
     np.testing.assert_array_equal(copied, numbers)
 
 
-def test_convert_writes_eight_bit_floats_that_can_be_read(tmp_path):
+def test_convert_writes_eight_bit_floats_that_can_be_read(tmp_path: Path) -> None:
     convert(FOLDER / "new_types.pth", tmp_path / "a.safetensors")
     copied, tensors = read(tmp_path / "a.safetensors"), read_tensors(FOLDER / "new_types.pth")
     assert {name: array.dtype for name, array in copied.items()} == {name: array.dtype for name, array in tensors.items()}
@@ -274,13 +276,13 @@ def test_convert_writes_eight_bit_floats_that_can_be_read(tmp_path):
         np.testing.assert_array_equal(copied[key].view(np.uint8), np.ascontiguousarray(array).view(np.uint8))
 
 
-def test_convert_of_a_safetensors_file(tmp_path):
+def test_convert_of_a_safetensors_file(tmp_path: Path) -> None:
     save_file({"a": np.zeros(3)}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"a\.pth: it is a safetensors file, so there is nothing to convert$"):
         convert(tmp_path / "a.pth", tmp_path / "b.safetensors")
 
 
-def test_convert_refuses_in_a_sentence_and_leaves_nothing(tmp_path):
+def test_convert_refuses_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in \.safetensors, got '.*copy\.pth'"):
         convert(FOLDER / "zip.pth", tmp_path / "copy.pth")
     with pytest.raises(ValueError, match=r"cannot write .*complex128"):

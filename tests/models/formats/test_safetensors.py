@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import jax
 import ml_dtypes
@@ -18,7 +19,7 @@ from extremal_jax.models.formats.safetensors import read
 EIGHT_BITS = ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"]
 
 
-def test_eight_bit_floats_are_read(tmp_path):
+def test_eight_bit_floats_are_read(tmp_path: Path) -> None:
     numbers = np.array([[0.5, 1, 2], [4, 8, 16]], np.float32)
     tensors = {name: numbers.astype(getattr(ml_dtypes, name)) for name in EIGHT_BITS} | {
         "half": numbers.astype(ml_dtypes.bfloat16),
@@ -34,7 +35,7 @@ def test_eight_bit_floats_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "size"), [("F4", 4), ("F6_E2M3", 6)])
-def test_types_that_no_array_has(tmp_path, kind, size):
+def test_types_that_no_array_has(tmp_path: Path, kind: str, size: int) -> None:
     head = json.dumps({"a": {"dtype": kind, "shape": [8], "data_offsets": [0, size]}}).encode()
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(head).to_bytes(8, "little") + head + bytes(size))
@@ -42,7 +43,7 @@ def test_types_that_no_array_has(tmp_path, kind, size):
         read(path)
 
 
-def test_save_and_restore(tmp_path):
+def test_save_and_restore(tmp_path: Path) -> None:
     tree = {"conv": {"kernel": np.ones((2, 3), np.float32)}, "blocks": [np.arange(3, dtype=np.int32)]}
     safetensors.save(tmp_path / "tree.safetensors", tree, {"note": "a b"})
     with safe_open(tmp_path / "tree.safetensors", "numpy") as file:

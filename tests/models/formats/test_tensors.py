@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from extremal_jax.models.formats.pytorch import read_tensors
@@ -37,11 +40,11 @@ from pytorch_programs import dictionary, legacy_file, tensor, zip_file
     ],
 )
 @pytest.mark.parametrize("write", [zip_file, legacy_file])
-def test_a_shape_promises_no_more_than_its_storage(write, body, sentence, tmp_path):
+def test_a_shape_promises_no_more_than_its_storage(write: Any, body: Any, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=sentence):
         read_tensors(write(tmp_path / "a.pth", body))
 
 
-def test_a_stride_of_one_element_may_be_anything(tmp_path):
+def test_a_stride_of_one_element_may_be_anything(tmp_path: Path) -> None:
     path = zip_file(tmp_path / "a.pth", dictionary(a=tensor(shape=(1, 4), strides=(2**61, 1))))
     assert read_tensors(path)["a"].shape == (1, 4)

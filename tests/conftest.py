@@ -66,7 +66,7 @@ def compilations() -> Iterator[list[str]]:
     """A list that grows by one with each program that is compiled while the test runs."""
     events: list[str] = []
 
-    def listen(event: str, duration: float, **_: object) -> None:
+    def listen(event: str, duration_secs: float, **_: object) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             events.append(event)
 

@@ -139,7 +139,8 @@ def test_images_that_cannot_be_drawn(image: Any, error: Any, message: str) -> No
 def test_names_of_classes(classes: Any, title: str) -> None:
     """Of any kind, drawn literally and on two lines at most."""
     two = np.array(2, np.int32)
-    found = ej.ClassChannels(np.array([2]), *np.ones((2, 1, 2), np.float32), np.array([1]), np.array([1]), np.array([True]), "$layer_$")
+    ones = np.ones((1, 2), np.float32)
+    found = ej.ClassChannels(np.array([2]), ones, ones, np.array([1]), np.array([1]), np.array([True]), "$layer_$")
     figures = [
         ej.plots.overview(picture(), result(targets=two), classes),
         ej.plots.smallest_area(picture(), smallest(3)[2], classes),

@@ -23,7 +23,7 @@ class RunSchedule(Protocol):
         """(num_steps,): the value at every step."""
 
 
-Schedule = float | Sequence[float] | Callable[[Any], Any] | RunSchedule
+Schedule = float | Sequence[float] | np.ndarray | jax.Array | Callable[[Any], Any] | RunSchedule
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ class Nnx(nnx.Module):
     """The small classifier."""
 
     def __init__(self, weights: Any) -> None:
-        options = dict(use_bias=False, kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
+        options = dict[str, Any](use_bias=False, kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
         self.first = nnx.Conv(3, 6, (3, 3), strides=2, **options)
         self.second = nnx.Conv(6, 8, (3, 3), strides=2, **options)
         self.head = nnx.Linear(8, small.CLASSES, **options)

@@ -12,9 +12,11 @@ import pytest
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+import extremal_jax
 import small
 from attribution_cases import KEY
-from extremal_jax import attribution
+
+attribution: Any = extremal_jax.attribution  # called wrongly below, as type checkers would say
 
 IMAGES, MODEL = small.images(), small.model()
 IMAGE = IMAGES[0]

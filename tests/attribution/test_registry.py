@@ -45,8 +45,8 @@ def test_one_law_for_all_signatures(method: Any) -> None:
 
 @each_method
 def test_every_argument_is_documented(method: Any) -> None:
-    text = inspect.getdoc(method.function)
-    arguments = re.search(r"Args:\n(.*?)\n\n", text, re.DOTALL)[1]
+    text = inspect.getdoc(method.function) or ""
+    [arguments] = re.findall(r"Args:\n(.*?)\n\n", text, re.DOTALL)
     named = set(re.findall(r"\w+", " ".join(re.findall(r"^  (\w[\w, ]*):", arguments, re.MULTILINE))))
     assert named == set(inspect.signature(method.function).parameters)
     assert ("Source:" in text) != (method.name == "extremal_perturbation")
@@ -138,7 +138,8 @@ def test_two_methods_of_one_name_are_an_error(tmp_path: Path, monkeypatch: pytes
 def page(name: Any) -> Any:
     """The title and the cost that a method's page gives."""
     text = (PAGES / f"{name}.md").read_text()
-    return re.match(r"# (.*)\n", text)[1], re.search(r"\*\*Cost\.\*\* (.*?)\.\n\n", text, re.DOTALL)[1].replace("\n", " ")
+    [title], [cost] = re.findall(r"\A# (.*)\n", text), re.findall(r"\*\*Cost\.\*\* (.*?)\.\n\n", text, re.DOTALL)
+    return title, cost.replace("\n", " ")
 
 
 def test_the_documentation_tells_of_every_method() -> None:

@@ -69,7 +69,7 @@ def test_bad_targets_of_several_classes(reward: str, targets: Any, message: str)
 
 def test_one_target_for_all_images_or_one_for_each() -> None:
     assert check(3).tolist() == [3, 3]
-    assert check(np.uint8([3, 1])).tolist() == [3, 1]
+    assert check(np.array([3, 1], np.uint8)).tolist() == [3, 1]
     assert check(3, count=None).tolist() == [3]
     assert check([1, 2], reward="margin").tolist() == [[1, 2], [1, 2]]
     assert check([[1, 2, 3], [0, 1, 2]], reward="labels").shape == (2, 3)

@@ -62,6 +62,7 @@ def test_learning_rate_follows_the_optimizer() -> None:
 @pytest.mark.parametrize("side", [16, 28, 128, 224, 512])
 def test_lengths_follow_the_image(side: int) -> None:
     config = Config().resolve((side, 2 * side))
+    assert config.sigma is not None
     assert config.sigma == pytest.approx(max(1, side / 16))
     assert config.pitch == max(1, round(config.sigma / 3))
     assert config.max_blur == pytest.approx(20 * side / 224)

@@ -25,13 +25,13 @@ MASKS = jnp.asarray(np.random.default_rng(0).random((2, 4, 20, 24)), jnp.float32
 def posed(model: Any = MODEL, game: Any = "preserve", chunk_size: Any = None) -> Any:
     config = dataclasses.replace(CONFIG, game=game)
     task = check_call(model, IMAGES, TARGETS, len(AREAS), config, chunk_size)
-    return check_masking(task, config, None, None).pose(np.float32(AREAS))
+    return check_masking(task, config, None, None).pose(np.array(AREAS, np.float32))
 
 
 @jax.jit
 def by_hand(masks: Any) -> Any:
     """(N K,): the response to each mask of its image."""
-    pyramids = blur_pyramid(jnp.asarray(IMAGES), CONFIG.num_levels, CONFIG.max_blur)
+    pyramids = blur_pyramid(jnp.asarray(IMAGES), CONFIG.num_levels, small.MAX_BLUR)
     perturbed = jax.vmap(perturb)(pyramids, masks.reshape(2, 2, 20, 24)).reshape(4, 20, 24, 3)
     return MODEL(perturbed)[jnp.arange(4), jnp.repeat(jnp.array(TARGETS), 2)]
 

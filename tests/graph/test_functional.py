@@ -185,14 +185,14 @@ def test_arrays_are_never_frozen() -> None:
     for value in (5.0, 7.0):
         holder.weight = cell = jnp.full(2, value)
         bound = Linen().bind({"params": {"weight": cell}})
-        models = (functools.partial(holder.method, jnp.ones(2)), functools.partial(closed, jnp.ones(2)), holder, bound.__call__)
+        models: Any = (functools.partial(holder.method, jnp.ones(2)), functools.partial(closed, jnp.ones(2)), holder, bound.__call__)
         for model, factor in zip(models, (1, 1, 2, 2), strict=True):
             program, arrays = partition(model, X)
             np.testing.assert_array_equal(run(program, arrays, X), factor * value * X)
 
 
 def changed_settings() -> Iterator[Any]:
-    settings = {"factor": 2.0, "function": jnp.sin}
+    settings: dict[str, Any] = {"factor": 2.0, "function": jnp.sin}
 
     def model(x: Any) -> Any:
         return settings["function"](settings["factor"] * x)

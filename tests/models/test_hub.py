@@ -95,7 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send_content(self, data: bytes, headers: dict[str, str] | None = None) -> None:
         data = data if self.hub.sent is None else self.hub.sent
         asked = self.headers.get("Range")
-        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
+        start = int(re.findall(r"\Abytes=(\d+)-\Z", asked)[0]) if asked else 0
         self.send(206 if asked else 200, data[start:], headers or {})
 
     def send(self, status: int, data: bytes = b"", headers: dict[str, str] | None = None) -> None:

@@ -96,7 +96,8 @@ def test_equinox() -> None:
     assert names(jax.vmap(named)) == ["conv", "layers.0", "layers.1.layers.0", "layers.1", "heads.first"]
     np.testing.assert_array_equal(jax.vmap(named)(IMAGES), jax.vmap(model)(IMAGES))
     assert all(a is b for a, b in zip(jax.tree.leaves(named), jax.tree.leaves(model), strict=True))
-    assert jax.tree.structure(named) == jax.tree.structure(name_submodules(model))
+    structure: Any = jax.tree.structure(name_submodules(model))
+    assert jax.tree.structure(named) == structure
     assert isinstance(named.conv, eqx.nn.Conv2d)
     assert names(jax.vmap(model)) == []
 

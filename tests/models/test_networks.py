@@ -40,7 +40,7 @@ NAMES = {  # our names of the goldens, where they differ
 }
 
 
-ACTIVATIONS = {  # our names of the layers, where the publisher's differ
+ACTIVATIONS: dict[str, Any] = {  # our names of the layers, where the publisher's differ
     "timm/vgg16.tv_in1k": ((r"^features$", "features.30"),),
     "torchvision/convnext_tiny": ((r"features\.(\d)", lambda found: f"stages.{int(found[1]) // 2}"),),
     "torchvision/vit_b_16": ((r"encoder\.layers\.encoder_layer_", "blocks."),),

@@ -34,14 +34,14 @@ def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
     for row, column in np.ndindex(height, width):
         y, x = row + smooth.margin, column + smooth.margin  # on the canvas
         block = y // pitch, x // pitch
-        f = []
+        exponents = []
         for i, j in np.ndindex(2 * radius + 1, 2 * radius + 1):
             value = lattice[block[0] + i, block[1] + j]
             dy = y % pitch - sigma - pitch * (i - padding)
             dx = x % pitch - sigma - pitch * (j - padding)
             distance = math.hypot(dy, dx) / sigma
-            f.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
-        f = np.array(f)  # type: ignore[assignment]
+            exponents.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
+        f = np.array(exponents)
         weights = np.exp(f / temperature)
         out[row, column] = min(1, (f * weights).sum() / weights.sum())
     return out

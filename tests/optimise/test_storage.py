@@ -17,7 +17,7 @@ import small
 from extremal_jax import ChannelResult, ExtremalResult, SmallestArea
 from extremal_jax.optimise.settings import to_json
 
-RESULTS = {
+RESULTS: dict[str, Any] = {
     **small.CALLS,
     "extremal, one image": lambda: small.explain(small.IMAGES[0], 1),
     "extremal, at a layer": lambda: small.explain(at="first"),
@@ -32,7 +32,8 @@ def result(name: Any = "extremal") -> Any:
 
 def assert_same(loaded: Any, saved: Any) -> None:
     assert type(loaded) is type(saved)
-    assert jax.tree.structure(loaded) == jax.tree.structure(saved)
+    structure: Any = jax.tree.structure(saved)
+    assert jax.tree.structure(loaded) == structure
     jax.tree.map(np.testing.assert_array_equal, loaded, saved)
 
 

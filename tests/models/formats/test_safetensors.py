@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import jax
 import ml_dtypes
@@ -50,7 +51,8 @@ def test_save_and_restore(tmp_path: Path) -> None:
         assert set(file.keys()) == {"conv.kernel", "blocks.0"}
         assert file.metadata() == {"note": "a b"}
     restored = safetensors.restore(jax.tree.map(np.zeros_like, tree), tmp_path / "tree.safetensors")
-    assert jax.tree.structure(restored) == jax.tree.structure(tree)
+    structure: Any = jax.tree.structure(tree)
+    assert jax.tree.structure(restored) == structure
     for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(tree), strict=True):
         np.testing.assert_array_equal(a, b)
     other = {"conv": {"kernel": np.ones((3, 2), np.float32)}, "blocks": [np.arange(3)], "tail": np.ones(1)}

@@ -52,7 +52,7 @@ def parameters(name: str) -> dict[str, inspect.Parameter]:
 def sections(function: Callable[..., Any]) -> dict[str, str]:
     """The sections of a docstring by their titles; "Returns, Raises: as `gradient`." are two."""
     found: dict[str, str] = {}
-    title, lines = "", []  # type: ignore[var-annotated]
+    title, lines = "", [""]
     for line in [*(inspect.getdoc(function) or "").splitlines(), "End:"]:
         heading = re.fullmatch(r"((?:[A-Z]\w+)(?:, [A-Z]\w+)*):(.*)", line)
         if heading:

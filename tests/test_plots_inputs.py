@@ -99,8 +99,8 @@ def test_masked_and_non_finite_pixels_are_white() -> None:
 def test_masked_and_non_finite_values_of_a_map_are_not_shown() -> None:
     values = np.zeros((HEIGHT, WIDTH), np.float32)
     values[3, 4], values[10, 10], values[20, 20] = 1, 9, np.inf
-    figure = ej.plots.comparison(picture(), {"map": np.ma.masked_array(values, values == 9)})
-    [[x], [y]] = figure.axes[1].lines[0].get_data()  # type: ignore[misc, str-unpack]
+    figure: Any = ej.plots.comparison(picture(), {"map": np.ma.masked_array(values, values == 9)})
+    [[x], [y]] = figure.axes[1].lines[0].get_data()
     assert (x, y) == (4, 3)
 
 

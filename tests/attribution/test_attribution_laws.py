@@ -17,7 +17,8 @@ from jax.experimental import io_callback
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import small
-from attribution_cases import IMAGES, KEY, KINDS, LAYERS, METHODS, OTHERS, TARGETS, WEIGHTS, close, explain, model_of, usual  # type: ignore[attr-defined]
+from attribution_cases import IMAGES, KEY, KINDS, LAYERS, OTHERS, TARGETS, WEIGHTS, close, explain, model_of, usual
+from extremal_jax.attribution import METHODS
 
 each_method = pytest.mark.parametrize("name", METHODS)
 each_other = pytest.mark.parametrize("name", OTHERS)  # these laws of extremal perturbation are in tests/extremal

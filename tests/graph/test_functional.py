@@ -303,7 +303,8 @@ def test_records(make: Any, others: Any) -> None:
 
 
 def test_what_is_compared_by_identity_is_not_fixed() -> None:
-    lock = object.__new__(type("Opaque", (), {"__slots__": ()}))  # type: ignore[var-annotated]
+    opaque: Any = type("Opaque", (), {"__slots__": ()})
+    lock = opaque()
     assert contents(lock) == contents(lock)
     assert not contents(lock).fixed
     assert not contents([np.ones(2)]).fixed

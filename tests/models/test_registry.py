@@ -73,10 +73,10 @@ def test_weights_from_the_hub(weights: str, expected: Any, tmp_path: Path, monke
         return path
 
     monkeypatch.setattr(hub, "fetch", fetch)
-    model = ej.models.load("resnet18", weights)
+    model: Any = ej.models.load("resnet18", weights)
     assert asked[0] == expected
     assert asked[1:] == ([hub.HubFile(expected.repo, "config.json", expected.revision)] if expected.repo == "a/b" else [])
-    np.testing.assert_array_equal(model.network.fc.bias[...], zoo_weights.draw("fc.bias", (1000,)))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(model.network.fc.bias[...], zoo_weights.draw("fc.bias", (1000,)))
 
 
 def test_published_weights_are_pinned() -> None:

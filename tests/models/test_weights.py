@@ -109,7 +109,8 @@ def shifted(tensors: Any, by: Any) -> Any:
 
 
 def head_bias(weights: Any, **options: Any) -> Any:
-    return np.asarray(ej.models.load("scenes", weights, **options).network.head.bias[...])  # type: ignore[attr-defined]
+    network: Any = ej.models.load("scenes", weights, **options).network
+    return np.asarray(network.head.bias[...])
 
 
 def under(prefix: Any, tensors: Any) -> Any:

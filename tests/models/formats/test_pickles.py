@@ -125,8 +125,8 @@ class Config(dict):
 
 
 def config() -> Any:
-    made = Config(lr=0.1)
-    made.optimizer = "sgd"  # type: ignore[attr-defined]
+    made: Any = Config(lr=0.1)
+    made.optimizer = "sgd"
     return made
 
 

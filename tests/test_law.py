@@ -23,7 +23,12 @@ def functions(namespace: Any, names: Any = None) -> dict[str, Callable[..., Any]
     if names is None:
         names = getattr(namespace, "__all__", None) or [name for name in vars(namespace) if not name.startswith("_")]
     found = {name: getattr(namespace, name) for name in names}
-    return {name: value for name, value in found.items() if inspect.isfunction(value) and value.__module__.startswith("extremal_jax")}
+    return {name: value for name, value in found.items() if is_function(value) and value.__module__.startswith("extremal_jax")}
+
+
+def is_function(value: Any) -> bool:
+    """Whether a value is a function, also a compiled one or one with a gradient of its own."""
+    return callable(value) and inspect.isfunction(inspect.unwrap(value))
 
 
 def function_of(method: Any) -> Callable[..., Any]:
@@ -40,8 +45,10 @@ OTHERS = {
     for name, function in functions(namespace).items()
     if function not in EXPLAINERS.values() and function.__module__.startswith(namespace.__name__)
 }
-EVERY = {**EXPLAINERS, **OTHERS}
+PIECES = {f"perturbation.{name}": value for name, value in functions(ej.perturbation).items() if value not in EXPLAINERS.values()}
+EVERY = {**EXPLAINERS, **OTHERS, **PIECES}
 each_explainer = pytest.mark.parametrize("name", EXPLAINERS)
+each_call = pytest.mark.parametrize("name", {**EXPLAINERS, **OTHERS})
 each = pytest.mark.parametrize("name", EVERY)
 
 
@@ -91,7 +98,7 @@ def test_at_most_one_more_argument_is_positional(name: Any) -> None:
     assert positional[len(SUBJECTS.get(name, "123")) :] in ([], ["areas"], ["counts"], ["mask"])
 
 
-@each
+@each_call
 def test_shared_arguments_are_keywords_in_one_order(name: Any) -> None:
     found = {n: p for n, p in parameters(name).items() if n in ORDER}
     assert {n for n, p in found.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY} == set()
@@ -142,11 +149,8 @@ def test_results_errors_and_an_example_are_documented(name: Any) -> None:
         wanted -= {"Returns", "Raises"}
     if "Args" not in found:
         wanted -= {"Returns"}  # the first line says what a function of one argument returns
-    if function.__module__ == "extremal_jax.plots":
-        wanted -= {"Example"}  # one would draw; `docs/` shows the figures
     assert wanted - set(found) == set()
-    if "Example" in wanted:
-        assert doctest.DocTestParser().get_examples(text)
+    assert doctest.DocTestParser().get_examples(text)
 
 
 def test_shares_of_a_side_are_of_the_shorter_side() -> None:
@@ -161,3 +165,4 @@ def test_all_calls_are_held_to_the_law() -> None:
     assert {"extremal_perturbation", "channel_perturbation", "class_channels", "smallest_area", "invert_features"} <= set(CALLS)
     assert {f"attribution.{name}" for name in ("gradient", "grad_cam", "rise", "occlusion")} <= set(METHODS)
     assert {"graph.capture", "models.load", "data.load_image", "data.scenes.generate", "plots.overview"} <= set(OTHERS)
+    assert {"perturbation.init", "perturbation.listen", "perturbation.select_top"} <= set(PIECES)

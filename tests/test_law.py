@@ -48,7 +48,7 @@ OTHERS = {
 PIECES = {f"perturbation.{name}": value for name, value in functions(ej.perturbation).items() if value not in EXPLAINERS.values()}
 EVERY = {**EXPLAINERS, **OTHERS, **PIECES}
 each_explainer = pytest.mark.parametrize("name", EXPLAINERS)
-each_call = pytest.mark.parametrize("name", {**EXPLAINERS, **OTHERS})
+each_call = pytest.mark.parametrize("name", EXPLAINERS | OTHERS)
 each = pytest.mark.parametrize("name", EVERY)
 
 

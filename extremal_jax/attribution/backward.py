@@ -31,28 +31,17 @@ def backpropagate(
     smooth: Any,
     table: RuleTable | None = None,
 ) -> Float[Array, "*N h w"]:
-    """Check the arguments of a method, and compute its maps by one backward pass."""
-    return prepare(method, model, images, targets, resize, smooth).differentiate(Backpropagation(layer, to_map, table))
+    """Check the arguments of a method, and compute its maps by one backward pass, by a table's rules in place of the derivative."""
+    task = prepare(method, model, images, targets, resize, smooth)
+    return task.differentiate(_backpropagate, layer=layer, to_map=to_map, table=table)
 
 
-@dataclass(frozen=True)
-class Backpropagation:
-    """A backward pass to a layer, and its map.
-
-    Attributes:
-      layer: where the pass ends.
-      to_map: makes a map of the layer's values and of what was sent back to them.
-      table: the rules of the backward pass; None: the derivative.
-    """
-
-    layer: Layer
-    to_map: ToMap
-    table: RuleTable | None = None
-
-    def __call__(self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"]) -> Maps:
-        function = model if self.table is None else with_backward_rules(model, self.table)
-        value, sent = pull_back(function, images, targets, self.layer.at)
-        return Maps(self.to_map(*(self.layer.spread(part, model, images) for part in (value, sent))), sent)
+def _backpropagate(
+    model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], *, layer: Layer, to_map: ToMap, table: RuleTable | None
+) -> Maps:
+    function = model if table is None else with_backward_rules(model, table)
+    value, sent = pull_back(function, images, targets, layer.at)
+    return Maps(to_map(*(layer.spread(part, model, images) for part in (value, sent))), sent)
 
 
 @dataclass(frozen=True)
@@ -102,11 +91,7 @@ class Layer:
 
 
 def token_grid(count: int, size: tuple[int, ...]) -> tuple[int, int] | None:
-    """Find the grid (h, w) of square patches that the last of so many tokens are; None if they are none.
-
-    Args:
-      count: the number of tokens, with a few extra ones before the patches.
-      size: (H, W) of the image.
+    """Find the grid (h, w) of square patches that the last of so many tokens are, in an image (H, W); None if they are none.
 
     Example:
       >>> token_grid(1 + 14 * 20, (224, 320))

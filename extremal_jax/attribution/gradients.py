@@ -13,6 +13,7 @@ from extremal_jax.attribution.backward import Layer, backpropagate
 from extremal_jax.attribution.common import Model
 from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.rules import DECONVNET, GUIDED
+from extremal_jax.graph.activations import check_name
 
 
 def gradient(
@@ -72,10 +73,7 @@ def linear_approx(
 ) -> Float[Array, "*N h w"]:
     """The first-order share of each place in the score: the sum over channels of value times gradient; signed.
 
-    Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
-
-    Returns, Raises, Warns: as `gradient`.
+    The arguments, the result, the errors and the warning are those of `gradient`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -103,10 +101,7 @@ def guided_backprop(
 
     As in TorchRay, an input of exactly zero counts as active. The upper clip of a ReLU6 keeps its derivative.
 
-    Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
-
-    Returns, Warns: as `gradient`.
+    The arguments, the result and the warning are those of `gradient`.
 
     Raises:
       TypeError, ValueError: as `gradient` does; and if the model has no ReLU, max(x, 0), or if one is a part of another
@@ -136,10 +131,7 @@ def deconvnet(
 ) -> Float[Array, "*N h w"]:
     """The gradient through ReLUs that send back positive gradients only, whether they are active or not.
 
-    Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
-
-    Returns, Raises, Warns: as `guided_backprop`.
+    The arguments, the result, the errors and the warning are those of `guided_backprop`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -165,11 +157,8 @@ def grad_cam(
 
         max(0, Σ_c w_c A_c),   w_c = mean over positions of ∂score / ∂A_c
 
-    Args:
-      model, images, targets, channel_axis, resize, smooth: as in `gradient`.
-      at: the name of the layer's activation, as a rule the last convolutional one.
-
-    Returns, Raises, Warns: as `gradient`.
+    The layer `at` is as a rule the last convolutional one. The arguments, the result, the errors and the warning are
+    those of `gradient`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -182,7 +171,8 @@ def grad_cam(
     Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
       2017.
     """
-    return backpropagate("grad_cam", model, images, targets, _layer("grad_cam", at, channel_axis), _cam, resize, smooth)
+    check_name("at", at)
+    return backpropagate("grad_cam", model, images, targets, Layer(at, channel_axis), _cam, resize, smooth)
 
 
 def grad_cam_plus_plus(
@@ -201,10 +191,7 @@ def grad_cam_plus_plus(
 
     The paper's factor exp(score) is left out: it scales each map as a whole.
 
-    Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `grad_cam`.
-
-    Returns, Raises, Warns: as `gradient`.
+    The arguments, the result, the errors and the warning are those of `grad_cam`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -216,17 +203,8 @@ def grad_cam_plus_plus(
 
     Source: Chattopadhay, Sarkar, Howlader and Balasubramanian, "Grad-CAM++", WACV 2018.
     """
-    name = "grad_cam_plus_plus"
-    return backpropagate(name, model, images, targets, _layer(name, at, channel_axis), _cam_plus_plus, resize, smooth)
-
-
-def _layer(method: str, at: Any, channel_axis: Any) -> Layer:
-    if at is None:
-        raise ValueError(
-            f"{method} makes the map of a layer: at must be the name of one, as a rule the last convolutional layer, got None;"
-            f" graph.activations(model, images) lists the names"
-        )
-    return Layer(at, channel_axis)
+    check_name("at", at)
+    return backpropagate("grad_cam_plus_plus", model, images, targets, Layer(at, channel_axis), _cam_plus_plus, resize, smooth)
 
 
 def _largest(values: Float[Array, "N h w C"], gradients: Float[Array, "N h w C"]) -> Float[Array, "N h w"]:

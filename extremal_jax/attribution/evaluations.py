@@ -91,7 +91,7 @@ def pair(value: Any) -> tuple[int, int] | None:
       >>> pair(7), pair((2, 3)), pair(0), pair(True)
       ((7, 7), (2, 3), None, None)
     """
-    sides = np.broadcast_to(np.asarray(value), (2,)).tolist() if np.shape(value) in ((), (2,)) else [None]
+    sides: list[Any] = np.broadcast_to(np.asarray(value), (2,)).tolist() if np.shape(value) in ((), (2,)) else [None]
     return (sides[0], sides[1]) if all(type(n) is int and n >= 1 for n in sides) else None
 
 

@@ -17,19 +17,12 @@ from extremal_jax.graph.activations import Activation, activations, capture, che
 from extremal_jax.graph.rules import RuleTable, with_backward_rules
 
 ToMap = Callable[[Float[Array, "N h w C"], Float[Array, "N h w C"]], Float[Array, "N h w"]]  # of values and gradients
+Table = RuleTable | None  # of the backward pass; None: the derivative
 _MOST_EXTRA_TOKENS = 16  # class tokens and registers
 
 
 def backpropagate(
-    method: str,
-    model: Any,
-    images: Any,
-    targets: Any,
-    layer: Layer,
-    to_map: ToMap,
-    resize: Any,
-    smooth: Any,
-    table: RuleTable | None = None,
+    method: str, model: Any, images: Any, targets: Any, layer: Layer, to_map: ToMap, resize: Any, smooth: Any, table: Table = None
 ) -> Float[Array, "*N h w"]:
     """Check the arguments of a method, and compute its maps by one backward pass, by a table's rules in place of the derivative."""
     task = prepare(method, model, images, targets, resize, smooth)
@@ -37,7 +30,7 @@ def backpropagate(
 
 
 def _backpropagate(
-    model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], *, layer: Layer, to_map: ToMap, table: RuleTable | None
+    model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], *, layer: Layer, to_map: ToMap, table: Table
 ) -> Maps:
     function = model if table is None else with_backward_rules(model, table)
     value, sent = pull_back(function, images, targets, layer.at)
@@ -141,16 +134,6 @@ def pull_back(
             return intervene(function, {**taps, at: lambda _: taps[at](value) if at in taps else value})(images)
 
     scores, back = jax.vjp(rest, value)
-    return value, back(start_signal(scores, targets))[0]
-
-
-def start_signal(scores: Float[Array, "N *positions classes"], targets: Int[Array, " N"]) -> Float[Array, "N *positions classes"]:
-    """The cotangent of the scores: one at the target, at all positions of a dense output; zero elsewhere.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> start_signal(jnp.ones((1, 3)), jnp.array([1])).tolist()
-      [[0.0, 1.0, 0.0]]
-    """
     one_hot = jax.nn.one_hot(targets, scores.shape[-1], dtype=scores.dtype)
-    return jnp.broadcast_to(one_hot.reshape(len(scores), *(1,) * (scores.ndim - 2), -1), scores.shape)
+    start = jnp.broadcast_to(one_hot.reshape(len(scores), *(1,) * (scores.ndim - 2), -1), scores.shape)  # at all positions
+    return value, back(start)[0]

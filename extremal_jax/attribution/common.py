@@ -29,7 +29,20 @@ from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.ground.filters import gaussian_blur, resize as resized
 from extremal_jax.ground.pytrees import AnyArray
 
-__all__ = ["Computation", "Maps", "Model", "Postprocess", "Task", "check_images", "number", "postprocess", "prepare", "wide"]
+__all__ = [
+    "Computation",
+    "Maps",
+    "Model",
+    "Postprocess",
+    "Resize",
+    "Smooth",
+    "Task",
+    "check_images",
+    "number",
+    "postprocess",
+    "prepare",
+    "wide",
+]
 
 
 class Maps(NamedTuple):
@@ -44,6 +57,8 @@ class Maps(NamedTuple):
     sent: Float[Array, "N ..."] | None = None
 
 
+Resize = bool | tuple[int, int]  # True: the size of the images; (height, width): another; False: as the map is
+Smooth = float | None  # the standard deviation of a Gaussian blur, as a share of the shorter side; None: the method's own
 Computation = Callable[..., Maps]  # (model, images, targets, *arrays, **settings) -> maps
 
 
@@ -166,14 +181,7 @@ class Task(NamedTuple):
 
 
 def prepare(
-    method: str,
-    model: Any,
-    images: Any,
-    targets: Any,
-    resize: Any = False,
-    smooth: Any = None,
-    shown: int | None = None,
-    all_classes: bool = False,
+    method: str, model: Any, images: Any, targets: Any, resize: Any, smooth: Any, shown: int | None = None, all_classes: bool = False
 ) -> Task:
     """Check the arguments of a method, and split the model.
 

@@ -27,16 +27,8 @@ _BLUR = 20 / 224  # the standard deviation of a blurred reference, as a share of
 
 
 def chunk_length(name: str, count: Any, chunk_size: Any, usual: int) -> int:
-    """Choose how many of `count` elements to evaluate at a time: chunks of one length, with few elements left over.
-
-    Args:
-      name: of the argument that gives the count.
-      count: at least 1.
-      chunk_size: the most elements of a chunk, at least 1; None for the usual size.
-      usual: that size.
-
-    Raises:
-      ValueError: if either is less.
+    """Check the argument `name`, a count of elements, and the size of chunks, of which None is the usual one, and choose
+    how many elements to evaluate at a time: chunks of one length, with few elements left over.
 
     Example:
       >>> chunk_length("num_masks", 40, None, usual=32)
@@ -84,15 +76,17 @@ def responses(
     return scores if target is None else scores[:, target]
 
 
-def pair(value: Any) -> tuple[int, int] | None:
-    """A whole number of at least 1, or two of them, as two; None if the value is anything else.
+def check_pair(name: str, value: Any, units: str, of: str, most: tuple[int, int]) -> tuple[int, int]:
+    """The two whole numbers that a caller gives, or one for both; a ValueError unless they are from 1 to `most`.
 
     Example:
-      >>> pair(7), pair((2, 3)), pair(0), pair(True)
-      ((7, 7), (2, 3), None, None)
+      >>> check_pair("grid", 7, "cells, or (rows, columns)", "the image's", (20, 24))
+      (7, 7)
     """
-    sides: list[Any] = np.broadcast_to(np.asarray(value), (2,)).tolist() if np.shape(value) in ((), (2,)) else [None]
-    return (sides[0], sides[1]) if all(type(n) is int and n >= 1 for n in sides) else None
+    sides: list[Any] = np.broadcast_to(np.asarray(value), (2,)).tolist() if np.shape(value) in ((), (2,)) else [None] * 2
+    if not all(type(n) is int and 1 <= n <= limit for n, limit in zip(sides, most, strict=True)):
+        raise ValueError(f"{name} must be a number of {units}, from 1 to {of} {most}, got {value!r}")
+    return sides[0], sides[1]
 
 
 def check_finite(name: str, array: Any) -> None:
@@ -103,15 +97,7 @@ def check_finite(name: str, array: Any) -> None:
 
 
 def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H W C"]:
-    """Make the images (N, H, W, C) that stand in for hidden ones.
-
-    Args:
-      name: of the argument.
-      value: as `fill` of `occlusion`.
-      images: (N, H, W, C).
-
-    Raises:
-      ValueError: if it is something else, or not finite.
+    """Make images that stand in for hidden ones of the argument `name`, which must be as `fill` of `occlusion`, and finite.
 
     Example:
       >>> import numpy as np

@@ -17,7 +17,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.backward import Layer, backpropagate, pull_back
-from extremal_jax.attribution.common import Maps, Model, prepare
+from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, prepare
 from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.rules import CONTRAST, EXCITATION
 from extremal_jax.graph.activations import activations, capture, check_name, intervene
@@ -26,14 +26,7 @@ from extremal_jax.graph.varying import like
 
 
 def excitation_backprop(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The probability of one at the target, passed down by each unit to the units that excite it; summed over channels.
 
@@ -64,8 +57,8 @@ def contrastive_excitation_backprop(
     at: str | None = None,
     contrast_at: str,
     channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
 ) -> Float[Array, "*N h w"]:
     """The positive part of excitation backprop of the target minus excitation backprop of its opposite.
 

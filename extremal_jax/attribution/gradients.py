@@ -10,21 +10,14 @@ from jax import Array
 from jaxtyping import Float
 
 from extremal_jax.attribution.backward import Layer, backpropagate
-from extremal_jax.attribution.common import Model
+from extremal_jax.attribution.common import Model, Resize, Smooth
 from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.rules import DECONVNET, GUIDED
 from extremal_jax.graph.activations import check_name
 
 
 def gradient(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The largest absolute derivative of the target's score over the channels of each place, max |∂score / ∂x|.
 
@@ -62,14 +55,7 @@ def gradient(
 
 
 def linear_approx(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The first-order share of each place in the score: the sum over channels of value times gradient; signed.
 
@@ -88,14 +74,7 @@ def linear_approx(
 
 
 def guided_backprop(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The gradient through ReLUs that send back positive gradients only, and only where they are active.
 
@@ -120,14 +99,7 @@ def guided_backprop(
 
 
 def deconvnet(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The gradient through ReLUs that send back positive gradients only, whether they are active or not.
 
@@ -144,14 +116,7 @@ def deconvnet(
 
 
 def grad_cam(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The positive part of the sum of a layer's channels, each weighted by its mean gradient.
 
@@ -176,14 +141,7 @@ def grad_cam(
 
 
 def grad_cam_plus_plus(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """Grad-CAM with weights that do not depend on the size of an object, so that several objects count alike.
 

@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.common import Maps, Model, check_images, prepare
-from extremal_jax.attribution.evaluations import SCORES, chunk_length, pair, responses, substitute, sum_in_chunks
+from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, check_images, prepare
+from extremal_jax.attribution.evaluations import SCORES, check_pair, chunk_length, responses, substitute, sum_in_chunks
 from extremal_jax.attribution.method import Method
 from extremal_jax.ground.checks import check_choice
 
@@ -27,8 +27,8 @@ def occlusion(
     fill: Any = 0.0,
     score: str = "logit",
     chunk_size: int | None = None,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
 ) -> Float[Array, "*N h w"]:
     """The score minus the score with a window hidden, averaged at each pixel over the windows that cover it; signed.
 
@@ -114,21 +114,12 @@ def window_places(size: tuple[int, int], window: Any, stride: Any) -> tuple[Int[
       >>> window_places((4, 5), (4, 2), 2)[0].tolist()
       [[0, 0], [0, 2], [0, 3]]
     """
-    height, width = _pixels("window", tuple(-(-n // 8) for n in size) if window is None else window)
-    down, across = _pixels("stride", ((height + 1) // 2, (width + 1) // 2) if stride is None else stride)
-    if height > size[0] or width > size[1]:
-        raise ValueError(f"window must fit into the image of {size[0]}x{size[1]} pixels, got {height}x{width}")
-    if down > height or across > width:
-        raise ValueError(f"stride must be at most the window, {height}x{width}, so that no pixel is left out, got {down}x{across}")
+    window = tuple(-(-n // 8) for n in size) if window is None else window
+    height, width = check_pair("window", window, "pixels, or (height, width)", "the image's", size)
+    stride = ((height + 1) // 2, (width + 1) // 2) if stride is None else stride
+    down, across = check_pair("stride", stride, "pixels, or (down, across)", "the window's", (height, width))
     rows, columns = ([*range(0, n - side, step), n - side] for n, side, step in ((size[0], height, down), (size[1], width, across)))
     return np.array([(row, column) for row in rows for column in columns], np.int32), (height, width)
-
-
-def _pixels(name: str, value: Any) -> tuple[int, int]:
-    found = pair(value)
-    if found is None:
-        raise ValueError(f"{name} must be a number of pixels, or (height, width), of at least 1, got {value!r}")
-    return found
 
 
 METHODS = (Method("occlusion", "the fall of the score when a window is hidden", occlusion, signed=True, needs_gradient=False),)

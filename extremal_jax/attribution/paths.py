@@ -12,7 +12,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.backward import pull_back
-from extremal_jax.attribution.common import Maps, Model, number, prepare, wide
+from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, number, prepare, wide
 from extremal_jax.attribution.evaluations import chunk_length, substitute, sum_in_chunks
 from extremal_jax.attribution.gradients import gradient
 from extremal_jax.attribution.method import Method
@@ -32,8 +32,8 @@ def integrated_gradients(
     baseline: Any = 0.0,
     num_steps: int = 32,
     chunk_size: int | None = None,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
 ) -> Float[Array, "*N h w"]:
     """The share of each pixel in the change of the score from a baseline to the image; signed, summed over channels.
 
@@ -103,8 +103,8 @@ def smooth_grad(
     noise: float = 0.15,
     key: Array | None = None,
     chunk_size: int | None = None,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
     **options: Any,
 ) -> Float[Array, "*N h w"]:
     """The mean of a method's maps of the image under Gaussian noise.

@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.common import Maps, Model, number, prepare
-from extremal_jax.attribution.evaluations import SCORES, check_finite, chunk_length, pair, responses, sum_in_chunks
+from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, number, prepare
+from extremal_jax.attribution.evaluations import SCORES, check_finite, check_pair, chunk_length, responses, sum_in_chunks
 from extremal_jax.attribution.method import Method
 from extremal_jax.ground.checks import check_choice, check_key
 
@@ -31,8 +31,8 @@ def rise(
     score: str = "softmax",
     key: Array | None = None,
     chunk_size: int | None = None,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
 ) -> Float[Array, "*N h w"]:
     """The mean of random masks, each weighted by the target's probability for the image multiplied by the mask.
 
@@ -86,9 +86,7 @@ def rise(
         return task.compute(_mean_of_masks, _check_masks(masks, size), count=count, length=length, score=score)
     if not 0 < number(probability) < 1:
         raise ValueError(f"probability must be in (0, 1), got {probability!r}; 0.5 keeps half of the image")
-    cells = pair(grid)
-    if cells is None or cells[0] > size[0] or cells[1] > size[1]:
-        raise ValueError(f"grid must be a number of cells, or (rows, columns), from 1 to the image's {size}, got {grid!r}")
+    cells = check_pair("grid", grid, "cells, or (rows, columns)", "the image's", size)
     drawn = draw(key, num_masks, cells, number(probability))
     return task.compute(_mean_of_masks, drawn, count=count, length=length, score=score)
 

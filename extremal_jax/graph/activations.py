@@ -72,8 +72,7 @@ def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callabl
       A function of the same arguments that returns (outputs, {name: value}).
 
     Raises:
-      ValueError: when called, if a name is not there (near ones are listed), is given twice, or lies within control
-        flow.
+      ValueError: when called, as for `intervene`.
 
     Example:
       >>> import jax.numpy as jnp

@@ -40,12 +40,7 @@ class Trace(NamedTuple):
 
 
 def trace(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Trace:
-    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s.
-
-    Example:
-      >>> trace(lambda x, b, a: x[0] * b, (1, 2), b=4, a=3).inputs
-      [1, 2, 3, 4]
-    """
+    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s."""
     values, structure = jax.tree.flatten((arguments, keywords))
 
     def flat(*values: Any) -> Any:

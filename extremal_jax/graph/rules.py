@@ -255,7 +255,12 @@ def _assign(closed: ClosedJaxpr, table: RuleTable) -> tuple[ClosedJaxpr, dict[in
         site = Site(equation, reached, numbers, downstream[id(equation)], graph)
         rule = _first(table, site)
         if rule is not None:
-            _check_outputs(table, rule, equation)
+            if equation.primitive.multiple_results:
+                raise ValueError(
+                    f"the rule {rule.name!r} of {table.name} applies to {equation.primitive.name!r}, which has a list of outputs"
+                    f" ({len(equation.outvars)}); rules are for equations of one output: leave {equation.primitive.name!r} out of its"
+                    f" primitives"
+                )
             assigned[id(equation)] = rule, site
             continue
         _check_reach(table, equation)
@@ -287,15 +292,6 @@ def _downstream(jaxpr: Jaxpr) -> dict[int, frozenset[str]]:
 
 def _first(table: RuleTable, site: Site) -> Rule | None:
     return next((rule for rule in table.rules if site.primitive in rule.primitives and rule.applies(site)), None)
-
-
-def _check_outputs(table: RuleTable, rule: Rule, equation: JaxprEqn) -> None:
-    """Raise a ValueError if an equation has several outputs."""
-    if equation.primitive.multiple_results:
-        raise ValueError(
-            f"the rule {rule.name!r} of {table.name} applies to {equation.primitive.name!r}, which has a list of outputs"
-            f" ({len(equation.outvars)}); rules are for equations of one output: leave {equation.primitive.name!r} out of its primitives"
-        )
 
 
 def _check_reach(table: RuleTable, equation: JaxprEqn) -> None:

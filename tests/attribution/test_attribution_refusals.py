@@ -114,10 +114,16 @@ REFUSALS = {
     ),
     "score": (lambda: attribution.rise(MODEL, IMAGE, 0, score="sigmoi"), "score must be one of .*did you mean 'sigmoid'"),
     "chunk_size": (lambda: attribution.rise(MODEL, IMAGE, 0, chunk_size=0), "chunk_size must be a whole number, at least 1, got 0"),
-    "window": (lambda: attribution.occlusion(MODEL, IMAGE, 0, window=(8, 25)), "window must fit into the image of 20x24 pixels, got 8x25"),
+    "window": (
+        lambda: attribution.occlusion(MODEL, IMAGE, 0, window=(8, 25)),
+        r"window must .* from 1 to the image's \(20, 24\), got \(8, 25\)",
+    ),
     "window of nothing": (lambda: attribution.occlusion(MODEL, IMAGE, 0, window=0), "window must be a number of pixels"),
     "window of a truth": (lambda: attribution.occlusion(MODEL, IMAGE, 0, window=True), "window must be a number of pixels, .*, got True"),
-    "stride": (lambda: attribution.occlusion(MODEL, IMAGE, 0, window=4, stride=5), "stride must be at most the window, 4x4"),
+    "stride": (
+        lambda: attribution.occlusion(MODEL, IMAGE, 0, window=4, stride=5),
+        r"stride must be .* from 1 to the window's \(4, 4\), got 5",
+    ),
     "fill": (lambda: attribution.occlusion(MODEL, IMAGE, 0, fill=np.ones(4)), r"fill must be a number, an array of the shape \(3,\)"),
     "fill complex": (lambda: attribution.occlusion(MODEL, IMAGE, 0, fill=1j), r"fill must be a number, .*, got complex128\[\]"),
     "baseline complex": (

@@ -83,8 +83,8 @@ def _mean_of_falls(
         """(m, H, W): the windows, and nothing after the last of them."""
         firsts = starts[elements]
         down, across = (
-            (firsts[:, axis, None] <= np.arange(n)[None]) & (np.arange(n)[None] < firsts[:, axis, None] + window[axis])
-            for axis, n in enumerate(images.shape[1:3])
+            (firsts[:, axis, None] <= pixels) & (pixels < firsts[:, axis, None] + window[axis])
+            for axis, pixels in enumerate(np.arange(n, dtype=np.int32)[None] for n in images.shape[1:3])
         )
         return down[:, :, None] & across[:, None, :] & (elements < len(starts))[:, None, None]
 

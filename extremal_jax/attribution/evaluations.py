@@ -27,8 +27,10 @@ _BLUR = 20 / 224  # the standard deviation of a blurred reference, as a share of
 
 
 def chunk_length(name: str, count: Any, chunk_size: Any, usual: int) -> int:
-    """Check the argument `name`, a count of elements, and the size of chunks, of which None is the usual one, and choose
-    how many elements to evaluate at a time: chunks of one length, with few elements left over.
+    """Choose how many of `count` elements to evaluate at a time: chunks of one length, with few elements left over.
+
+    No chunk is longer than `chunk_size`, or `usual` if that is None. A ValueError names the argument that is no whole
+    number of at least 1; the count is the argument `name`.
 
     Example:
       >>> chunk_length("num_masks", 40, None, usual=32)
@@ -97,7 +99,9 @@ def check_finite(name: str, array: Any) -> None:
 
 
 def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H W C"]:
-    """Make images that stand in for hidden ones of the argument `name`, which must be as `fill` of `occlusion`, and finite.
+    """Make the images that stand in for hidden ones.
+
+    The value of the argument `name` must be finite, and of one of the forms that `fill` of `occlusion` may have.
 
     Example:
       >>> import numpy as np

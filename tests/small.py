@@ -5,8 +5,9 @@ Calls with the default model, shapes and settings share their compiled programs,
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -128,3 +129,11 @@ CALLS: dict[str, Callable[..., Any]] = {
     "smallest area": smallest,
     "inversion": invert,
 }
+
+
+@contextlib.contextmanager
+def strict() -> Iterator[None]:
+    """JAX's switches, all on: ranks and dtypes do not promote, and with 64 bits, a number in double precision that slips in and meets
+    one in single precision is an error too."""
+    with jax.enable_x64(True), jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield

@@ -76,11 +76,17 @@ def documented(function: Callable[..., Any]) -> set[str]:
     return {name for line in re.findall(r"(?m)^  (\w[\w, *]*):", text.get("Args", "")) for name in re.split(r",\s*\**", line)}
 
 
-def others_are_those_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    """The function to which a docstring refers for the other arguments, if any."""
+def reference(function: Callable[..., Any]) -> tuple[str, Callable[..., Any] | None]:
+    """The sentence in which a docstring refers to another function for the (other) arguments, if any, and that function."""
     text = " ".join((inspect.getdoc(function) or "").split())
-    found = re.search(r"[Tt]he other arguments,?[^.]* are those of `(\w+)`", text)
-    return None if found is None else next(other for name, other in EVERY.items() if name.split(".")[-1] == found[1])
+    found = re.search(r"[Tt]he (?:other )?arguments,?[^.]* are those of `(\w+)`", text)
+    return ("", None) if found is None else (found[0], next(other for name, other in EVERY.items() if name.split(".")[-1] == found[1]))
+
+
+def arguments(function: Callable[..., Any]) -> set[str]:
+    """The arguments that a docstring names, or the other function that it refers to, or the next."""
+    _, other = reference(function)
+    return documented(function) | (set() if other is None else arguments(other))
 
 
 @each_explainer
@@ -128,8 +134,7 @@ def test_arguments_go_by_the_words_of_the_law(name: Any) -> None:
 @each
 def test_every_argument_is_documented(name: Any) -> None:
     function, wanted = EVERY[name], set(parameters(name))
-    other = others_are_those_of(function)
-    missing = wanted - documented(function) - (set() if other is None else documented(other))
+    missing = wanted - arguments(function)
     if "Args" not in sections(function) and len(wanted) <= 1:
         missing = set()  # the first line says what a single argument is
     assert missing == set()
@@ -140,13 +145,11 @@ def test_every_argument_is_documented(name: Any) -> None:
 def test_results_errors_and_an_example_are_documented(name: Any) -> None:
     function = EVERY[name]
     found, text = sections(function), inspect.getdoc(function) or ""
-    other = others_are_those_of(function)
-    refers = other is not None and "the result and the errors are those of" in " ".join(text.split())
+    sentence, _ = reference(function)
     wanted = {"Returns", "Example"}
     if name in EXPLAINERS or re.search(r"\braise \w", inspect.getsource(inspect.unwrap(function))):
         wanted |= {"Raises"}
-    if refers:
-        wanted -= {"Returns", "Raises"}
+    wanted -= {section for section, word in (("Returns", "the result"), ("Raises", "the errors")) if word in sentence}
     if "Args" not in found:
         wanted -= {"Returns"}  # the first line says what a function of one argument returns
     assert wanted - set(found) == set()
@@ -158,7 +161,7 @@ def test_shares_of_a_side_are_of_the_shorter_side() -> None:
     for name, function in EXPLAINERS.items():
         if "smooth" in parameters(name):
             text = " ".join((inspect.getdoc(function) or "").split())
-            assert "shorter side" in text or re.search(r"\bsmooth\b[\w, ]*: as in `", text), name
+            assert "shorter side" in text or re.search(r"\bsmooth\b[\w, ]*: as in `", text) or reference(function)[0], name
 
 
 def test_all_calls_are_held_to_the_law() -> None:

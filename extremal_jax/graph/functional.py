@@ -119,12 +119,6 @@ class _Trace:
         self.jaxpr = jax.make_jaxpr(lifted)(*map(jax.typeof, closed.consts), *closed.in_avals).jaxpr
         self.structure = structure
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
     def __call__(self, arrays: Arrays, *arguments: Any) -> Any:
         outputs = jax.core.eval_jaxpr(self.jaxpr, (), *arrays, *jax.tree.leaves(arguments))
         return jax.tree.unflatten(self.structure, outputs)

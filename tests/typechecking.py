@@ -6,7 +6,7 @@ from beartype import BeartypeConf, beartype
 
 _beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
 OWN_CHECKS = {
-    *("Config.__init__", "NaturalImages.__init__", "extremal_perturbation", "smallest_area", "invert_features", "maximize_channel"),
+    *("Config.__init__", "NaturalImages.__init__"),
     *("gradient", "integrated_gradients", "smooth_grad", "load_image", "whole_file", "check_writable", "Saved.save"),
 }
 

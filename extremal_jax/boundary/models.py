@@ -7,6 +7,7 @@ arguments: equal programs share a compilation, and other weights compile nothing
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
 import warnings
@@ -24,7 +25,7 @@ from jaxtyping import Float
 from extremal_jax.boundary.targets import Classes
 from extremal_jax.graph.activations import Activation, check_name
 from extremal_jax.graph.cut import Parts, split
-from extremal_jax.graph.functional import Arrays, Program, partition
+from extremal_jax.graph.functional import Arrays, Program, partition, refit
 from extremal_jax.graph.interpreter import bodies
 from extremal_jax.graph.varying import like
 from extremal_jax.ground.pytrees import AnyArray
@@ -51,6 +52,7 @@ class PartedModel(NamedTuple):
       num_scores: how many scores the model has.
       classes: the names of the classes, where the model has `classes`.
       black_box: whether the model calls back to the host, so that it has no gradient.
+      shown: how many images, or activations, the tail is called with at a time.
     """
 
     head: Program | None
@@ -61,6 +63,7 @@ class PartedModel(NamedTuple):
     num_scores: int
     classes: Classes | None
     black_box: bool
+    shown: int
 
     def activation(self, images: Float[AnyArray, "N H W C"]) -> Float[AnyArray, "N ..."]:
         """The activation of images at the layer: one run of the head, compiled. The images themselves where there is no
@@ -91,13 +94,28 @@ def part(model: Model, images: Any, shown: int, at: str | None = None) -> Parted
     _check_outputs(traced.outputs, example, classes)
     _check_inference(model, program, arrays, images, shown)
     masked = jax.ShapeDtypeStruct(images.shape, images.dtype)
-    if at is None:
-        return PartedModel(None, [], program, arrays, masked, traced.outputs.shape[-1], classes, traced.black_box)
-    _check_layer(program, arrays, at, example)
-    tail = Tail(program, at, example.shape[1:], example.dtype)
-    head, head_arrays, activation = part_before(model, at, like(masked, images))
-    masked = jax.ShapeDtypeStruct(activation.shape, activation.dtype)
-    return PartedModel(head, head_arrays, tail, arrays, masked, traced.outputs.shape[-1], classes, traced.black_box)
+    head, head_arrays, tail = None, arrays[:0], program
+    if at is not None:
+        _check_layer(program, arrays, at, example)
+        tail = Tail(program, at, example.shape[1:], example.dtype)
+        whole = like(masked, images)
+        with _failures(whole):
+            program, head_arrays = refit(program, arrays, model, whole)
+        head, activation = Head(program, at), _check_layer(program, head_arrays, at, whole)
+        masked = jax.ShapeDtypeStruct(activation.shape, activation.dtype)
+    return PartedModel(head, head_arrays, tail, arrays, masked, traced.outputs.shape[-1], classes, traced.black_box, shown)
+
+
+def for_rows(parted: PartedModel, model: Model, images: Any, shown: int) -> PartedModel:
+    """A parted model whose tail is called with another number of images or activations at a time. Only a closure is traced for it."""
+    if shown == parted.shown:
+        return parted
+    example = like(jax.ShapeDtypeStruct((shown, *images.shape[1:]), images.dtype), images)
+    tail: Any = parted.tail
+    with _failures(example):
+        program, arrays = refit(tail.model if isinstance(tail, Tail) else tail, parted.arrays, model, example)
+    tail = dataclasses.replace(tail, model=program) if isinstance(tail, Tail) else program
+    return parted._replace(tail=tail, arrays=arrays, shown=shown)
 
 
 def part_before(model: Model, at: str, example: Example) -> tuple[Head, Arrays, Activation]:

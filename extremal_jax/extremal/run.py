@@ -3,6 +3,7 @@ areas share."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from extremal_jax.boundary.images import batch_size
-from extremal_jax.boundary.models import Model, PartedModel, check_differentiable, part
+from extremal_jax.boundary.models import Model, PartedModel, check_differentiable, for_rows, part
 from extremal_jax.boundary.targets import check_targets
 from extremal_jax.extremal.config import MaskSettings
 from extremal_jax.extremal.evaluation import Evaluation
@@ -57,6 +58,11 @@ class Task:
         """The leading axes of results: (N,) for a batch, () for a single image."""
         return () if self.count is None else (self.count,)
 
+    def for_areas(self, model: Model, num_areas: int) -> Task:
+        """The same call for another number of areas. The model's checks hold."""
+        shown = _num_shown(self.game, len(self.images) * num_areas, self.chunk_size)
+        return dataclasses.replace(self, parted=for_rows(self.parted, model, self.images, shown))
+
     def plan(self, masks: Masks, num_areas: int) -> Plan:
         """The static part of the problem of so many areas."""
         settings: Any = self.settings
@@ -97,11 +103,15 @@ def check_call(
     count = batch_size(images)
     batch = images if count is not None else images[None]
     game = find("game", settings.game, GAMES, Game)
-    masks = len(batch) * num_areas
-    parted = part(model, batch, len(game.terms) * min(masks, chunk_size or masks), at)
+    parted = part(model, batch, _num_shown(game, len(batch) * num_areas, chunk_size), at)
     check_differentiable(parted)
     targets = check_targets(targets, count, parted.num_scores, settings.reward, parted.classes)
     return Task(parted, batch, targets, count, game, settings, chunk_size)
+
+
+def _num_shown(game: Game, masks: int, chunk_size: int | None) -> int:
+    """How many images or activations the model sees at a time."""
+    return len(game.terms) * min(masks, chunk_size or masks)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -109,11 +119,12 @@ def _posed(
     plan: Plan,
     perturbation: Perturbation,
     arrays: Any,
-    values: Float[Array, "N ..."],
-    targets: Int[Array, "N ..."],
-    areas: Float[Array, "*N K"],
+    values: Float[AnyArray, "N ..."],
+    targets: Int[AnyArray, "N ..."],
+    areas: Float[AnyArray, "*N K"],
     reference: Float[Array, "..."] | None,
 ) -> Problem:
+    values, targets, areas = (jnp.asarray(given) for given in (values, targets, areas))  # NumPy's, where nothing is compiled
     areas = jnp.broadcast_to(areas if areas.ndim == 2 else areas[None], (len(values), plan.num_areas)).reshape(-1)
     return Problem(arrays, perturbation.levels(values, reference), targets, areas, plan)
 

@@ -116,7 +116,7 @@ def smallest_area(
     check_pixels(sweep, masking.num_pixels)
 
     response = None if response is None else _check_response(response, count, len(task.images))
-    single = task if len(sweep) == 1 else check_call(model, images, targets, 1, settings, chunk_size, at)
+    single = task.for_areas(model, 1)
 
     first = masking.pose(sweep)  # all areas of the sweep at once; the bisection tries one area at a time
     one = dataclasses.replace(first, arrays=single.parted.arrays, areas=first.areas[:: len(sweep)], plan=single.plan(masking.masks, 1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -13,13 +12,7 @@ import extremal_jax as ej
 import small
 from extremal_jax import Config
 
-
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody checks the types of a caller's arguments, as the tests do elsewhere."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
+pytestmark = pytest.mark.usefixtures("unchecked")
 each_call = pytest.mark.parametrize("call", small.CALLS.values(), ids=small.CALLS)
 
 

@@ -41,29 +41,17 @@ _OTHERS = {  # modules of other frameworks, and what to do with them
 
 
 class PartedModel(NamedTuple):
-    """A model, parted once.
+    """A model, parted once."""
 
-    Attributes:
-      head: (arrays, images) -> the activation that is masked; None where the images themselves are.
-      head_arrays: the arrays of the head.
-      tail: (arrays, images or activations) -> scores.
-      arrays: the arrays of the tail.
-      masked: shape and dtype of the images or activations that are masked, (N, ...).
-      num_scores: how many scores the model has.
-      classes: the names of the classes, where the model has `classes`.
-      black_box: whether the model calls back to the host, so that it has no gradient.
-      shown: how many images, or activations, the tail is called with at a time.
-    """
-
-    head: Program | None
+    head: Program | None  # (arrays, images) -> the activation that is masked; None where the images themselves are
     head_arrays: Arrays
-    tail: Program
+    tail: Program  # (arrays, images or activations) -> scores
     arrays: Arrays
-    masked: jax.ShapeDtypeStruct
+    masked: jax.ShapeDtypeStruct  # shape and dtype of the images or activations that are masked, (N, ...)
     num_scores: int
-    classes: Classes | None
-    black_box: bool
-    shown: int
+    classes: Classes | None  # the names of the classes, where the model has `classes`
+    black_box: bool  # whether the model calls back to the host, so that it has no gradient
+    shown: int  # how many images, or activations, the tail is called with at a time
 
     def activation(self, images: Float[AnyArray, "N H W C"]) -> Float[AnyArray, "N ..."]:
         """The activation of images at the layer: one run of the head, compiled. The images themselves where there is no
@@ -72,18 +60,10 @@ class PartedModel(NamedTuple):
 
 
 def part(model: Model, images: Any, shown: int, at: str | None = None) -> PartedModel:
-    """Part a model.
+    """Part a model for images (N, H, W, C), so that the tail can be called with `shown` images or activations at a
+    time.
 
-    Args:
-      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes).
-      images: (N, H, W, C), the images to explain.
-      shown: how many images, or activations, the tail is called with at a time.
-      at: the name of the layer's activation; None: the images are masked.
-
-    Raises:
-      TypeError: if the model is not a function, or a module of a framework that cannot be called like one.
-      ValueError: if the model fails, does not return scores, or is in training mode; if the activation is not there, is
-        computed twice, does not cut the model, or has no leading axis of images.
+    `at` is the name of the layer's activation; None: the images are masked.
     """
     check_model(model)
     example = like(jax.ShapeDtypeStruct((shown, *images.shape[1:]), images.dtype), images)
@@ -119,16 +99,7 @@ def for_rows(parted: PartedModel, model: Model, images: Any, shown: int) -> Part
 
 
 def part_before(model: Model, at: str, example: Example) -> tuple[Head, Arrays, Activation]:
-    """The head of a model, its arrays, and the activation that it gives.
-
-    Args:
-      model: any function of images (B, H, W, C).
-      at: the activation's name.
-      example: the images that the head will be called with.
-
-    Raises:
-      TypeError, ValueError: as for `part`.
-    """
+    """The head of a model, its arrays, and the activation that it gives for images like the example."""
     check_model(model)
     with _failures(example):
         program, arrays = partition(model, example)
@@ -171,12 +142,7 @@ def check_differentiable(parted: PartedModel) -> None:
 
 @dataclass(frozen=True)
 class Head:
-    """The part of a model before a layer: (arrays, images) -> its activation.
-
-    Attributes:
-      model: the model's program.
-      layer: the activation's name.
-    """
+    """The part of a model before a layer: (arrays, images) -> its activation."""
 
     model: Program
     layer: str
@@ -187,19 +153,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Tail:
-    """The part of a model after a layer: (arrays, activation) -> scores.
-
-    Attributes:
-      model: the model's program.
-      layer: the activation's name.
-      shape: (H, W, C) of the images that the activations belong to.
-      dtype: of the images.
-    """
+    """The part of a model after a layer: (arrays, activation) -> scores."""
 
     model: Program
     layer: str
-    shape: tuple[int, ...]
-    dtype: Any
+    shape: tuple[int, ...]  # (H, W, C) of the images that the activations belong to
+    dtype: Any  # of the images
 
     def __call__(self, arrays: Arrays, activation: Float[Array, "B ..."]) -> Any:
         images = like(jax.ShapeDtypeStruct((len(activation), *self.shape), self.dtype), activation)

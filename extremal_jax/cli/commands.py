@@ -45,13 +45,8 @@ class Weights(click.ParamType):
 
 
 class Several(click.ParamType):
-    """Numbers separated by commas.
-
-    Args:
-      parse: `int` or `float`.
-      least, most: the range of the numbers.
-      expected: names the numbers in errors.
-      name: of the value, in help.
+    """Numbers from `least` to `most`, separated by commas; `expected` names them in errors, and `name` the value in
+    help.
     """
 
     def __init__(self, parse: Callable[[str], float], least: float, most: float, expected: str, name: str):

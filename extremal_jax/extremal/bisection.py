@@ -18,23 +18,14 @@ from extremal_jax.optimise.status import Status
 
 @pytree()
 class Tried:
-    """One mask for each image, and the responses to it.
+    """One mask for each image, and the responses to it."""
 
-    Attributes:
-      areas: (N,).
-      masks: (N, H, W), of exactly these areas.
-      params: (N, h, w).
-      responses: (N,).
-      binary_responses: (N,).
-      status: of (N,).
-    """
-
-    areas: Array
-    masks: Array
-    params: Array
-    responses: Array
-    binary_responses: Array
-    status: Status
+    areas: Array  # (N,)
+    masks: Array  # (N, H, W), of exactly these areas
+    params: Array  # (N, h, w)
+    responses: Array  # (N,)
+    binary_responses: Array  # (N,)
+    status: Status  # of (N,)
 
 
 @jax.jit
@@ -48,19 +39,12 @@ def cut(masks: Array, areas: Array) -> tuple[Array, Array]:
 
 @pytree()
 class Search:
-    """The state of the search.
+    """The state of the search."""
 
-    Attributes:
-      low: (N,), the largest area that was not enough, next to the smallest that was.
-      low_params: (N, h, w), its mask's parameters.
-      best: the smallest area that was enough; if there is none, area 1, with the mask of the highest response.
-      reached: (N,), whether any area was enough.
-    """
-
-    low: Array
-    low_params: Array
-    best: Tried
-    reached: Array
+    low: Array  # (N,), the largest area that was not enough, next to the smallest that was
+    low_params: Array  # (N, h, w), its mask's parameters
+    best: Tried  # the smallest area that was enough; if there is none, area 1, with the mask of the highest response
+    reached: Array  # (N,), whether any area was enough
 
 
 @functools.partial(jax.jit, static_argnums=3)

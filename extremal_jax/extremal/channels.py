@@ -110,15 +110,7 @@ def random_start(settings: ChannelConfig, key: Array, shape: tuple[int, ...]) ->
 def check_channels(
     model: Model, images: Any, targets: Any, areas: Any, settings: ChannelConfig, chunk_size: int | None, at: str, name: str = "areas"
 ) -> tuple[Task, AnyArray]:
-    """The checked call, and the counts, (K,) or (N, K).
-
-    Args:
-      model, images, targets, areas, settings, chunk_size, at: as in `channel_perturbation`.
-      name: of the argument that gave the areas.
-
-    Raises:
-      TypeError, ValueError: as `channel_perturbation` does.
-    """
+    """The checked call of `channel_perturbation`, and the counts, (K,) or (N, K), which came as the argument `name`."""
     if isinstance(areas, str):
         raise TypeError(f"{name} must be numbers of channels, such as (1, 5, 25), got {areas!r}; give the layer by its name, at={areas!r}")
     images = check_images("images", images)

@@ -19,17 +19,11 @@ _MIXED = 1e-3  # of a response: more than another order of summation changes
 
 
 class Evaluation(NamedTuple):
-    """The rewards of masks.
+    """The rewards of masks."""
 
-    Attributes:
-      rewards: (S, E), of each of S sets of masks.
-      image_responses: (E,), the response to the image itself.
-      depends_on_batch: (E,), whether the response changed with the other images of the batch.
-    """
-
-    rewards: Float[Array, "S E"]
-    image_responses: Float[Array, " E"]
-    depends_on_batch: Bool[Array, " E"]
+    rewards: Float[Array, "S E"]  # (S, E), of each of S sets of masks
+    image_responses: Float[Array, " E"]  # (E,), the response to the image itself
+    depends_on_batch: Bool[Array, " E"]  # (E,), whether the response changed with the other images of the batch
 
 
 @jax.jit

@@ -119,21 +119,13 @@ def extremal_perturbation(
 
 @dataclasses.dataclass(frozen=True)
 class Masking:
-    """What is masked in a call, checked: images, or their activations at a layer, by smooth masks.
-
-    Attributes:
-      task: the call.
-      settings: resolved.
-      masks: the family of masks.
-      perturbation: of the images or activations.
-      reference: the reference image or images; None where the perturbation needs none.
-    """
+    """What is masked in a call, checked: images, or their activations at a layer, by smooth masks."""
 
     task: Task
-    settings: Config
+    settings: Config  # resolved
     masks: SmoothMasks
-    perturbation: Perturbation
-    reference: AnyArray | None
+    perturbation: Perturbation  # of the images or activations
+    reference: AnyArray | None  # the reference image or images; None where the perturbation needs none
 
     @property
     def num_pixels(self) -> int:
@@ -146,11 +138,7 @@ class Masking:
 
 
 def check_masking(task: Task, config: Config, at: str | None, reference: Any) -> Masking:
-    """Check what is masked, and resolve the settings for it.
-
-    Raises:
-      TypeError, ValueError: as `extremal_perturbation` does.
-    """
+    """Check what is masked, and resolve the settings for it."""
     masked = task.parted.masked
     if len(masked.shape) != 4 or not jnp.issubdtype(masked.dtype, jnp.floating):
         raise ValueError(

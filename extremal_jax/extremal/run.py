@@ -33,25 +33,15 @@ from extremal_jax.optimise.status import Status
 
 @dataclass(frozen=True)
 class Task:
-    """A checked call: images and targets, and the model, parted for them.
-
-    Attributes:
-      parted: the model.
-      images: (N, H, W, C).
-      targets: (N, ...), int32.
-      count: N, or None for a single image.
-      game: of the settings.
-      settings: as they came.
-      chunk_size: the most masks that are shown to the model at a time, or None for all.
-    """
+    """A checked call: images and targets, and the model, parted for them."""
 
     parted: PartedModel
-    images: AnyArray
-    targets: AnyArray
-    count: int | None
-    game: Game
-    settings: MaskSettings
-    chunk_size: int | None
+    images: AnyArray  # (N, H, W, C)
+    targets: AnyArray  # (N, ...), int32
+    count: int | None  # N, or None for a single image
+    game: Game  # of the settings
+    settings: MaskSettings  # as they came
+    chunk_size: int | None  # the most masks that are shown to the model at a time, or None for all
 
     @property
     def lead(self) -> tuple[int, ...]:
@@ -70,13 +60,8 @@ class Task:
         return Plan(self.parted.tail, masks, self.game, settings.reward, settings.area_rule, settings.optimizer, num_areas, chunk_size)
 
     def pose(self, masks: Masks, perturbation: Perturbation, areas: AnyArray, reference: AnyArray | None = None) -> Problem:
-        """The problem of masking the images, or their activations: the head of the model runs here.
-
-        Args:
-          masks: the family of masks.
-          perturbation: of the images or activations.
-          areas: (K,) or (N, K), shares.
-          reference: the reference image or images, if the perturbation needs them.
+        """The problem of masking the images, or their activations, for areas (K,) or (N, K): the head of the model runs
+        here.
         """
         if reference is not None:
             batch = jnp.asarray(reference if reference.ndim == 4 else reference[None])
@@ -88,17 +73,7 @@ class Task:
 def check_call(
     model: Model, images: AnyArray, targets: Any, num_areas: int, settings: MaskSettings, chunk_size: int | None, at: str | None = None
 ) -> Task:
-    """Check a call, and part the model, before anything is computed.
-
-    Args:
-      model, targets, at, chunk_size: as in `extremal_perturbation`.
-      images: as `check_images` gives them.
-      num_areas: K.
-      settings: the run's.
-
-    Raises:
-      TypeError, ValueError: as `extremal_perturbation` does.
-    """
+    """Check a call whose images `check_images` gave, and part the model, before anything is computed."""
     check_chunk_size(chunk_size)
     count = batch_size(images)
     batch = images if count is not None else images[None]
@@ -135,14 +110,7 @@ def ascend(
     schedule: dict[str, Any],
     progress: bool | Watcher | None = None,
 ) -> tuple[solver.State, solver.Record]:
-    """Run the solver over a schedule.
-
-    Args:
-      problem: the objective.
-      initial_params: (..., K, h, w) in [0, 1], or None for ones, the whole image.
-      schedule: arrays with a leading axis of steps.
-      progress: as in `extremal_perturbation`.
-    """
+    """Run the solver over a schedule, from parameters (..., K, h, w) or from ones, the whole image."""
     return drive(jax.tree_util.Partial(_advance, problem), _start(problem, initial_params), schedule, progress)
 
 

@@ -18,14 +18,7 @@ def search(
     problem: Problem, params: Float[Array, "R C"], elements: Int[Array, " R"] | None, rounds: int, swaps: int
 ) -> Float[Array, "R C"]:
     """Sets of exactly as many channels as asked for, as masks of 0 and 1: the largest parameters, improved by rounds of
-    swaps.
-
-    Args:
-      problem: whose rewards decide.
-      params: (R, C), the parameters at the end of the ascent.
-      elements: (R,), the masks' indices, or None for all.
-      rounds: how many times the best swap is made, if it improves the reward.
-      swaps: how many swaps are tried in a round.
+    swaps. In each, the best of so many swaps is made, if it improves the reward.
     """
     masks = binarize(params, take(problem.areas, elements))
 

@@ -49,17 +49,7 @@ def check_choice(argument: str, value: object, options: Iterable[str]) -> None:
 
 
 def find(argument: str, value: object, table: Mapping[str, Record], kind: type[Record]) -> Record:
-    """The record that a caller names or gives.
-
-    Args:
-      argument: the name of the argument, for the error.
-      value: a key of the table, or a record of the caller's own.
-      table: the known records by name.
-      kind: the class of the records.
-
-    Raises:
-      ValueError: if the value is neither.
-    """
+    """The record that a caller names, a key of the table, or gives: a record of their own."""
     if isinstance(value, Forgotten) or isinstance(value, kind):  # noqa: SIM101 (a protocol would read attributes of the first)
         return value  # type: ignore[return-value]
     check_choice(argument, value, table)
@@ -136,11 +126,7 @@ def check_chunk_size(value: object) -> None:
 
 
 def check_key(key: Any) -> Array:
-    """The random key that a caller gives, or `jax.random.key(0)` for None.
-
-    Raises:
-      TypeError: if it is not a JAX key.
-    """
+    """The random key that a caller gives, or `jax.random.key(0)` for None."""
     if key is None:
         return jax.random.key(0)
     dtype, rank = getattr(key, "dtype", None), getattr(key, "ndim", None)
@@ -154,10 +140,6 @@ def as_array(name: str, value: Any) -> Array | np.ndarray:
 
     Tensors of other libraries are converted through `__array__` or DLPack, after they are detached from their own
     gradients.
-
-    Raises:
-      TypeError: if it is a masked array with missing values, or cannot be converted.
-      ValueError: if it is a sequence of arrays of different shapes.
 
     Example:
       >>> as_array("images", [[1.0, 2.0]]).shape

@@ -145,27 +145,16 @@ def maximize_channel(
 
 
 class _Call(NamedTuple):
-    """A checked call: the model up to a layer, ready for pictures.
+    """A checked call: the model up to a layer, ready for pictures."""
 
-    Attributes:
-      head: (arrays, images) -> activation.
-      arrays: the model's.
-      at: the layer.
-      shape: (H, W, C) of a picture.
-      activation: the shape of one picture's activation.
-      mean: (C,), of the model's input.
-      std: (C,), likewise.
-      chunk_size: the most pictures that are shown to the model at a time, or None.
-    """
-
-    head: Program
-    arrays: Arrays
-    at: str
-    shape: tuple[int, int, int]
-    activation: tuple[int, ...]
-    mean: Array
-    std: Array
-    chunk_size: int | None
+    head: Program  # (arrays, images) -> activation
+    arrays: Arrays  # the model's
+    at: str  # the layer
+    shape: tuple[int, int, int]  # (H, W, C) of a picture
+    activation: tuple[int, ...]  # the shape of one picture's activation
+    mean: Array  # (C,), of the model's input
+    std: Array  # (C,), likewise
+    chunk_size: int | None  # the most pictures that are shown to the model at a time, or None
 
 
 def _check_call(

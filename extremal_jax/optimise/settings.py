@@ -71,11 +71,7 @@ class Settings:
 
 
 def check_settings(value: object, kind: type[Kind]) -> Kind:
-    """The settings that a caller gives, or the defaults for None.
-
-    Raises:
-      TypeError: if they are settings of something else.
-    """
+    """The settings that a caller gives, or the defaults for None."""
     if value is not None and not isinstance(value, kind):
         raise TypeError(f"config must be a {kind.__name__}, such as {kind.__name__}(num_steps=20), got {type(value).__name__}")
     return kind() if value is None else value  # type: ignore[call-arg]

@@ -69,9 +69,9 @@ def part(model: Model, images: Any, shown: int, at: str | None = None) -> Parted
     example = like(jax.ShapeDtypeStruct((shown, *images.shape[1:]), images.dtype), images)
     with _failures(example):
         program, arrays = partition(model, example)
-        traced = _traced(program, arrays, example)
+        outputs, black_box = _traced(program, arrays, example)
     classes = getattr(model, "classes", None)
-    _check_outputs(traced.outputs, example, classes)
+    _check_outputs(outputs, example, classes)
     _check_inference(model, program, arrays, images, shown)
     masked = jax.ShapeDtypeStruct(images.shape, images.dtype)
     head, head_arrays, tail = None, arrays[:0], program
@@ -83,7 +83,7 @@ def part(model: Model, images: Any, shown: int, at: str | None = None) -> Parted
             program, head_arrays = refit(program, arrays, model, whole)
         head, activation = Head(program, at), _check_layer(program, head_arrays, at, whole)
         masked = jax.ShapeDtypeStruct(activation.shape, activation.dtype)
-    return PartedModel(head, head_arrays, tail, arrays, masked, traced.outputs.shape[-1], classes, traced.black_box, shown)
+    return PartedModel(head, head_arrays, tail, arrays, masked, outputs.shape[-1], classes, black_box, shown)
 
 
 def for_rows(parted: PartedModel, model: Model, images: Any, shown: int) -> PartedModel:
@@ -108,9 +108,6 @@ def part_before(model: Model, at: str, example: Example) -> tuple[Head, Arrays, 
 
 def activation_at(model: Model, at: str, images: Float[Array, "B H W C"]) -> Float[Array, "B ..."]:
     """The activation of images at a layer: one run of the head, compiled.
-
-    Raises:
-      TypeError, ValueError: as for `part`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -181,28 +178,22 @@ def _failures(example: Example) -> Iterator[None]:
         raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
 
 
-class _Traced(NamedTuple):
+def _traced(program: Program, arrays: Arrays, example: Example) -> tuple[Any, bool]:
     """What the trace of a program says: its outputs, and whether it calls back to the host."""
-
-    outputs: Any
-    black_box: bool
-
-
-def _traced(program: Program, arrays: Arrays, example: Example) -> _Traced:
     if isinstance(example, Tracer):
         return _trace(program, list(arrays), example)
     return _remembered_trace(program, tuple(jax.typeof(array) for array in arrays), example)
 
 
 @functools.lru_cache(maxsize=128)
-def _remembered_trace(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> _Traced:
+def _remembered_trace(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> tuple[Any, bool]:
     """Remembered, since tracing a model takes longer than a step of it on a GPU."""
     return _trace(program, list(arrays), images)
 
 
-def _trace(program: Program, arrays: Arrays, images: Any) -> _Traced:
+def _trace(program: Program, arrays: Arrays, images: Any) -> tuple[Any, bool]:
     closed, outputs = jax.make_jaxpr(program, return_shape=True)(arrays, images)
-    return _Traced(outputs, any(map(_calls_back, closed.jaxpr.eqns)))
+    return outputs, any(map(_calls_back, closed.jaxpr.eqns))
 
 
 def _calls_back(equation: Any) -> bool:

@@ -17,8 +17,9 @@ from extremal_jax.boundary.images import batch_size
 from extremal_jax.boundary.models import Model, PartedModel, check_differentiable, for_rows, part
 from extremal_jax.boundary.targets import check_targets
 from extremal_jax.extremal.config import MaskSettings
-from extremal_jax.extremal.evaluation import Evaluation
+from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.problem import Plan, Problem
+from extremal_jax.extremal.result import History
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_chunk_size, find
 from extremal_jax.ground.progress import Watcher
@@ -28,6 +29,7 @@ from extremal_jax.operators.masks import Masks
 from extremal_jax.operators.perturbations import Perturbation
 from extremal_jax.optimise import solver
 from extremal_jax.optimise.driver import drive
+from extremal_jax.optimise.elements import Elements
 from extremal_jax.optimise.status import Status
 
 
@@ -61,8 +63,7 @@ class Task:
 
     def pose(self, masks: Masks, perturbation: Perturbation, areas: AnyArray, reference: AnyArray | None = None) -> Problem:
         """The problem of masking the images, or their activations, for areas (K,) or (N, K): the head of the model runs
-        here.
-        """
+        here."""
         if reference is not None:
             batch = jnp.asarray(reference if reference.ndim == 4 else reference[None])
             reference = self.parted.activation(jnp.broadcast_to(batch, self.images.shape))
@@ -128,8 +129,19 @@ def _advance(problem: Problem, state: solver.State, schedule: solver.Now) -> tup
     return solver.scan(problem, problem.plan.optimizer, state, schedule, problem.plan.chunk_size)
 
 
-def status_of(state: solver.State, evaluation: Evaluation, by_image: Any) -> Status:
-    """The status of a run, from its last state and the evaluation of its masks."""
-    return Status(
-        *map(by_image, (state.nonfinite_step, state.no_gradient, ~jnp.isfinite(evaluation.image_responses), evaluation.depends_on_batch))
+def concluded(
+    problem: Problem, state: solver.State, record: solver.Record, masks: Array, params: Array, count: int | None
+) -> dict[str, Any]:
+    """The fields that the results of all masks share: of images and of channels."""
+    evaluation = evaluate(problem, masks)
+    elements = Elements(count, problem.plan.num_areas)
+    faults = state.nonfinite_step, state.no_gradient, ~jnp.isfinite(evaluation.image_responses), evaluation.depends_on_batch
+    return dict(
+        masks=elements.by_image(masks),
+        params=elements.by_image(params),
+        rewards=elements.by_image(evaluation.rewards[0]),
+        image_rewards=elements.by_image(evaluation.image_responses)[..., 0],
+        targets=problem.targets if count is not None else problem.targets[0],
+        history=History(elements.path(record.rewards), elements.path(record.area_losses)),
+        status=Status(*map(elements.by_image, faults)),
     )

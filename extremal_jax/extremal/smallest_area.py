@@ -25,7 +25,7 @@ from jax.core import Tracer
 from extremal_jax.boundary.areas import check_areas, check_pixels
 from extremal_jax.boundary.images import batch_size, check_images
 from extremal_jax.boundary.models import Model
-from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut, narrow, order_of
+from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut, narrow, order_of, stack
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.images import check_masking, flips
@@ -191,7 +191,7 @@ def _concluded(search: Search, tried: list[Tried], nested: bool, **known: Any) -
         responses=best.responses,
         binary_responses=best.binary_responses,
         curve=curve_of(tried),
-        status=jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *(one.status for one in tried)),
+        status=stack([one.status for one in tried]),
         order=order_of(tried) if nested else None,
         **known,
     )

@@ -79,24 +79,13 @@ def is_number(value: object) -> bool:
 
 
 def is_positive(value: object) -> bool:
-    """Whether a value is one positive, finite number; an array without axes counts as a number.
-
-    Example:
-      >>> is_positive(np.float32(0.5)), is_positive("0.5"), is_positive(math.inf)
-      (True, False, False)
-    """
+    """Whether a value is one positive, finite number; an array without axes counts as a number."""
     number = np.asarray(value)
     return number.ndim == 0 and number.dtype.kind in "fiu" and bool(0 < number < math.inf)
 
 
 def check_count(name: str, value: object, least: int) -> None:
-    """Raise a ValueError unless a value is a whole number of at least `least`.
-
-    Example:
-      >>> check_count("num_steps", 2.5, 1)
-      Traceback (most recent call last):
-      ValueError: num_steps must be a whole number, at least 1, got 2.5
-    """
+    """Raise a ValueError unless a value is a whole number of at least `least`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
 

@@ -49,14 +49,8 @@ def _blur_matrix(size: int, sigma: float, padding: str) -> np.ndarray:
 
 
 def resize(images: Float[Array, "*batch H W C"], shape: tuple[int, int]) -> Float[Array, "*batch H2 W2 C"]:
-    """Resize images by bilinear interpolation between pixel centres, without antialiasing, as TorchRay resizes its maps.
-
-    Args:
-      images: (..., H, W, C).
-      shape: (height, width) to resize to.
-
-    Returns:
-      (..., height, width, C).
+    """Resize images, (..., H, W, C), to (height, width) by bilinear interpolation between pixel centres, without
+    antialiasing, as TorchRay resizes its maps.
 
     Example:
       >>> import jax.numpy as jnp

@@ -28,13 +28,9 @@ def draw_movements(key: Array, num_steps: int, jitter: float, rotation: float, s
 def move(
     images: Float[Array, "B H W C"], shift: Float[Array, " 2"], angle: Float[Array, ""], zoom: Float[Array, ""]
 ) -> Float[Array, "B H W C"]:
-    """Rotate and scale pictures about their middle, and shift them, by bilinear interpolation, periodic at the border.
-
-    Args:
-      images: (B, H, W, C).
-      shift: (2,), down and to the right, in pixels.
-      angle: in radians, anticlockwise.
-      zoom: above 1 enlarges.
+    """Rotate pictures about their middle, anticlockwise, scale them, and shift them down and to the right (in pixels),
+    by
+    bilinear interpolation, periodic at the border.
 
     Example:
       >>> image = jnp.arange(4.0).reshape(1, 1, 4, 1)

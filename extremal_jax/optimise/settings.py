@@ -28,16 +28,7 @@ _SCHEDULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of an optimisation. Checked when they are built.
-
-    Attributes:
-      num_steps: optimisation steps, each one forward and backward pass of the model per element.
-      optimizer: any optax transformation of one element's parameters; its updates, times the learning rate, are added
-        to them.
-      learning_rate: a schedule: a number, one per step, a function of the step (optax's schedules), or one of
-        `schedules`. None: half a cosine from `PEAK` to 0 with the default optimizer, and 1 with another optimizer,
-        which has its own learning rate.
-    """
+    """The settings of an optimisation, checked when they are built; their attributes are described in `Config`."""
 
     num_steps: int
     optimizer: optax.GradientTransformation = adam

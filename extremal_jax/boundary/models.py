@@ -87,7 +87,7 @@ def part(model: Model, images: Any, shown: int, at: str | None = None) -> Parted
 
 
 def for_rows(parted: PartedModel, model: Model, images: Any, shown: int) -> PartedModel:
-    """A parted model whose tail is called with another number of images or activations at a time. Only a closure is traced for it."""
+    """A parted model whose tail is called with another number of rows at a time. Only a closure is traced again for it."""
     if shown == parted.shown:
         return parted
     example = like(jax.ShapeDtypeStruct((shown, *images.shape[1:]), images.dtype), images)

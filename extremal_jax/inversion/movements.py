@@ -11,15 +11,10 @@ from jaxtyping import Float
 
 
 def draw_movements(key: Array, num_steps: int, jitter: float, rotation: float, scale: float) -> dict[str, Any]:
-    """One uniform movement for each step of a run: entries of its schedule.
-
-    Args:
-      jitter: the largest shift along either axis, in pixels.
-      rotation: the largest rotation either way, in degrees.
-      scale: the largest change of size, as a share.
-
-    Returns:
-      `shift` (T, 2) in pixels, `angle` (T,) in radians, and `zoom` (T,), a factor.
+    """One uniform movement for each step of a run, as entries of its schedule: `shift` (T, 2), of at most `jitter`
+    pixels
+    either way; `angle` (T,) in radians, of at most `rotation` degrees; and `zoom` (T,), a factor, at most `scale`
+    from 1.
     """
     uniform = jax.random.uniform(key, (num_steps, 4), jnp.float32, minval=-1.0)
     return dict(shift=jitter * uniform[:, :2], angle=jnp.deg2rad(rotation) * uniform[:, 2], zoom=1 + scale * uniform[:, 3])

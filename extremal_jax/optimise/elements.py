@@ -33,10 +33,6 @@ class Elements:
     def _lead(self) -> tuple[int, ...]:
         return () if self.count is None else (self.count,)
 
-    def owners(self) -> Array:
-        """(E,): the image of each element."""
-        return jnp.arange((self.count or 1) * self.num_areas, dtype=jnp.int32) // self.num_areas
-
 
 def take(values: Array, elements: Array | None) -> Array:
     """The values of some elements, or of all."""

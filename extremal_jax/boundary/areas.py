@@ -41,7 +41,8 @@ def check_pixels(areas: AnyArray, num_pixels: int) -> None:
 
 
 def check_counts(areas: Any, count: int | None, channels: int, name: str = "areas") -> AnyArray:
-    """Numbers of channels from 1 to C as an int32 array, (K,) or (N, K). Shares below 1 are rounded to whole channels.
+    """Numbers of channels from 1 to C as an int32 array, (K,) or (N, K). Shares below 1 are rounded to whole channels,
+    at least one.
 
     Example:
       >>> check_counts((1, 5, 0.5), None, 12).tolist()

@@ -14,16 +14,7 @@ from extremal_jax.ground.pytrees import AnyArray
 
 
 def check_areas(areas: Any, count: int | None) -> AnyArray:
-    """Areas as a float32 array, (K,) or (N, K), in (0, 1].
-
-    Args:
-      areas: a number, a sequence of numbers, or an array.
-      count: N for a batch, or None.
-
-    Raises:
-      TypeError: if they are not numbers.
-      ValueError: if the shape is wrong, or a value out of range.
-    """
+    """Areas as a float32 array in (0, 1], (K,) or, for a batch of `count` images, (N, K)."""
     areas = _numbers(areas, count, "numbers in (0, 1], such as (0.05, 0.1)", "area")
     values = values_of(areas, np.float64)
     if values is not None:
@@ -50,17 +41,8 @@ def check_pixels(areas: AnyArray, num_pixels: int) -> None:
 
 
 def check_counts(areas: Any, count: int | None, channels: int, name: str = "areas") -> AnyArray:
-    """Numbers of channels as an int32 array, (K,) or (N, K), from 1 to C.
-
-    Args:
-      areas: numbers of channels, or shares of them below 1, which are rounded to whole channels, at least one.
-      count: N for a batch, or None.
-      channels: C.
-      name: of the argument, for errors.
-
-    Raises:
-      TypeError: if they are not numbers.
-      ValueError: if the shape is wrong, or a value out of range.
+    """Numbers of channels from 1 to C as an int32 array, (K,) or (N, K). Shares below 1 are rounded to whole channels,
+    at least one.
 
     Example:
       >>> check_counts((1, 5, 0.5), None, 12).tolist()

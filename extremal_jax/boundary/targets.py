@@ -22,17 +22,7 @@ def check_targets(
 ) -> AnyArray:
     """Targets as an int32 array with a leading axis of images: (N,), or (N, M) where a reward takes several classes.
 
-    Args:
-      targets: class indices or names: one for all images, or one per image.
-      count: N for a batch, or None.
-      num_scores: how many scores the model has.
-      reward: the reward that the targets are for.
-      names: the classes' names, if the model has them.
-
-    Raises:
-      TypeError: if targets are neither whole numbers nor names.
-      ValueError: if there are too many or too few, one is out of range or unknown, or the model has too few scores for
-        the reward.
+    `count` is N for a batch, or None. Targets are for all images, or one for each; `names` are those of the classes.
     """
     record = REWARDS[reward] if isinstance(reward, str) else reward
     if isinstance(record, Reward):
@@ -109,14 +99,7 @@ def _indices(targets: Any, names: Classes | None) -> np.ndarray:
 
 
 def class_index(name: str, names: Classes) -> int:
-    """The index of a class.
-
-    Args:
-      name: of the class.
-      names: of all classes, in the order of the scores, or by index.
-
-    Raises:
-      ValueError: if no class, or more than one, has this name.
+    """The index of the one class of a name, among all names in the order of the scores, or by index.
 
     Example:
       >>> class_index("wolf", ["dog", "wolf", "fox"])

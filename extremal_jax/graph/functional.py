@@ -57,6 +57,11 @@ def partition(function: Callable[..., Any], *example: Any) -> tuple[Program, Arr
     return _from_tree(function) or _from_trace(function, *example)
 
 
+def refit(program: Program, arrays: Arrays, function: Callable[..., Any], *example: Any) -> tuple[Program, Arrays]:
+    """The partition of a function for arguments of other shapes: the one at hand, unless it came of a trace."""
+    return (program, arrays) if isinstance(program, _Tree) else _from_trace(function, *example)
+
+
 @dataclass(frozen=True)
 class _Tree:
     """A pytree of a function, its first arguments and its keywords, without the arrays.

@@ -49,17 +49,7 @@ def check_choice(argument: str, value: object, options: Iterable[str]) -> None:
 
 
 def find(argument: str, value: object, table: Mapping[str, Record], kind: type[Record]) -> Record:
-    """The record that a caller names or gives.
-
-    Args:
-      argument: the name of the argument, for the error.
-      value: a key of the table, or a record of the caller's own.
-      table: the known records by name.
-      kind: the class of the records.
-
-    Raises:
-      ValueError: if the value is neither.
-    """
+    """The record that a caller names, a key of the table, or gives: a record of their own."""
     if isinstance(value, Forgotten) or isinstance(value, kind):  # noqa: SIM101 (a protocol would read attributes of the first)
         return value  # type: ignore[return-value]
     check_choice(argument, value, table)
@@ -89,24 +79,13 @@ def is_number(value: object) -> bool:
 
 
 def is_positive(value: object) -> bool:
-    """Whether a value is one positive, finite number; an array without axes counts as a number.
-
-    Example:
-      >>> is_positive(np.float32(0.5)), is_positive("0.5"), is_positive(math.inf)
-      (True, False, False)
-    """
+    """Whether a value is one positive, finite number; an array without axes counts as a number."""
     number = np.asarray(value)
     return number.ndim == 0 and number.dtype.kind in "fiu" and bool(0 < number < math.inf)
 
 
 def check_count(name: str, value: object, least: int) -> None:
-    """Raise a ValueError unless a value is a whole number of at least `least`.
-
-    Example:
-      >>> check_count("num_steps", 2.5, 1)
-      Traceback (most recent call last):
-      ValueError: num_steps must be a whole number, at least 1, got 2.5
-    """
+    """Raise a ValueError unless a value is a whole number of at least `least`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
 
@@ -136,11 +115,7 @@ def check_chunk_size(value: object) -> None:
 
 
 def check_key(key: Any) -> Array:
-    """The random key that a caller gives, or `jax.random.key(0)` for None.
-
-    Raises:
-      TypeError: if it is not a JAX key.
-    """
+    """The random key that a caller gives, or `jax.random.key(0)` for None."""
     if key is None:
         return jax.random.key(0)
     dtype, rank = getattr(key, "dtype", None), getattr(key, "ndim", None)
@@ -154,10 +129,6 @@ def as_array(name: str, value: Any) -> Array | np.ndarray:
 
     Tensors of other libraries are converted through `__array__` or DLPack, after they are detached from their own
     gradients.
-
-    Raises:
-      TypeError: if it is a masked array with missing values, or cannot be converted.
-      ValueError: if it is a sequence of arrays of different shapes.
 
     Example:
       >>> as_array("images", [[1.0, 2.0]]).shape

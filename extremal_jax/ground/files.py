@@ -46,10 +46,6 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Create the folder of `path` and raise now the errors that `whole_file(path)` would raise after a long run.
 
-    Raises:
-      TypeError: if `path` is not a path.
-      OSError: if the folder cannot be created or written; the message names it.
-
     Example:
       >>> check_writable(Path(tempfile.mkdtemp()) / "out" / "result.npz")
     """
@@ -58,9 +54,6 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 def as_path(path: object) -> Path:
     """Convert a string or an `os.PathLike` to a `Path`.
-
-    Raises:
-      TypeError: for anything else, such as an open file.
 
     Example:
       >>> as_path(b"result.npz")

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from jax import lax
@@ -159,8 +158,8 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("call", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_refusals(monkeypatch: pytest.MonkeyPatch, call: Any, message: Any) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for callers, whose types nobody checks
+@pytest.mark.usefixtures("unchecked")
+def test_refusals(call: Any, message: Any) -> None:
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -192,7 +191,7 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch, call: Any, message: Any) -> N
         (lambda: attribution.extremal_saliency(MODEL, IMAGE, 0, key=np.zeros(2)), "key must be one of JAX's keys"),
     ],
 )
-def test_refusals_of_types(monkeypatch: pytest.MonkeyPatch, call: Any, message: str) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+@pytest.mark.usefixtures("unchecked")
+def test_refusals_of_types(call: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         call()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -14,13 +13,7 @@ import small
 
 ej: Any = extremal_jax  # called wrongly below, as type checkers would say
 
-
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody checks the types of a caller's arguments, as the tests do elsewhere."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
+pytestmark = pytest.mark.usefixtures("unchecked")
 each_call = pytest.mark.parametrize("call", small.CALLS.values(), ids=small.CALLS)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
@@ -112,8 +111,8 @@ def test_layers_without_the_axes_that_are_masked() -> None:
         (lambda x: x @ jnp.ones((7, 5)), ValueError, "model failed when called with images of shape .4, 20, 24, 3. and dtype float32"),
     ],
 )
-def test_bad_models(monkeypatch: pytest.MonkeyPatch, model: Any, error: Any, message: str) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+@pytest.mark.usefixtures("unchecked")
+def test_bad_models(model: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         small.explain(model=model)
 

@@ -175,6 +175,7 @@ def test_first_frame_of_an_animation(file: Any) -> None:
     assert (load_image(file(buffer.getvalue())) == 30).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_open_files(file: Any) -> None:
     """They are read from the beginning, and stay open."""
     path = file(Image.fromarray(PICTURE))
@@ -190,6 +191,7 @@ def test_open_files(file: Any) -> None:
         load_image(opened)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("path", [None, 3, b"image.png", PICTURE], ids=lambda path: type(path).__name__)
 def test_other_things_than_paths(path: Any) -> None:
     with pytest.raises(TypeError, match=f"path must be a str or a pathlib.Path, .* got {type(path).__name__}$"):

@@ -14,8 +14,9 @@ from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 from extremal_jax import Config
+from extremal_jax.graph import functional
 from extremal_jax.operators.perturbations import blur_pyramid, perturb
-from small import CONFIG, IMAGES, MAX_BLUR, MODEL
+from small import CONFIG, IMAGES, LAYER, MAX_BLUR, MODEL
 
 TARGETS = np.asarray(MODEL(IMAGES)).argmax(axis=1)
 WHOLE = np.asarray(MODEL(IMAGES))[[0, 1], TARGETS]  # positive
@@ -196,6 +197,32 @@ def test_other_numbers_compile_nothing(compilations: list[str]) -> None:
     run(IMAGES[::-1].copy(), response=1.0)
     run(response=2.0)
     assert not compilations
+
+
+@pytest.mark.parametrize("at", [None, LAYER])
+def test_the_model_is_parted_once(monkeypatch: pytest.MonkeyPatch, at: Any) -> None:
+    calls: list[Any] = []
+
+    def partition(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return functional.partition(*arguments)
+
+    monkeypatch.setattr("extremal_jax.boundary.models.partition", partition)
+    run(at=at, config=dataclasses.replace(CONFIG, num_steps=1), response=1.0, resolution=10.0)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("chunk_size", "traces"), [(None, 2), (1, 1)])
+def test_a_closure_is_traced_once_for_each_number_of_rows(chunk_size: Any, traces: int) -> None:
+    calls = []
+
+    def model(images: Any) -> Any:
+        calls.append(images.shape)
+        return MODEL(images)
+
+    config = dataclasses.replace(CONFIG, num_steps=1)
+    ej.smallest_area(model, IMAGES, TARGETS, AREAS, response=1.0, resolution=10.0, config=config, chunk_size=chunk_size)
+    assert len(calls) == traces
 
 
 @pytest.mark.parametrize("threshold", [0, -1.0, np.nan, np.inf])

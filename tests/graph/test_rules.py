@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from jax import lax
@@ -202,8 +201,8 @@ def test_refusals(table: Any, function: Any, message: Any) -> None:
         (with_backward_rules, (jnp.sin, None), "table must be a RuleTable, got NoneType"),
     ],
 )
-def test_refusals_of_types(monkeypatch: pytest.MonkeyPatch, function: Any, arguments: Any, message: str) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for callers, whose types nobody checks
+@pytest.mark.usefixtures("unchecked")
+def test_refusals_of_types(function: Any, arguments: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         function(*arguments)
 

@@ -68,11 +68,11 @@ def test_class_names(name: str, count: int, first: str, monkeypatch: pytest.Monk
 def test_weights_from_the_hub(weights: str, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, asked = zoo_weights.write(tmp_path / "model.safetensors", zoo_weights.tensors("torchvision/resnet18")), []
 
-    def fetch(*arguments: Any, **options: Any) -> Any:
-        asked.append(hub.HubFile(*arguments, **options))
+    def fetch(file: hub.HubFile) -> Path:
+        asked.append(file)
         return path
 
-    monkeypatch.setattr(hub, "fetch", fetch)
+    monkeypatch.setattr(hub.HubFile, "fetch", fetch)
     model = ej.models.load("resnet18", weights)
     assert asked[0] == expected
     assert asked[1:] == ([hub.HubFile(expected.repo, "config.json", expected.revision)] if expected.repo == "a/b" else [])

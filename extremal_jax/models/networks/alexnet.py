@@ -6,7 +6,7 @@ from flax import nnx
 from jax import Array
 
 from extremal_jax.models.conversion import FLAT_KERNEL, Architecture
-from extremal_jax.models.entry import IMAGENET, Entry
+from extremal_jax.models.entry import Entry
 from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
 
@@ -61,12 +61,9 @@ LAYOUTS = (
 ENTRIES = (
     Entry(
         name="alexnet",
-        family="alexnet",
         description="AlexNet, ImageNet",
         parameters=61_100_840,
         activations=ACTIVATIONS,
-        classes="imagenet",
-        preprocessing=IMAGENET(crop=0.875),
         architecture=Architecture(AlexNet, LAYOUTS, {"classes": ("fc3.bias", 0)}),
     ),
 )

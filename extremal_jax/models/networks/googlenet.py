@@ -96,11 +96,9 @@ LAYOUTS = (
 ENTRIES = (
     Entry(
         name="googlenet",
-        family="googlenet",
         description="GoogLeNet, ImageNet",
         parameters=6_624_904,
         activations=ACTIVATIONS,
-        classes="imagenet",
         preprocessing=HALVES(crop=0.875),  # torchvision's network normalises its input to that itself
         architecture=Architecture(GoogLeNet, LAYOUTS, {"classes": ("fc.bias", 0)}),
     ),

@@ -59,7 +59,6 @@ class ScenesNetwork(nnx.Module):
 ENTRIES = (
     Entry(
         name="scenes",
-        family="scenes",
         description="26 kinds of emoji objects in generated scenes; packaged, needs no network",
         parameters=871_770,
         activations=("stem", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "pool"),

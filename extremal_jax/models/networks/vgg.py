@@ -9,7 +9,7 @@ from flax import nnx
 from jax import Array
 
 from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, Architecture, Form, Layout
-from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, IMAGENET, Entry, timm
+from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, Entry, timm
 from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
 
@@ -97,33 +97,26 @@ _MEMBERS = {
     16: ((2, 2, 3, 3, 3), 138_357_544),
     19: ((2, 2, 4, 4, 4), 143_667_240),
 }
-_HUB = {
-    "vgg11": timm(
-        "vgg11.tv_in1k", "38b46049b490ec2bdb6d4d32b8354c74977f3347", "682c023808812148d4e60c76d80ad83dbeaf5d50eb1a952a0b836895003151e5"
-    ),
-    "vgg11_bn": timm("vgg11_bn.tv_in1k", "1eb350bbb712e01a71a259d3296ac996539a9f0e"),
-    "vgg13": timm("vgg13.tv_in1k", "398c5a92d29787ceca04d7b45c8a07efd8f934f7"),
-    "vgg13_bn": timm("vgg13_bn.tv_in1k", "ed6e64d6167edbe08697cb4d7ceaef5077972131"),
-    "vgg16": timm(
-        "vgg16.tv_in1k", "b8d8aa2dd860af9233c8c67385a8097fd6c35d3f", "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8"
-    ),
-    "vgg16_bn": timm("vgg16_bn.tv_in1k", "e00c01e7cee168262dcba6428dc4a8f41e27e965"),
-    "vgg19": timm("vgg19.tv_in1k", "128d4708565b3a414bcbb9bbad440b2fe37b9f18"),
-    "vgg19_bn": timm("vgg19_bn.tv_in1k", "857683a806d7bac35f54d8fc1ed0331536e7e68f"),
+_PINS = {
+    "vgg11": ("38b46049b490ec2bdb6d4d32b8354c74977f3347", "682c023808812148d4e60c76d80ad83dbeaf5d50eb1a952a0b836895003151e5"),
+    "vgg11_bn": ("1eb350bbb712e01a71a259d3296ac996539a9f0e",),
+    "vgg13": ("398c5a92d29787ceca04d7b45c8a07efd8f934f7",),
+    "vgg13_bn": ("ed6e64d6167edbe08697cb4d7ceaef5077972131",),
+    "vgg16": ("b8d8aa2dd860af9233c8c67385a8097fd6c35d3f", "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8"),
+    "vgg16_bn": ("e00c01e7cee168262dcba6428dc4a8f41e27e965",),
+    "vgg19": ("128d4708565b3a414bcbb9bbad440b2fe37b9f18",),
+    "vgg19_bn": ("857683a806d7bac35f54d8fc1ed0331536e7e68f",),
 }
 
 ENTRIES = (
     *(
         Entry(
-            name=f"vgg{depth}{'_bn' if norm else ''}",
-            family="vgg",
+            name=(name := f"vgg{depth}{'_bn' if norm else ''}"),
             description=f"VGG network of {depth} layers{', with batch norm' if norm else ''}, ImageNet",
             parameters=parameters + norm * 2 * sum(depth * width for depth, width in zip(depths, WIDTHS, strict=True)),
             activations=activations(depths, norm=norm),
-            classes="imagenet",
-            preprocessing=IMAGENET(crop=0.875),
             architecture=Architecture(functools.partial(VGG, depths, norm=norm), LAYOUTS, _SIZES),
-            hub=_HUB[f"vgg{depth}{'_bn' if norm else ''}"],
+            hub=timm(f"{name}.tv_in1k", *_PINS[name]),
         )
         for depth, (depths, parameters) in _MEMBERS.items()
         for norm in (False, True)
@@ -131,7 +124,6 @@ ENTRIES = (
     *(
         Entry(
             name=f"vgg16_{dataset}{'_fully_convolutional' if dense else ''}",
-            family="vgg",
             description=f"TorchRay's VGG network of 16 layers, {title}{'; slides over the image' if dense else ''}",
             parameters=134_260_544 + 4097 * classes,
             activations=activations(_MEMBERS[16][0], dense=dense),

@@ -113,42 +113,28 @@ LAYOUTS = (
 
 _PARAMETERS = {384: 22_050_664, 768: 86_567_656}
 _MEMBERS = {
-    "vit_s_16": ("vision transformer, small", 384, HALVES),
-    "vit_b_16": ("vision transformer, base", 768, HALVES),
-    "deit_s_16": ("DeiT, small", 384, IMAGENET),
-    "deit_b_16": ("DeiT, base", 768, IMAGENET),
+    "vit_s_16": ("vision transformer, small", 384, HALVES, "vit_small_patch16_224.augreg_in21k_ft_in1k"),
+    "vit_b_16": ("vision transformer, base", 768, HALVES, "vit_base_patch16_224.augreg_in21k_ft_in1k"),
+    "deit_s_16": ("DeiT, small", 384, IMAGENET, "deit_small_patch16_224.fb_in1k"),
+    "deit_b_16": ("DeiT, base", 768, IMAGENET, "deit_base_patch16_224.fb_in1k"),
 }
-_HUB = {
-    "vit_s_16": timm(
-        "vit_small_patch16_224.augreg_in21k_ft_in1k",
-        "7e2c55630205e1266030f18370f4c6ed1a514b52",
-        "79c03c635cdfd798a364a9d8c4e5c0b7255b975ea2c9616046d4f77ab01435aa",
-    ),
-    "vit_b_16": timm("vit_base_patch16_224.augreg_in21k_ft_in1k", "b5b38b8f7dd93ce67d12e356a8771556b95c8cf9"),
-    "deit_s_16": timm(
-        "deit_small_patch16_224.fb_in1k",
-        "91327a9c99f98fe6b524cd4d397b7226b80e1365",
-        "1e747b4a8d0df2cfbd3c450e8c97685d867448ab0c2ddbfb34b6885f5cb23e5b",
-    ),
-    "deit_b_16": timm(
-        "deit_base_patch16_224.fb_in1k",
-        "b78cc5532a69df6bcad9c3a8d76653fd20b31ac6",
-        "cd2da27b74ed7f68b599f16c77af3e1e80f01c75f9ad96029d22ce747a247e8e",
-    ),
+_PINS = {
+    "vit_s_16": ("7e2c55630205e1266030f18370f4c6ed1a514b52", "79c03c635cdfd798a364a9d8c4e5c0b7255b975ea2c9616046d4f77ab01435aa"),
+    "vit_b_16": ("b5b38b8f7dd93ce67d12e356a8771556b95c8cf9",),
+    "deit_s_16": ("91327a9c99f98fe6b524cd4d397b7226b80e1365", "1e747b4a8d0df2cfbd3c450e8c97685d867448ab0c2ddbfb34b6885f5cb23e5b"),
+    "deit_b_16": ("b78cc5532a69df6bcad9c3a8d76653fd20b31ac6", "cd2da27b74ed7f68b599f16c77af3e1e80f01c75f9ad96029d22ce747a247e8e"),
 }
 
 ENTRIES = tuple(
     Entry(
         name=name,
-        family="vit",
         description=f"{description}, patches of 16x16 pixels, ImageNet",
         parameters=_PARAMETERS[width],
         activations=activations(),
-        classes="imagenet",
         preprocessing=normalised(crop=0.9, interpolation="bicubic"),
         preprocessing_by_publisher={layout.publisher: IMAGENET(crop=0.875) for layout in LAYOUTS[1:]},
         architecture=Architecture(functools.partial(ViT, width), LAYOUTS, {"classes": ("head.bias", 0), "positions": ("pos_embed", 1)}),
-        hub=_HUB[name],
+        hub=timm(repository, *_PINS[name]),
     )
-    for name, (description, width, normalised) in _MEMBERS.items()
+    for name, (description, width, normalised, repository) in _MEMBERS.items()
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from extremal_jax.data import scenes
 from extremal_jax.ground.checks import check_choice, check_key, nearest
 from extremal_jax.models.classes import class_names
 from extremal_jax.models.classifier import Classifier
-from extremal_jax.models.conversion import Match, fill, fill_randomly, has_sizes, length, match, numbers_used
+from extremal_jax.models.conversion import Match, fill, fill_randomly, length, match, may_fit
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.entry import Entry
 from extremal_jax.models.folding import fold_in_place
@@ -113,38 +114,31 @@ def _check_arguments(name: Any, key: Any, dtype: Any, num_classes: Any) -> None:
     if name not in ENTRIES:
         raise ValueError(f"unknown model {name!r}; {nearest(name, ENTRIES)}")
     check_key(key)
-    check_choice("dtype", _type_name(dtype), _DTYPES)
+    with contextlib.suppress(TypeError):  # anything else is refused as it is
+        dtype = jnp.dtype(dtype).name
+    check_choice("dtype", dtype, _DTYPES)
     if isinstance(num_classes, bool | np.bool) or not (num_classes is None or isinstance(num_classes, int | np.integer)):
         raise TypeError(f"num_classes must be an integer, or None for the number in the weights, got {num_classes!r}")
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
 
 
-def _type_name(dtype: Any) -> Any:
-    """The name of a type of numbers; any other argument itself."""
-    try:
-        return jnp.dtype(dtype).name
-    except TypeError:
-        return dtype
-
-
 def _report(entry: Entry, found: Match, tensors: Mapping[str, np.ndarray], source: str) -> str:
     """At most ten lines: which classifier the file looks like, and the first of each kind of problem."""
-    near = [other for other in ENTRIES.values() if other is not entry and has_sizes(tensors, other.architecture)]
-    others = [other for other in near if 2 / 3 < numbers_used(tensors, other.architecture) / other.parameters < 3 / 2]
-    alike = [other.name for other in others if not match(tensors, other.architecture).problems]
+    near = [other for other in ENTRIES.values() if other is not entry and may_fit(tensors, other.architecture, other.parameters)]
+    alike = [other.name for other in near if not match(tensors, other.architecture).problems]
     lines = [f"the weights in {source} do not fit {entry.name} (in the layout of {found.layout.publisher})"]
     if found.prefix:
         lines[0] += f", looked for under {found.prefix!r}"
     if alike:
         lines[0] += f"; this file looks like {' or '.join(alike)}"
-    kinds: dict[str, list[str]] = {"missing": [], "unexpected": [], "": []}
-    for problem in found.problems:
-        kinds[next(kind for kind in kinds if problem.startswith(kind))].append(problem)
-    for kind, problems in kinds.items():
+    remaining = list(found.problems)
+    for kind in ("missing", "unexpected", ""):
+        problems = [problem for problem in remaining if problem.startswith(kind)]
+        remaining = [problem for problem in remaining if not problem.startswith(kind)]
         lines += problems[:_SHOWN]
-        if left := len(problems) - _SHOWN:
-            lines += [f"... and {left} more {kind or 'that differ'}"] if left > 0 else []
+        if left := len(problems[_SHOWN:]):
+            lines.append(f"... and {left} more {kind or 'that differ'}")
     return "\n  ".join(lines)
 
 

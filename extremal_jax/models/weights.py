@@ -21,13 +21,7 @@ _WRAPPERS = r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_modul
 
 
 def read_weights(entry: Entry, weights: Any, *, ema: bool = False) -> tuple[dict[str, np.ndarray], str]:
-    """The tensors, and the words for where they came from.
-
-    Raises:
-      TypeError: for an argument of another type.
-      FileNotFoundError: if there is no such file.
-      ValueError: if the file cannot be read, or there are no such weights.
-    """
+    """The tensors, and the words for where they came from."""
     if hasattr(weights, "read"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights"

@@ -77,11 +77,7 @@ class Unpickler(pickle.Unpickler):
         self._copies_left = len(data)
 
     def find_class(self, module: str, name: str, /) -> Any:
-        """The stand-in for a name.
-
-        Raises:
-          RefusedError: if it has none.
-        """
+        """The stand-in for a name, or a refusal."""
         full = f"{module}.{name}"
         if full == "collections.OrderedDict":
             return self._ordered_dict
@@ -106,14 +102,9 @@ class Unpickler(pickle.Unpickler):
 
 
 def load(data: bytes, persistent: Callable[[object], object] = storage) -> tuple[object, int]:
-    """Read the pickle at the beginning of `data`.
+    """The object of the pickle at the beginning of `data`, and the pickle's length.
 
-    Args:
-      data: the pickle and whatever follows it.
-      persistent: maps the identifier of an object outside the pickle to that object, or raises ValueError.
-
-    Returns:
-      The object, and the length of the pickle.
+    `persistent` maps the identifier of an object outside the pickle to that object, or raises ValueError.
 
     Raises:
       RefusedError: if the pickle asks for anything but tensors, containers and inert values, in a sentence that names it.
@@ -147,12 +138,7 @@ _KEYS = {"None", "bool", "int", "float", "str", "bytes", "bytes_or_str", "name",
 
 
 def _check(data: bytes) -> int:
-    """Follow the kinds of the values on the stack, as `pickletools.dis` does, and return the length of the pickle.
-
-    Raises:
-      RefusedError: for an instruction that no state dictionary needs.
-      ValueError: for one that could exhaust memory or time, or that fails.
-    """
+    """Follow the kinds of the values on the stack, as `pickletools.dis` does, and return the length of the pickle."""
     stack: list[str] = []
     marks = [0]  # the length of the stack at each mark
     memo: dict[Any, str] = {}

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import ml_dtypes
+import ml_dtypes  # makes its types known to NumPy by name  # noqa: F401
 import numpy as np
 
-_NUMPY = "float64 float32 float16 complex128 complex64 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool"
-_ML_DTYPES = "bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
+_DTYPES = (
+    "float64 float32 float16 bfloat16 complex128 complex64 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool "
+    "float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
+)
 _CLASSES = (  # of storages
     "Double=float64 Float=float32 Half=float16 BFloat16=bfloat16 ComplexDouble=complex128 ComplexFloat=complex64 "
     "Long=int64 Int=int32 Short=int16 Char=int8 Byte=uint8 Bool=bool Untyped=uint8"
 )
-_BY_NAME = {name: np.dtype(name) for name in _NUMPY.split()} | {name: np.dtype(getattr(ml_dtypes, name)) for name in _ML_DTYPES.split()}
-DTYPES: dict[str, np.dtype] = {f"torch.{name}": dtype for name, dtype in _BY_NAME.items()} | {
-    f"{module}.{name}Storage": _BY_NAME[dtype]
+DTYPES: dict[str, np.dtype] = {f"torch.{name}": np.dtype(name) for name in _DTYPES.split()} | {
+    f"{module}.{name}Storage": np.dtype(dtype)
     for module in ("torch", "torch.cuda", "torch.storage")
     for name, dtype in (pair.split("=") for pair in _CLASSES.split())
 }
@@ -56,12 +57,7 @@ Storage.__hash__ = Tensor.__hash__ = None  # type: ignore[assignment]  # a file 
 
 
 def storage(identifier: object) -> Storage:
-    """The storage that a persistent identifier names.
-
-    Raises:
-      RefusedError: if it names something else.
-      ValueError: if it is malformed.
-    """
+    """The storage that a persistent identifier names."""
     if type(identifier) is not tuple or not identifier or identifier[0] != "storage":
         kind = identifier[0] if type(identifier) is tuple and identifier else identifier
         shown = repr(kind[:200]) if isinstance(kind, str) else f"of type {type(kind).__name__!r}"
@@ -79,11 +75,7 @@ def storage(identifier: object) -> Storage:
 
 
 def rebuild_tensor(numbers: Any, offset: Any, shape: Any, strides: Any, _grad: Any = False, _hooks: Any = None, *others: Any) -> Tensor:
-    """PyTorch's `_rebuild_tensor`, with its bounds checked. `others` are a type of number, if the storage has none, and metadata.
-
-    Raises:
-      ValueError: if it is malformed, or its shape needs more than its storage holds.
-    """
+    """PyTorch's `_rebuild_tensor`, with its bounds checked. `others` are a type of number, if the storage has none, and metadata."""
     dtype, *metadata = others if others and isinstance(others[0], np.dtype) else (None, *others)
     if type(numbers) is not Storage or not (_are_sizes((offset,)) and _are_sizes(shape) and _are_sizes(strides)):
         raise ValueError("one of its tensors is malformed")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import FLAT_KERNEL, Architecture
+from extremal_jax.models.conversion import FLAT_KERNEL, Architecture, pytorch
 from extremal_jax.models.entry import Entry
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
 
 ACTIVATIONS = (*(f"features.{i}" for i in range(13)), "avgpool", *(f"classifier.{i}" for i in (1, 2, 4, 5)))

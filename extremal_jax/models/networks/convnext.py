@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import CHANNELS_OF_MAPS, Architecture
+from extremal_jax.models.conversion import CHANNELS_OF_MAPS, Architecture, pytorch
 from extremal_jax.models.entry import IMAGENET, Entry, timm
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Mlp, conv, layer_norm, named
 
 ACTIVATIONS = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "avgpool")

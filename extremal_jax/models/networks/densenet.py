@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.conversion import Architecture, pytorch
 from extremal_jax.models.entry import Entry, timm
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import ConvNorm, MaxPool, conv, named
 
 STEM, GROWTH, BOTTLENECK = 64, 32, 4

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.conversion import Architecture, pytorch
 from extremal_jax.models.entry import HALVES, Entry
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import ConvNorm, MaxPool, named
 
 Pair = tuple[int, int]

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import BGR_KERNEL, Architecture
+from extremal_jax.models.conversion import BGR_KERNEL, Architecture, pytorch
 from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, Entry, timm
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import ConvNorm, MaxPool, named
 
 WIDTHS = (64, 128, 256, 512)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, Architecture, Form, Layout
+from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, Architecture, Form, Layout, pytorch
 from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, Entry, timm
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
 
 WIDTHS = (64, 128, 256, 512, 512)

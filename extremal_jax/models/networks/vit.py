@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.conversion import Architecture, pytorch
 from extremal_jax.models.entry import HALVES, IMAGENET, Entry, timm
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Mlp, conv, layer_norm, named
 
 PATCH, HEAD = 16, 64  # side of a patch in pixels; features of an attention head

@@ -30,7 +30,7 @@ from safetensors.numpy import load_file, save_file
 from extremal_jax.data.scenes import CLASSES, generate
 from extremal_jax.ground.files import whole_file
 from extremal_jax.models.formats.safetensors import tensor_names
-from extremal_jax.models.networks.scenes import MEAN, SIZE, STD, ScenesNetwork
+from extremal_jax.models.networks.scenes import LAYOUT, MEAN, SIZE, STD, ScenesNetwork
 
 PRETRAINED = Path(__file__).parents[2] / "extremal_jax" / "models" / "pretrained"
 
@@ -74,16 +74,21 @@ def normalized(images: jax.Array) -> jax.Array:
     return (images / 255.0 - MEAN) / STD
 
 
+def names(tree: Any) -> list[str]:
+    """The names of a tree's arrays in files, as `extremal_jax.models.load` expects those of the network."""
+    return [LAYOUT.name(path) for path in tensor_names(tree)]
+
+
 def save(path: Path, tree: Any) -> None:
-    """Write a tree's arrays under their dotted paths."""
+    """Write a tree's arrays under their names."""
     with whole_file(path) as temporary:
-        save_file(dict(zip(tensor_names(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True)), temporary)
+        save_file(dict(zip(names(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True)), temporary)
 
 
 def restore(tree: State, path: Path) -> State:
     """The tree with the arrays that `save` wrote."""
     arrays = load_file(path)
-    return jax.tree.unflatten(jax.tree.structure(tree), [jnp.asarray(arrays[name]) for name in tensor_names(tree)])
+    return jax.tree.unflatten(jax.tree.structure(tree), [jnp.asarray(arrays[name]) for name in names(tree)])
 
 
 def train(options: argparse.Namespace) -> nnx.Module:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,9 +65,6 @@ class Scenes:
             raise IndexError(f"scene {index} is out of range; there are {len(self)}")
         chosen = index if isinstance(index, slice) else slice(index, index + 1 or None)
         return Scenes(self.images[chosen], self.segmentation[chosen], self.classes)
-
-    def __iter__(self) -> Iterator[Scenes]:
-        return (self[i] for i in range(len(self)))
 
 
 def generate(

@@ -161,7 +161,7 @@ def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping
     """
     given = dict(sizes or {})
     network = architecture.abstract(given)
-    shapes = _shapes(network)
+    shapes = array_shapes(network)
     layout, prefixes = _places(tensors, architecture.layouts, list(shapes), ema)
     if len(prefixes) != 1:
         several = f"several networks fit, under {' and '.join(map(repr, prefixes))}; keep one of them"
@@ -179,7 +179,7 @@ def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping
             network = architecture.abstract(given)
         except ValueError as error:  # there is no such network
             return Match(network, layout, prefix, (str(error),))
-        shapes = _shapes(network)
+        shapes = array_shapes(network)
     return Match(network, layout, prefix, tuple(_problems(tensors, shapes, layout)))
 
 
@@ -231,7 +231,7 @@ def fill_randomly(network: nnx.Module, key: jax.Array, dtype: Any = jnp.float32)
 
 def _filled(network: nnx.Module, array: Callable[[str, Shape], np.ndarray], dtype: Any) -> nnx.Module:
     """A network of shapes with the arrays for their paths."""
-    arrays = [jnp.asarray(array(path, shape), dtype) for path, shape in _shapes(network).items()]
+    arrays = [jnp.asarray(array(path, shape), dtype) for path, shape in array_shapes(network).items()]
     return jax.tree.unflatten(jax.tree.structure(network), arrays)
 
 
@@ -251,12 +251,8 @@ def may_fit(tensors: Mapping[str, Any], architecture: Architecture, parameters: 
     return 2 / 3 < used / parameters < 3 / 2 and any(name.endswith(names) for name in tensors)
 
 
-def length(network: nnx.Module, path: str, axis: int) -> int:
-    """The length of an axis of one of the network's arrays."""
-    return _shapes(network)[path][axis]
-
-
-def _shapes(network: nnx.Module) -> dict[str, Shape]:
+def array_shapes(network: nnx.Module) -> dict[str, Shape]:
+    """The shapes of a network's arrays by path."""
     return dict(zip(tensor_names(network), (leaf.shape for leaf in jax.tree.leaves(network)), strict=True))
 
 

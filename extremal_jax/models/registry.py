@@ -13,15 +13,15 @@ import numpy as np
 from jax import Array
 
 from extremal_jax.data import scenes
-from extremal_jax.ground.checks import check_choice, check_key, nearest
+from extremal_jax.ground.checks import check_choice, check_count, check_key, nearest
 from extremal_jax.models.classes import class_names
 from extremal_jax.models.classifier import Classifier
-from extremal_jax.models.conversion import Match, fill, fill_randomly, length, match, may_fit
+from extremal_jax.models.conversion import Match, array_shapes, fill, fill_randomly, match, may_fit
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.entry import Entry
 from extremal_jax.models.folding import fold_in_place
 from extremal_jax.models.preprocessing import described
-from extremal_jax.models.weights import other_repository, read_weights
+from extremal_jax.models.weights import hub_file, read_weights
 
 _DTYPES = ("float32", "bfloat16")
 _SHOWN = 2  # problems of each kind in a message
@@ -93,18 +93,20 @@ def load(
     if weights is None:
         network = fill_randomly(entry.architecture.abstract(sizes), jax.random.key(0) if key is None else key, dtype)
     else:
-        tensors, source = read_weights(entry, weights, ema=ema)
+        published = hub_file(entry, weights)
+        tensors, source = read_weights(entry, published or weights, ema=ema)
         found = match(tensors, entry.architecture, sizes, ema=ema)
         if found.problems:
             raise ValueError(_report(entry, found, tensors, source))
         preprocessing = entry.preprocessing_by_publisher.get(found.layout.publisher, preprocessing)
-        if other := other_repository(entry, weights):
-            preprocessing = described(other.config(), preprocessing)
+        if published and (entry.hub is None or published.repo != entry.hub.repo):
+            preprocessing = described(published.config(), preprocessing)
         network = fill(found, tensors, dtype)
     network.eval()
     if fold:
         fold_in_place(network)
-    classes = _class_names(entry, length(network, *entry.architecture.sizes["classes"]))
+    path, axis = entry.architecture.sizes["classes"]
+    classes = _class_names(entry, array_shapes(network)[path][axis])
     return Classifier(network, name, classes, preprocessing, entry.activations)
 
 
@@ -117,10 +119,8 @@ def _check_arguments(name: Any, key: Any, dtype: Any, num_classes: Any) -> None:
     with contextlib.suppress(TypeError):  # anything else is refused as it is
         dtype = jnp.dtype(dtype).name
     check_choice("dtype", dtype, _DTYPES)
-    if isinstance(num_classes, bool | np.bool) or not (num_classes is None or isinstance(num_classes, int | np.integer)):
-        raise TypeError(f"num_classes must be an integer, or None for the number in the weights, got {num_classes!r}")
-    if num_classes is not None and num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    if num_classes is not None:
+        check_count("num_classes", num_classes, 1)
 
 
 def _report(entry: Entry, found: Match, tensors: Mapping[str, np.ndarray], source: str) -> str:

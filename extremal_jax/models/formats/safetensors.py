@@ -40,11 +40,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """All tensors of a safetensors file.
 
     Raises:
-      FileNotFoundError: if there is no such file.
       ValueError: if it is truncated or of another format, or holds a type of number that neither NumPy nor `ml_dtypes` has.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no weights file {path}; expected a .safetensors file")
     try:
         tensors = dict(deserialize(Path(path).read_bytes()))  # type: ignore[no-untyped-call]
     except SafetensorError as error:

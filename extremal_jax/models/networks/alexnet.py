@@ -7,7 +7,7 @@ from jax import Array
 
 from extremal_jax.models.conversion import FLAT_KERNEL, Architecture, pytorch
 from extremal_jax.models.entry import Entry
-from extremal_jax.models.networks.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
+from extremal_jax.models.networks.layers import Chain, MaxPool, WindowLinear, adaptive_mean, conv, named, relu
 
 ACTIVATIONS = (*(f"features.{i}" for i in range(13)), "avgpool", *(f"classifier.{i}" for i in (1, 2, 4, 5)))
 WINDOW = 6  # side of the map that the classifier takes
@@ -21,17 +21,17 @@ class AlexNet(nnx.Module):
             "features",
             [
                 conv(3, 64, 11, 4, padding=2, rngs=rngs),
-                Relu(),
+                relu,
                 MaxPool(3, 2),
                 conv(64, 192, 5, rngs=rngs),
-                Relu(),
+                relu,
                 MaxPool(3, 2),
                 conv(192, 384, 3, rngs=rngs),
-                Relu(),
+                relu,
                 conv(384, 256, 3, rngs=rngs),
-                Relu(),
+                relu,
                 conv(256, 256, 3, rngs=rngs),
-                Relu(),
+                relu,
                 MaxPool(3, 2),
             ],
         )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
 from extremal_jax.models.conversion import Architecture, pytorch
 from extremal_jax.models.entry import HALVES, Entry
-from extremal_jax.models.networks.layers import ConvNorm, MaxPool, named
+from extremal_jax.models.networks.layers import ConvNorm, MaxPool, named, relu
 
+ConvNormRelu = functools.partial(ConvNorm, epsilon=1e-3, activation=relu)
 Pair = tuple[int, int]
 STAGES: dict[str, dict[str, tuple[int, Pair, Pair, int]]] = {  # the features of each branch; each stage begins with a max-pool
     "maxpool2": {
@@ -33,16 +36,6 @@ ACTIVATIONS = (
     *(name for pool, modules in STAGES.items() for name in (pool, *modules)),
     "avgpool",
 )
-
-
-class ConvNormRelu(ConvNorm):
-    """A convolution, batch norm and ReLU."""
-
-    def __init__(self, in_features: int, out_features: int, size: int, stride: int = 1, *, rngs: nnx.Rngs):
-        super().__init__(in_features, out_features, size, stride, epsilon=1e-3, rngs=rngs)
-
-    def __call__(self, x: Array) -> Array:
-        return nnx.relu(super().__call__(x))
 
 
 class Inception(nnx.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -22,6 +22,16 @@ def named(x: Array, name: str) -> Array:
     if 0 in x.shape:
         raise ValueError(f"the images are too small for this network: its layer {name!r} is empty; use larger images")
     return checkpoint_name(x, name)
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0), as a function that can be copied and pickled with its network."""
+    return nnx.relu(x)
+
+
+def identity(x: Array) -> Array:
+    """x itself: the place in a `Chain` of a layer that does nothing in inference."""
+    return x
 
 
 # Compiled once for each shape, so that networks are built and traced several times faster.
@@ -55,7 +65,10 @@ def conv(
 
 
 class ConvNorm(nnx.Module):
-    """A square, centred convolution followed by batch norm. For inference, `fold` turns both into one convolution with a bias."""
+    """A square, centred convolution, batch norm and an activation function, such as `relu`.
+
+    For inference, `fold` turns convolution and norm into one convolution with a bias.
+    """
 
     def __init__(
         self,
@@ -64,16 +77,19 @@ class ConvNorm(nnx.Module):
         size: int,
         stride: int = 1,
         *,
+        groups: int = 1,
         bias: bool = False,
         epsilon: float = 1e-5,
+        activation: Callable[[Array], Array] = identity,
         rngs: nnx.Rngs,
     ):
-        self.conv = conv(in_features, out_features, size, stride, bias=bias, rngs=rngs)
+        self.activation = activation
+        self.conv = conv(in_features, out_features, size, stride, groups=groups, bias=bias, rngs=rngs)
         self.norm: nnx.BatchNorm | None = nnx.data(nnx.BatchNorm(out_features, momentum=0.95, epsilon=epsilon, rngs=rngs))
 
     def __call__(self, x: Array) -> Array:
         x = self.conv(x)
-        return x if self.norm is None else self.norm(x)
+        return self.activation(x if self.norm is None else self.norm(x))
 
     def fold(self) -> None:
         """Multiply the norm's scale into the kernel and make its shift a bias, in place."""
@@ -96,20 +112,6 @@ def _fold(conv: nnx.Conv, norm: nnx.BatchNorm) -> None:
     conv.kernel[...] = jnp.asarray(xp.asarray(kernel, np.float32) * scale, kernel.dtype)
     conv.bias = nnx.Param(jnp.asarray(shift + offset * scale, kernel.dtype))
     conv.use_bias = True
-
-
-class Relu(nnx.Module):
-    """max(x, 0), as a member of a `Chain`."""
-
-    def __call__(self, x: Array) -> Array:
-        return nnx.relu(x)
-
-
-class Identity(nnx.Module):
-    """x itself: the place in a `Chain` of a layer that does nothing in inference."""
-
-    def __call__(self, x: Array) -> Array:
-        return x
 
 
 class MaxPool(nnx.Module):
@@ -141,7 +143,7 @@ class Chain(nnx.List):
     `fold` merges each batch norm into the convolution before it, whose name then means the normalised value.
     """
 
-    def __init__(self, name: str, layers: Iterable[nnx.Module]):
+    def __init__(self, name: str, layers: Iterable[Callable[[Array], Array]]):
         super().__init__(layers)
         self.name = name
 
@@ -155,7 +157,7 @@ class Chain(nnx.List):
             before, layer = self[index - 1], self[index]
             if isinstance(before, nnx.Conv) and isinstance(layer, nnx.BatchNorm):
                 _fold(before, layer)
-                self[index] = Identity()
+                self[index] = identity
 
 
 class WindowLinear(nnx.Module):

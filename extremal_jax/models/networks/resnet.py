@@ -23,7 +23,7 @@ class BasicBlock(nnx.Module):
 
     expansion = 1
 
-    def __init__(self, in_features: int, width: int, stride: int, *, early_stride: bool, rngs: nnx.Rngs):
+    def __init__(self, in_features: int, width: int, stride: int, *, early_stride: bool = False, rngs: nnx.Rngs):
         del early_stride  # the first convolution always has the stride
         self.conv1 = ConvNorm(in_features, width, 3, stride, rngs=rngs)
         self.conv2 = ConvNorm(width, width, 3, rngs=rngs)
@@ -39,7 +39,7 @@ class Bottleneck(nnx.Module):
 
     expansion = 4
 
-    def __init__(self, in_features: int, width: int, stride: int, *, early_stride: bool, rngs: nnx.Rngs):
+    def __init__(self, in_features: int, width: int, stride: int, *, early_stride: bool = False, rngs: nnx.Rngs):
         first, second = (stride, 1) if early_stride else (1, stride)
         self.conv1 = ConvNorm(in_features, width, 1, first, rngs=rngs)
         self.conv2 = ConvNorm(width, width, 3, second, rngs=rngs)
@@ -71,14 +71,7 @@ class ResNet(nnx.Module):
     """
 
     def __init__(
-        self,
-        block: Block,
-        depths: Sequence[int],
-        classes: int = 1000,
-        *,
-        caffe: bool = False,
-        dense: bool = False,
-        rngs: nnx.Rngs,
+        self, block: Block, depths: Sequence[int], classes: int = 1000, *, caffe: bool = False, dense: bool = False, rngs: nnx.Rngs
     ):
         self.dense = dense
         self.conv1 = ConvNorm(3, WIDTHS[0], 7, 2, bias=caffe, rngs=rngs)

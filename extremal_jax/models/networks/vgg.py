@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flax import nnx
 from jax import Array
 
 from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, Architecture, Form, Layout, pytorch
 from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, Entry, timm
-from extremal_jax.models.networks.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
+from extremal_jax.models.networks.layers import Chain, MaxPool, WindowLinear, adaptive_mean, conv, named, relu
 
 WIDTHS = (64, 128, 256, 512, 512)
 WINDOW = 7  # side of the map that the classifier takes
@@ -28,24 +28,17 @@ class VGG(nnx.Module):
     """
 
     def __init__(
-        self,
-        depths: Sequence[int],
-        classes: int = 1000,
-        *,
-        norm: bool = False,
-        caffe: bool = False,
-        dense: bool = False,
-        rngs: nnx.Rngs,
+        self, depths: Sequence[int], classes: int = 1000, *, norm: bool = False, caffe: bool = False, dense: bool = False, rngs: nnx.Rngs
     ):
         self.dense = dense
-        layers: list[nnx.Module] = []
+        layers: list[Callable[[Array], Array]] = []
         before = 3
         for depth, width in zip(depths, WIDTHS, strict=True):
             for _ in range(depth):
                 layers.append(conv(before, width, 3, rngs=rngs))
                 if norm:
                     layers.append(nnx.BatchNorm(width, rngs=rngs))
-                layers.append(Relu())
+                layers.append(relu)
                 before = width
             layers.append(MaxPool(2, 2, ceil=caffe))
         self.features = Chain("features", layers)

@@ -14,7 +14,8 @@ from extremal_jax.models.conversion import Architecture, pytorch
 from extremal_jax.models.entry import HALVES, IMAGENET, Entry, timm
 from extremal_jax.models.networks.layers import Mlp, conv, layer_norm, named
 
-PATCH, HEAD = 16, 64  # side of a patch in pixels; features of an attention head
+PATCH, HEAD, DEPTH = 16, 64, 12  # side of a patch in pixels; features of an attention head; blocks
+ACTIVATIONS = (*(f"blocks.{i}" for i in range(DEPTH)), "norm")
 
 
 class Attention(nnx.Module):
@@ -55,7 +56,7 @@ class ViT(nnx.Module):
       positions: one for the class token, and one for each patch of a square image.
     """
 
-    def __init__(self, width: int, depth: int = 12, classes: int = 1000, positions: int = 1 + (224 // PATCH) ** 2, *, rngs: nnx.Rngs):
+    def __init__(self, width: int, depth: int = DEPTH, classes: int = 1000, positions: int = 1 + (224 // PATCH) ** 2, *, rngs: nnx.Rngs):
         self.side = math.isqrt(positions - 1)
         if positions != 1 + self.side**2:
             raise ValueError(f"positions must be one more than a square number, got {positions}")
@@ -88,18 +89,14 @@ class ViT(nnx.Module):
         return jnp.concatenate([embedding[:, :1], resized.reshape(1, -1, width)], axis=1)
 
 
-def activations(depth: int = 12) -> tuple[str, ...]:
-    """The names of the inner layers of such a network."""
-    return (*(f"blocks.{i}" for i in range(depth)), "norm")
-
-
 _TORCHVISION = (
     ("^cls_token", "class_token"),
     ("^pos_embed", "encoder.pos_embedding"),
     ("^patch_embed", "conv_proj"),
     (r"^blocks\.", "encoder.layers.encoder_layer_"),
     (r"\.norm(\d)", r".ln_\1"),
-    (r"attn\.qkv\.(kernel|bias)", lambda found: "self_attention.in_proj_" + {"kernel": "weight", "bias": "bias"}[found[1]]),
+    (r"attn\.qkv\.kernel", "self_attention.in_proj_weight"),
+    (r"attn\.qkv\.bias", "self_attention.in_proj_bias"),
     (r"attn\.proj", "self_attention.out_proj"),
     ("^norm", "encoder.ln"),
     ("^head", "heads.head"),
@@ -129,7 +126,7 @@ ENTRIES = tuple(
         name=name,
         description=f"{description}, patches of 16x16 pixels, ImageNet",
         parameters=_PARAMETERS[width],
-        activations=activations(),
+        activations=ACTIVATIONS,
         preprocessing=normalised(crop=0.9, interpolation="bicubic"),
         preprocessing_by_publisher={layout.publisher: IMAGENET(crop=0.875) for layout in LAYOUTS[1:]},
         architecture=Architecture(functools.partial(ViT, width), LAYOUTS, {"classes": ("head.bias", 0), "positions": ("pos_embed", 1)}),

@@ -10,11 +10,14 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int8, UInt8
 from PIL import Image
+
+from extremal_jax.ground.checks import check_count
 
 CLASSES = (
     *("dog", "wolf", "fox", "cat", "horse", "bird", "fish"),
@@ -66,6 +69,9 @@ class Scenes:
         chosen = index if isinstance(index, slice) else slice(index, index + 1 or None)
         return Scenes(self.images[chosen], self.segmentation[chosen], self.classes)
 
+    def __iter__(self) -> Iterator[Scenes]:
+        return (self[i] for i in range(len(self)))
+
 
 def generate(
     seed: int, count: int, size: int | tuple[int, int] = 128, *, objects: int | tuple[int, int] = (1, 3), first: int = 0
@@ -92,10 +98,8 @@ def generate(
     """
     height, width = (size, size) if isinstance(size, int) else size
     least, most = (objects, objects) if isinstance(objects, int) else objects
-    if seed < 0 or first < 0:
-        raise ValueError(f"seed and first must not be negative, got seed={seed} and first={first}")
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    for name, value, minimum in (("seed", seed, 0), ("count", count, 1), ("first", first, 0)):
+        check_count(name, value, minimum)
     if min(height, width) < 32:
         raise ValueError(f"size must be at least 32 pixels a side, got {(height, width)}")
     if not 1 <= least <= most <= 6:

@@ -77,9 +77,6 @@ class HubFile:
 def parse(text: str) -> HubFile:
     """The file that "hub:owner/name", "hub:owner/name@revision" or "hub:owner/name/filename@revision" means.
 
-    Raises:
-      ValueError: if the text has another form.
-
     Example:
       >>> parse("hub:timm/resnet50.a1_in1k@main")
       HubFile(repo='timm/resnet50.a1_in1k', filename=None, revision='main', sha256=None)

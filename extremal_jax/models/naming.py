@@ -77,7 +77,8 @@ def _named_nnx(model: nnx.Module) -> nnx.Module:
     module: Any
     for path, module in nnx.iter_modules(copied):
         if path and callable(module):
-            object.__setattr__(module, "__class__", _naming(type(module), ".".join(map(str, path))))
+            kind: Any = type(module)
+            object.__setattr__(module, "__class__", _naming(kind, ".".join(map(str, path))))
     return copied
 
 

@@ -96,7 +96,8 @@ def described(config: Mapping[str, Any], other: Preprocessing) -> Preprocessing:
     found = config.get("pretrained_cfg")
     if not isinstance(found, dict):
         return other
-    size, mean, std, crop, interpolation = (found.get(key) for key in ("input_size", "mean", "std", "crop_pct", "interpolation"))
+    values: list[Any] = [found.get(key) for key in ("input_size", "mean", "std", "crop_pct", "interpolation")]
+    size, mean, std, crop, interpolation = values
     return dataclasses.replace(
         other,
         size=tuple(size[1:]) if _numbers(size) and all(isinstance(n, int) and n > 0 for n in size) else other.size,

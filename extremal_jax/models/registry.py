@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -86,12 +85,13 @@ def load(
       >>> load("resnet18", weights=None, key=jax.random.key(1), num_classes=5).classes
       ('0', '1', '2', '3', '4')
     """
-    _check_arguments(name, key, dtype, num_classes)
+    _check_arguments(name, dtype, num_classes)
+    key = check_key(key)
     entry = ENTRIES[name]
     sizes = {} if num_classes is None else {"classes": int(num_classes)}
     preprocessing = entry.preprocessing
     if weights is None:
-        network = fill_randomly(entry.architecture.abstract(sizes), jax.random.key(0) if key is None else key, dtype)
+        network = fill_randomly(entry.architecture.abstract(sizes), key, dtype)
     else:
         published = hub_file(entry, weights)
         tensors, source = read_weights(entry, published or weights, ema=ema)
@@ -110,12 +110,11 @@ def load(
     return Classifier(network, name, classes, preprocessing, entry.activations)
 
 
-def _check_arguments(name: Any, key: Any, dtype: Any, num_classes: Any) -> None:
+def _check_arguments(name: Any, dtype: Any, num_classes: Any) -> None:
     if not isinstance(name, str):
         raise TypeError(f"name must name a classifier, such as 'resnet50', got {name!r}")
     if name not in ENTRIES:
         raise ValueError(f"unknown model {name!r}; {nearest(name, ENTRIES)}")
-    check_key(key)
     with contextlib.suppress(TypeError):  # anything else is refused as it is
         dtype = jnp.dtype(dtype).name
     check_choice("dtype", dtype, _DTYPES)

@@ -12,6 +12,8 @@ from flax import nnx
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
+Layer = Callable[[Array], Array]
+
 
 def named(x: Array, name: str) -> Array:
     """x, with a name for `extremal_jax.graph` and `jax.checkpoint`.
@@ -80,7 +82,7 @@ class ConvNorm(nnx.Module):
         groups: int = 1,
         bias: bool = False,
         epsilon: float = 1e-5,
-        activation: Callable[[Array], Array] = identity,
+        activation: Layer = identity,
         rngs: nnx.Rngs,
     ):
         self.activation = activation
@@ -143,7 +145,7 @@ class Chain(nnx.List):
     `fold` merges each batch norm into the convolution before it, whose name then means the normalised value.
     """
 
-    def __init__(self, name: str, layers: Iterable[Callable[[Array], Array]]):
+    def __init__(self, name: str, layers: Iterable[Layer]):
         super().__init__(layers)
         self.name = name
 
@@ -160,22 +162,40 @@ class Chain(nnx.List):
                 self[index] = identity
 
 
-class WindowLinear(nnx.Module):
-    """A linear layer of all values in a window: (B, h, w, C) -> (B, features) for a map of the window's size.
+class WindowClassifier(nnx.Module):
+    """(B, H, W, 3) -> (B, classes): a chain of layers, whose map is resized to a window, and three linear layers.
 
-    `slide` applies it to each window of a larger map, as a convolution: (B, H, W, C) -> (B, H - h + 1, W - w + 1, features).
+    Args:
+      layers: the chain.
+      window: side of the window.
+      features: of the map.
+      classes: the number of scores.
+      first: the place of the first linear layer among the layers of `classifier`; a dropout precedes it or follows it.
+      dense: slide the linear layers over the map instead of resizing it: (B, h, w, classes).
     """
 
-    def __init__(self, size: int, in_features: int, out_features: int, *, rngs: nnx.Rngs):
-        self.conv = conv(in_features, out_features, size, padding=0, rngs=rngs)
+    def __init__(
+        self, layers: Iterable[Layer], window: int, features: int, classes: int, *, first: int, dense: bool = False, rngs: nnx.Rngs
+    ):
+        self.window, self.first, self.dense = window, first, dense
+        self.features = Chain("features", layers)
+        self.fc1 = conv(features, 4096, window, padding=0, rngs=rngs)
+        self.fc2 = nnx.Linear(4096, 4096, rngs=rngs)
+        self.fc3 = nnx.Linear(4096, classes, rngs=rngs)
 
-    def __call__(self, x: Array) -> Array:
-        kernel, bias = self.conv.kernel[...], self.conv.bias
-        assert bias is not None
-        return x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]) + bias[...][None]
-
-    def slide(self, x: Array) -> Array:
-        return self.conv(x)
+    def __call__(self, images: Array) -> Array:
+        x = self.features(images)
+        if self.dense:
+            x = self.fc1(x)
+        else:
+            x = named(adaptive_mean(x, self.window), "avgpool").reshape(len(x), -1)
+            kernel, bias = self.fc1.kernel[...], self.fc1.bias
+            assert bias is not None
+            x = x @ kernel.reshape(-1, kernel.shape[-1]) + bias[...][None]
+        x = named(x, f"classifier.{self.first}")
+        x = named(nnx.relu(x), f"classifier.{self.first + 1}")
+        x = named(self.fc2(x), f"classifier.{self.first + 3}")
+        return self.fc3(named(nnx.relu(x), f"classifier.{self.first + 4}"))
 
 
 class Mlp(nnx.Module):

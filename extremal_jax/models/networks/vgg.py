@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from flax import nnx
-from jax import Array
 
 from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, Architecture, Form, Layout, pytorch
 from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, Entry, timm
-from extremal_jax.models.networks.layers import Chain, MaxPool, WindowLinear, adaptive_mean, conv, named, relu
+from extremal_jax.models.networks.layers import Layer, MaxPool, WindowClassifier, conv, relu
 
 WIDTHS = (64, 128, 256, 512, 512)
-WINDOW = 7  # side of the map that the classifier takes
 
 
-class VGG(nnx.Module):
+class VGG(WindowClassifier):
     """(B, H, W, 3) -> (B, classes).
 
     Args:
@@ -30,8 +28,7 @@ class VGG(nnx.Module):
     def __init__(
         self, depths: Sequence[int], classes: int = 1000, *, norm: bool = False, caffe: bool = False, dense: bool = False, rngs: nnx.Rngs
     ):
-        self.dense = dense
-        layers: list[Callable[[Array], Array]] = []
+        layers: list[Layer] = []
         before = 3
         for depth, width in zip(depths, WIDTHS, strict=True):
             for _ in range(depth):
@@ -41,18 +38,7 @@ class VGG(nnx.Module):
                 layers.append(relu)
                 before = width
             layers.append(MaxPool(2, 2, ceil=caffe))
-        self.features = Chain("features", layers)
-        self.fc1 = WindowLinear(WINDOW, before, 4096, rngs=rngs)
-        self.fc2 = nnx.Linear(4096, 4096, rngs=rngs)
-        self.fc3 = nnx.Linear(4096, classes, rngs=rngs)
-
-    def __call__(self, images: Array) -> Array:
-        x = self.features(images)
-        x = self.fc1.slide(x) if self.dense else self.fc1(named(adaptive_mean(x, WINDOW), "avgpool"))
-        x = named(x, "classifier.0")
-        x = named(nnx.relu(x), "classifier.1")
-        x = named(self.fc2(x), "classifier.3")  # 2 and 5 are dropout
-        return self.fc3(named(nnx.relu(x), "classifier.4"))
+        super().__init__(layers, 7, before, classes, first=0, dense=dense, rngs=rngs)
 
 
 def activations(depths: Sequence[int], *, norm: bool = False, dense: bool = False) -> tuple[str, ...]:
@@ -64,12 +50,12 @@ def activations(depths: Sequence[int], *, norm: bool = False, dense: bool = Fals
 
 def _layout(publisher: str, heads: tuple[str, str, str], *forms: tuple[str, Form]) -> Layout:
     """A layout that calls the three layers of the classifier by these names."""
-    return pytorch(publisher, *zip((r"^fc1\.conv", "^fc2", "^fc3"), heads, strict=True), forms=forms)
+    return pytorch(publisher, *zip(("^fc1", "^fc2", "^fc3"), heads, strict=True), forms=forms)
 
 
 _POINTWISE = (r"^fc2\.kernel$", POINTWISE_KERNEL)
 LAYOUTS = (
-    _layout("torchvision", ("classifier.0", "classifier.3", "classifier.6"), (r"^fc1\.conv\.kernel$", FLAT_KERNEL)),
+    _layout("torchvision", ("classifier.0", "classifier.3", "classifier.6"), (r"^fc1\.kernel$", FLAT_KERNEL)),
     _layout("timm", ("pre_logits.fc1", "pre_logits.fc2", "head.fc"), _POINTWISE),
 )
 CAFFE_LAYOUTS = (

@@ -106,7 +106,10 @@ def load(
     if fold:
         fold_in_place(network)
     path, axis = entry.architecture.sizes["classes"]
-    classes = _class_names(entry, array_shapes(network)[path][axis])
+    count = array_shapes(network)[path][axis]
+    classes = scenes.CLASSES if entry.classes == "scenes" else class_names(entry.classes)
+    if len(classes) != count:  # other classes than those that the published weights know
+        classes = tuple(map(str, range(count)))
     return Classifier(network, name, classes, preprocessing, entry.activations)
 
 
@@ -139,9 +142,3 @@ def _report(entry: Entry, found: Match, tensors: Mapping[str, np.ndarray], sourc
         if left := len(problems[_SHOWN:]):
             lines.append(f"... and {left} more {kind or 'that differ'}")
     return "\n  ".join(lines)
-
-
-def _class_names(entry: Entry, count: int) -> tuple[str, ...]:
-    """The names of the classes; their numbers, if there are more or fewer than the published weights know."""
-    names = scenes.CLASSES if entry.classes == "scenes" else class_names(entry.classes)
-    return names if len(names) == count else tuple(map(str, range(count)))

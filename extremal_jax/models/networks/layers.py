@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,11 +28,6 @@ def named(x: Array, name: str) -> Array:
 def relu(x: Array) -> Array:
     """max(x, 0), as a function that can be copied and pickled with its network."""
     return nnx.relu(x)
-
-
-def identity(x: Array) -> Array:
-    """x itself: the place in a `Chain` of a layer that does nothing in inference."""
-    return x
 
 
 # Compiled once for each shape, so that networks are built and traced several times faster.
@@ -67,10 +61,7 @@ def conv(
 
 
 class ConvNorm(nnx.Module):
-    """A square, centred convolution, batch norm and an activation function, such as `relu`.
-
-    For inference, `fold` turns convolution and norm into one convolution with a bias.
-    """
+    """A square, centred convolution, batch norm, None once it is folded, and an activation function, such as `relu`."""
 
     def __init__(
         self,
@@ -82,7 +73,7 @@ class ConvNorm(nnx.Module):
         groups: int = 1,
         bias: bool = False,
         epsilon: float = 1e-5,
-        activation: Layer = identity,
+        activation: Layer | None = None,
         rngs: nnx.Rngs,
     ):
         self.activation = activation
@@ -91,29 +82,15 @@ class ConvNorm(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         x = self.conv(x)
-        return self.activation(x if self.norm is None else self.norm(x))
-
-    def fold(self) -> None:
-        """Multiply the norm's scale into the kernel and make its shift a bias, in place."""
-        if self.norm is not None:
-            _fold(self.conv, self.norm)
-            self.norm = None
+        x = x if self.norm is None else self.norm(x)
+        return x if self.activation is None else self.activation(x)
 
 
-def _fold(conv: nnx.Conv, norm: nnx.BatchNorm) -> None:
-    """Merge a batch norm into the convolution before it, computed in float32 and kept in the kernel's type.
+class Identity(nnx.Module):
+    """x itself: the place in a `Chain` of a batch norm that is folded."""
 
-    NumPy computes it, except under a trace, because JAX would compile several programs for each shape.
-    """
-    assert norm.scale is not None and norm.bias is not None, "the batch norms here have both"  # noqa: PT018
-    kernel = conv.kernel[...]
-    xp: Any = jnp if isinstance(kernel, jax.core.Tracer) else np
-    mean, var, gain, shift = (xp.asarray(x[...], np.float32) for x in (norm.mean, norm.var, norm.scale, norm.bias))
-    scale = gain / xp.sqrt(var + norm.epsilon)
-    offset = -mean if conv.bias is None else xp.asarray(conv.bias[...], np.float32) - mean
-    conv.kernel[...] = jnp.asarray(xp.asarray(kernel, np.float32) * scale, kernel.dtype)
-    conv.bias = nnx.Param(jnp.asarray(shift + offset * scale, kernel.dtype))
-    conv.use_bias = True
+    def __call__(self, x: Array) -> Array:
+        return x
 
 
 class MaxPool(nnx.Module):
@@ -140,10 +117,7 @@ class MaxPool(nnx.Module):
 
 
 class Chain(nnx.List):
-    """A sequence of layers whose outputs are named `features.0`, `features.1` and so on, for the name `features`.
-
-    `fold` merges each batch norm into the convolution before it, whose name then means the normalised value.
-    """
+    """A sequence of layers whose outputs are named `features.0`, `features.1` and so on, for the name `features`."""
 
     def __init__(self, name: str, layers: Iterable[Layer]):
         super().__init__(layers)
@@ -153,13 +127,6 @@ class Chain(nnx.List):
         for index, layer in enumerate(self):
             x = named(layer(x), f"{self.name}.{index}")
         return x
-
-    def fold(self) -> None:
-        for index in range(1, len(self)):
-            before, layer = self[index - 1], self[index]
-            if isinstance(before, nnx.Conv) and isinstance(layer, nnx.BatchNorm):
-                _fold(before, layer)
-                self[index] = identity
 
 
 class WindowClassifier(nnx.Module):

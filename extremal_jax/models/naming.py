@@ -81,7 +81,22 @@ def _naming(kind: Any) -> type[nnx.Module]:
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
         return _named(kind.__call__(self, *arguments, **options), self.activation_name)
 
-    return type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__, "__doc__": kind.__doc__})
+    return _subclass(kind, call, _naming, kind)
+
+
+def _subclass(kind: Any, call: Any, maker: Any, *arguments: Any) -> Any:
+    """A subclass of the same name that is called in another way; its instances are pickled as what `maker` makes of the arguments."""
+
+    def reduce(self: Any, protocol: Any) -> Any:
+        function, _, *rest = kind.__reduce_ex__(self, max(protocol, 2))
+        return _unpickled, (function, maker, arguments), *rest
+
+    names = {"__call__": call, "__reduce_ex__": reduce, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind)(kind.__name__, (kind,), names)
+
+
+def _unpickled(function: Any, maker: Any, arguments: Any) -> Any:
+    return function(maker(*arguments))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,4 +149,4 @@ def _naming_equinox(kind: Any, path: str) -> Any:
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
         return _named(kind.__call__(self, *arguments, **options), path)
 
-    return type(kind)(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__, "__doc__": kind.__doc__})
+    return _subclass(kind, call, _naming_equinox, kind, path)

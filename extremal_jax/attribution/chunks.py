@@ -51,7 +51,7 @@ def sum_in_chunks(function: Callable[[Array, Array], Any], count: int, length: i
       >>> int(sum_in_chunks(lambda elements, counts: (elements * counts).sum(), 5, 2, None))
       10
     """
-    elements = jnp.arange(math.ceil(count / length) * length).reshape(-1, length)
+    elements = jnp.arange(math.ceil(count / length) * length, dtype=jnp.int32).reshape(-1, length)
     if len(elements) == 1:
         return function(elements[0], elements[0] < count)
 

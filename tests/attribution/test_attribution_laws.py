@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -22,10 +24,19 @@ from attribution_cases import IMAGES, KEY, KINDS, LAYERS, METHODS, OTHERS, TARGE
 each_method = pytest.mark.parametrize("name", METHODS)
 each_other = pytest.mark.parametrize("name", OTHERS)  # these laws of extremal perturbation are in tests/extremal
 each_kind = pytest.mark.parametrize("name", KINDS)
+
+
+@contextlib.contextmanager
+def strict_in_64_bits() -> Iterator[None]:
+    with jax.numpy_dtype_promotion("strict"), jax.enable_x64(True):
+        yield
+
+
 SWITCHES = {
     "rank promotion": lambda: jax.numpy_rank_promotion("raise"),
     "dtype promotion": lambda: jax.numpy_dtype_promotion("strict"),
     "64 bits": lambda: jax.enable_x64(True),
+    "dtype promotion in 64 bits": strict_in_64_bits,
 }
 RANDOM = [name for name, method in OTHERS.items() if "key" in method.options]
 CHUNKED = [name for name, method in OTHERS.items() if "chunk_size" in method.options]

@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.common import Model, wide
-from extremal_jax.ground.checks import check_choice
+from extremal_jax.ground.checks import as_array, check_choice
 from extremal_jax.ground.filters import gaussian_blur
 from extremal_jax.ground.pytrees import AnyArray
 
@@ -28,8 +28,14 @@ _BLUR = 20 / 224  # the standard deviation of a blurred reference, as a share of
 def responses(
     model: Model, score: str, images: Float[Array, "m H W C"], target: Int[Array, ""] | None
 ) -> Float[Array, " m"] | Float[Array, "m classes"]:
-    """The scores of images, averaged over positions and passed through a function of `SCORES`: the target's, or all classes'."""
+    """The scores of images, averaged over positions and passed through a function of `SCORES`: the target's, or all classes'.
+
+    Raises:
+      ValueError: for the softmax of a single score, which is 1 for every image.
+    """
     outputs = wide(model(images))
+    if score == "softmax" and outputs.shape[-1] == 1:
+        raise ValueError("score='softmax' needs at least 2 classes, and the model has a single score; take 'sigmoid' or 'logit'")
     scores = SCORES[score](outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs)
     return scores if target is None else scores[:, target]
 
@@ -60,7 +66,7 @@ def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H 
         check_choice(name, value, ("blur",))
         return gaussian_blur(jnp.asarray(images), _BLUR * min(images.shape[1:3]))
     shape = images.shape
-    value = value if hasattr(value, "dtype") else np.asarray(value)
+    value = as_array(name, value)
     if value.shape not in ((), shape[3:], shape[1:], shape) or not _is_real(value.dtype):
         raise ValueError(
             f'{name} must be a number, an array of the shape {shape[3:]}, {shape[1:]} or {shape}, or "blur",'

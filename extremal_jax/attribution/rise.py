@@ -17,7 +17,7 @@ from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
 from extremal_jax.attribution.common import Maps, Model, number, prepare
 from extremal_jax.attribution.masked import check_score, responses
 from extremal_jax.attribution.method import Method
-from extremal_jax.ground.checks import check_key
+from extremal_jax.ground.checks import as_array, check_key
 
 _USUAL_CHUNK = 32  # masked images at a time
 
@@ -102,7 +102,7 @@ def _check_grid(grid: Any, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _check_masks(masks: Any, size: tuple[int, int]) -> Any:
-    masks = masks if hasattr(masks, "dtype") else np.asarray(masks)
+    masks = as_array("masks", masks)
     if masks.ndim != 3 or masks.shape[1:] != size or len(masks) == 0:
         raise ValueError(f"masks must have the shape (M, H, W) = (M, {size[0]}, {size[1]}), got {masks.shape}")
     if not isinstance(masks, Tracer) and not np.all(np.isfinite(np.asarray(masks, np.float32))):

@@ -93,7 +93,7 @@ class Occlusion:
         def hidden(elements: Array) -> Array:
             """(m, H, W): the windows, and nothing after the last of them."""
             firsts = starts[elements]
-            after = (np.arange(n, dtype=np.int32)[None] - firsts[:, axis, None] for axis, n in enumerate(images.shape[1:3]))
+            after = (jnp.arange(n, dtype=jnp.int32)[None] - firsts[:, axis, None] for axis, n in enumerate(images.shape[1:3]))
             down, across = ((places >= 0) & (places < side) for places, side in zip(after, self.window, strict=True))
             return down[:, :, None] & across[:, None, :] & (elements < self.count)[:, None, None]
 

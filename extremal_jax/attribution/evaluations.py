@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from extremal_jax.attribution.common import Model, wide
 from extremal_jax.graph.varying import varying_alike
-from extremal_jax.ground.checks import check_choice, check_chunk_size, check_count, values_of
+from extremal_jax.ground.checks import as_array, check_choice, check_chunk_size, check_count, values_of
 from extremal_jax.ground.filters import gaussian_blur
 from extremal_jax.ground.pytrees import AnyArray
 
@@ -56,7 +56,7 @@ def sum_in_chunks(function: Callable[[Array, Array], Any], count: int, length: i
       >>> int(sum_in_chunks(lambda elements, counts: (elements * counts).sum(), 5, 2, None))
       10
     """
-    elements = jnp.arange(math.ceil(count / length) * length).reshape(-1, length)
+    elements = jnp.arange(math.ceil(count / length) * length, dtype=jnp.int32).reshape(-1, length)
     if len(elements) == 1:
         return function(elements[0], elements[0] < count)
 
@@ -74,6 +74,8 @@ def responses(
 ) -> Float[Array, " m"] | Float[Array, "m classes"]:
     """The scores of images, averaged over positions and passed through a function of `SCORES`: the target's, or all classes'."""
     outputs = wide(model(images))
+    if score == "softmax" and outputs.shape[-1] == 1:
+        raise ValueError("score='softmax' needs at least 2 classes, and the model has a single score; take 'sigmoid' or 'logit'")
     scores = SCORES[score](outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs)
     return scores if target is None else scores[:, target]
 
@@ -112,7 +114,7 @@ def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H 
         check_choice(name, value, ("blur",))
         return gaussian_blur(jnp.asarray(images), _BLUR * min(images.shape[1:3]))
     shape = images.shape
-    value = value if hasattr(value, "dtype") else np.asarray(value)
+    value = as_array(name, value)
     is_real = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
     if not is_real or value.shape not in ((), shape[3:], shape[1:], shape):
         raise ValueError(

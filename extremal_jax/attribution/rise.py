@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, number, prepare
 from extremal_jax.attribution.evaluations import SCORES, check_finite, check_pair, chunk_length, responses, sum_in_chunks
 from extremal_jax.attribution.method import Method
-from extremal_jax.ground.checks import check_choice, check_key
+from extremal_jax.ground.checks import as_array, check_choice, check_key
 
 _USUAL_CHUNK = 32  # masked images at a time
 
@@ -92,7 +92,7 @@ def rise(
 
 
 def _check_masks(masks: Any, size: tuple[int, int]) -> Any:
-    masks = masks if hasattr(masks, "dtype") else np.asarray(masks)
+    masks = as_array("masks", masks)
     if masks.ndim != 3 or masks.shape[1:] != size or len(masks) == 0:
         raise ValueError(f"masks must have the shape (M, H, W) = (M, {size[0]}, {size[1]}), got {masks.shape}")
     check_finite("masks", masks)

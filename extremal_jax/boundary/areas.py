@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from extremal_jax.ground.checks import values_of
+from extremal_jax.ground.checks import as_array, values_of
 from extremal_jax.ground.pytrees import AnyArray
 
 
@@ -65,12 +65,14 @@ def check_counts(areas: Any, count: int | None, channels: int, name: str = "area
 def _numbers(areas: Any, count: int | None, expected: str, one: str, name: str = "areas") -> AnyArray:
     """Numbers of the shape (K,) or (N, K)."""
     if not isinstance(areas, Array):
+        wrong = TypeError(f"{name} must be {expected}, got {areas!r}")
         try:
-            areas = np.asarray(areas, np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must be {expected}, got {areas!r}") from error
-        if areas.ndim == 0 and np.isnan(areas):  # NumPy's reading of None
-            raise TypeError(f"{name} must be {expected}, got {float(areas)}")
+            areas = as_array(name, areas)
+        except TypeError as error:
+            raise wrong from error
+        if areas.dtype.kind in "bc":
+            raise wrong
+        areas = np.asarray(areas, np.float64)
     areas = areas.reshape(1) if areas.ndim == 0 else areas
     if areas.ndim not in ((1,) if count is None else (1, 2)) or areas.size == 0 or (areas.ndim == 2 and areas.shape[0] != count):
         shapes = "(K,)" if count is None else f"(K,) or ({count}, K)"

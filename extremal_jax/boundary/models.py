@@ -33,7 +33,7 @@ from extremal_jax.ground.pytrees import AnyArray
 Model = Callable[..., Any]
 Example = jax.ShapeDtypeStruct | Array  # of images; an array under `shard_map`, where its type says over which devices it varies
 
-_CALLBACKS = frozenset({"pure_callback", "io_callback"})
+_DOUBTFUL = frozenset({"pure_callback", "io_callback", "while"})  # equations that have no derivative, unless nothing active reaches them
 _OTHERS = {  # modules of other frameworks, and what to do with them
     "keras": "pass a function instead: lambda x: model.stateless_call(model.trainable_variables, model.non_trainable_variables, x)[0]",
     "torch": "convert it to JAX first",
@@ -50,7 +50,7 @@ class PartedModel(NamedTuple):
     masked: jax.ShapeDtypeStruct  # shape and dtype of the images or activations that are masked, (N, ...)
     num_scores: int
     classes: Classes | None  # the names of the classes, where the model has `classes`
-    black_box: bool  # whether the model calls back to the host, so that it has no gradient
+    no_gradient: str  # why the model has no gradient, in JAX's words; "" if it has one
     shown: int  # how many images, or activations, the tail is called with at a time
 
     def activation(self, images: Float[AnyArray, "N H W C"]) -> Float[AnyArray, "N ..."]:
@@ -69,7 +69,7 @@ def part(model: Model, images: Any, shown: int, at: str | None = None) -> Parted
     example = like(jax.ShapeDtypeStruct((shown, *images.shape[1:]), images.dtype), images)
     with _failures(example):
         program, arrays = partition(model, example)
-        outputs, black_box = _traced(program, arrays, example)
+        outputs, no_gradient = _traced(program, arrays, example)
     classes = getattr(model, "classes", None)
     _check_outputs(outputs, example, classes)
     _check_inference(model, program, arrays, images, shown)
@@ -83,7 +83,7 @@ def part(model: Model, images: Any, shown: int, at: str | None = None) -> Parted
             program, head_arrays = refit(program, arrays, model, whole)
         head, activation = Head(program, at), _check_layer(program, head_arrays, at, whole)
         masked = jax.ShapeDtypeStruct(activation.shape, activation.dtype)
-    return PartedModel(head, head_arrays, tail, arrays, masked, outputs.shape[-1], classes, black_box, shown)
+    return PartedModel(head, head_arrays, tail, arrays, masked, outputs.shape[-1], classes, no_gradient, shown)
 
 
 def for_rows(parted: PartedModel, model: Model, images: Any, shown: int) -> PartedModel:
@@ -104,6 +104,12 @@ def part_before(model: Model, at: str, example: Example) -> tuple[Head, Arrays, 
     with _failures(example):
         program, arrays = partition(model, example)
     return Head(program, at), arrays, _check_layer(program, arrays, at, example)
+
+
+def check_differentiable_before(head: Head, arrays: Arrays, example: jax.ShapeDtypeStruct) -> None:
+    """Raise a ValueError if the part of a model before a layer has no gradient."""
+    if reason := _traced(head, arrays, example)[1]:
+        raise ValueError(f"this model cannot be differentiated before {head.layer!r}, so nothing can be inverted. {reason}")
 
 
 def activation_at(model: Model, at: str, images: Float[Array, "B H W C"]) -> Float[Array, "B ..."]:
@@ -133,8 +139,8 @@ def check_model(model: object) -> None:
 
 def check_differentiable(parted: PartedModel) -> None:
     """Raise a ValueError if a model has no gradient."""
-    if parted.black_box:
-        raise ValueError("this model cannot be differentiated, since it calls back to the host; rise and occlusion need no gradient")
+    if parted.no_gradient:
+        raise ValueError(f"this model cannot be differentiated; rise and occlusion need no gradient. {parted.no_gradient}")
 
 
 @dataclass(frozen=True)
@@ -178,30 +184,40 @@ def _failures(example: Example) -> Iterator[None]:
         raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
 
 
-def _traced(program: Program, arrays: Arrays, example: Example) -> tuple[Any, bool]:
-    """What the trace of a program says: its outputs, and whether it calls back to the host."""
+def _traced(program: Program, arrays: Arrays, example: Example) -> tuple[Any, str]:
+    """What the trace of a program says: its outputs, and why it has no gradient."""
     if isinstance(example, Tracer):
         return _trace(program, list(arrays), example)
     return _remembered_trace(program, tuple(jax.typeof(array) for array in arrays), example)
 
 
 @functools.lru_cache(maxsize=128)
-def _remembered_trace(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> tuple[Any, bool]:
+def _remembered_trace(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> tuple[Any, str]:
     """Remembered, since tracing a model takes longer than a step of it on a GPU."""
     return _trace(program, list(arrays), images)
 
 
-def _trace(program: Program, arrays: Arrays, images: Any) -> tuple[Any, bool]:
+def _trace(program: Program, arrays: Arrays, images: Any) -> tuple[Any, str]:
     closed, outputs = jax.make_jaxpr(program, return_shape=True)(arrays, images)
-    return outputs, any(map(_calls_back, closed.jaxpr.eqns))
+    doubtful = any(map(_is_doubtful, closed.jaxpr.eqns))
+    return outputs, _failure_of_gradient(program, arrays, images) if doubtful else ""
 
 
-def _calls_back(equation: Any) -> bool:
-    """Whether an equation calls back to the host where no custom derivative covers it."""
+def _is_doubtful(equation: Any) -> bool:
+    """Whether an equation may have no derivative, where no custom derivative covers it."""
     name = equation.primitive.name
-    if name in _CALLBACKS or name.startswith("custom_"):
-        return name in _CALLBACKS
-    return any(_calls_back(inner) for body in bodies(equation) for inner in body.jaxpr.eqns)
+    if name in _DOUBTFUL or name.startswith("custom_"):
+        return name in _DOUBTFUL
+    return any(_is_doubtful(inner) for body in bodies(equation) for inner in body.jaxpr.eqns)
+
+
+def _failure_of_gradient(program: Program, arrays: Arrays, images: Any) -> str:
+    """The first line of the error with which JAX differentiates a program; "" if there is none."""
+    try:
+        jax.make_jaxpr(lambda arrays, images: jax.grad(lambda images: program(arrays, images).sum())(images))(arrays, images)
+    except Exception as error:  # JAX has no class of its own for this
+        return str(error).partition("\n")[0]
+    return ""
 
 
 def _check_outputs(outputs: Any, example: Example, classes: Classes | None) -> None:
@@ -213,13 +229,19 @@ def _check_outputs(outputs: Any, example: Example, classes: Classes | None) -> N
             f"model must return scores (B, classes) or (B, h, w, classes), floats; for images of shape {example.shape} it returned {form}"
         )
     if len(shape) == 4:
-        size, known = tuple(example.shape[1:3]), None if classes is None else len(classes)
-        by_size = shape[2:] == size and shape[1:3] != size
+        known = None if classes is None else len(classes)
+        by_size = _has_aspect(shape[2:], example) and not _has_aspect(shape[1:3], example)
         if by_size or (known is not None and shape[1] == known != shape[3]):
             raise ValueError(
                 f"model must return dense scores with the classes last, (B, h, w, classes), got {list(shape)} for images of shape"
                 f" {tuple(example.shape)}; return scores.transpose(0, 2, 3, 1)"
             )
+
+
+def _has_aspect(shape: tuple[int, ...], images: Example) -> bool:
+    """Whether a height and a width are those of the images, or of the images scaled down."""
+    (height, width), (full_height, full_width) = shape, images.shape[1:3]
+    return abs(height * full_width - width * full_height) < max(full_height, full_width)
 
 
 def _check_layer(program: Program, arrays: Arrays, at: str, example: Example) -> Activation:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from extremal_jax.ground.checks import as_array, nearest, quoted, values_of
+from extremal_jax.ground.checks import as_array, is_array, nearest, quoted, values_of
 from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.operators.rewards import REWARDS, Reward, RewardFunction
 
@@ -69,7 +69,9 @@ def _one_for_each(targets: AnyArray, count: int | None, arity: int | None, named
 
 def _indices(targets: Any, names: Classes | None) -> np.ndarray:
     """Class indices from indices or names."""
-    if hasattr(targets, "shape"):
+    if isinstance(targets, list | tuple):
+        targets = [as_array("targets", target) if is_array(target) else target for target in targets]
+    elif is_array(targets) and getattr(getattr(targets, "dtype", None), "kind", "") not in ("O", "U", "T"):  # names otherwise
         targets = as_array("targets", targets)
     try:
         array = np.asarray(targets)

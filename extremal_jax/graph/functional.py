@@ -97,7 +97,15 @@ def _from_tree(function: Callable[..., Any]) -> tuple[_Tree, Arrays] | None:
         hash(program)
     except TypeError:
         return None
-    return (program, [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]) if found.fixed else None
+    if not found.fixed:
+        return None
+    _count_once(program, _code(function))
+    return program, [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]
+
+
+@functools.lru_cache(maxsize=_MOST_PROGRAMS)
+def _count_once(program: _Tree, code: Any) -> None:
+    _count_program(code, (program.structure,))
 
 
 def _applied(function: Any) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:

@@ -138,26 +138,43 @@ def as_array(name: str, value: Any) -> Array | np.ndarray:
         if np.ma.is_masked(value):
             raise TypeError(f"{name} must not be a masked array with missing values; fill them, as in {name}.filled(0)")
         return value.data
-    if isinstance(value, Array | np.ndarray | Tracer):
+    if isinstance(value, Array | Tracer) or (isinstance(value, np.ndarray) and value.dtype.kind not in "OSU"):
         return value
-    if isinstance(value, list | tuple):
-        shapes = {np.shape(part) for part in value if hasattr(part, "shape")}
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
+        value = [as_array(name, part) if is_array(part) else part for part in value]
+        shapes = {_shape(part) for part in value}
         if len(shapes) > 1:
-            raise ValueError(f"{name} must have one shape, got a sequence of {', '.join(map(str, sorted(shapes)))}; resize them first")
-        value = [as_array(name, part) if hasattr(part, "shape") else part for part in value]
+            hint = "; resize them first" if max(map(len, shapes)) > 1 else ""
+            raise ValueError(f"{name} must have one shape, got a sequence of {', '.join(map(str, sorted(shapes)))}{hint}")
     value = value.detach() if hasattr(value, "detach") else value
+    value = value.cpu() if hasattr(value, "cpu") else value
     try:
-        array = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
+        array = np.asarray(value)
+        if array.dtype == object and hasattr(value, "__dlpack__"):
+            return jnp.from_dlpack(value)
     except ValueError as error:
         raise ValueError(f"{name} must have one shape, got a ragged sequence ({error})") from error
     except Exception as error:
         try:
             return jnp.from_dlpack(value)
         except Exception:
-            raise TypeError(f"{name} must be an array, got {type(value).__name__} ({error})") from error
+            raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} ({error})") from error
     if array.dtype.kind in "OSU":
         raise TypeError(f"{name} must be an array of numbers, got {value!r}")
     return array
+
+
+def is_array(value: object) -> bool:
+    """Whether a value is an array, or a tensor of another library; a NumPy scalar, which may be text, is not."""
+    return not isinstance(value, np.generic) and (hasattr(value, "__array__") or hasattr(value, "__dlpack__"))
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """The shape of an array or of nested lists; of ragged lists, as far as it goes."""
+    try:
+        return np.shape(value)
+    except ValueError:
+        return (len(value),)
 
 
 def values_of(array: Any, dtype: Any = None) -> np.ndarray | None:

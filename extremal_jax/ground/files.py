@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,19 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     _temporary(as_path(path)).unlink()
 
 
+def address(path: str | os.PathLike[str]) -> str | None:
+    """The address that is given in place of a path; None for a path. A `Path` has lost one of its slashes.
+
+    Example:
+      >>> address(Path("https://example.org/cat.jpg")), address("C:/cat.jpg")
+      ('https://example.org/cat.jpg', None)
+    """
+    text = os.fspath(path)
+    if not re.match(r"[A-Za-z][\w+.-]+:/", text):
+        return None
+    return text if "://" in text else text.replace(":/", "://", 1)
+
+
 def as_path(path: object) -> Path:
     """Convert a string or an `os.PathLike` to a `Path`.
 
@@ -62,6 +76,8 @@ def as_path(path: object) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be a str or a pathlib.Path, such as 'result.npz', got {type(path).__name__}")
+    if found := address(path):
+        raise ValueError(f"path must be a local file, got the address {found}")
     return Path(path)
 
 

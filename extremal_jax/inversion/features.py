@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from extremal_jax.boundary.models import Model, part_before
+from extremal_jax.boundary.models import Model, check_differentiable_before, part_before
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.checks import as_array, check_chunk_size, check_key, values_of
 from extremal_jax.ground.progress import Watcher
@@ -170,7 +170,9 @@ def _check_call(
         raise ValueError("shape must be given, (height, width) of the picture: the model has no `input_size`")
     size = (*_check_shape(shape), 3)
     mean, std = _check_normalize(model, normalize)
-    head, arrays, activation = part_before(model, at, jax.ShapeDtypeStruct((min(count, chunk_size or count), *size), jnp.float32))
+    example = jax.ShapeDtypeStruct((min(count, chunk_size or count), *size), jnp.float32)
+    head, arrays, activation = part_before(model, at, example)
+    check_differentiable_before(head, arrays, example)
     return _Call(head, arrays, at, size, activation.shape[1:], mean, std, chunk_size)
 
 

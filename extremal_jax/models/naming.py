@@ -69,7 +69,16 @@ def _naming(kind: Any, path: str) -> Any:
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
         return _named(kind.__call__(self, *arguments, **options), path)
 
-    return type(kind)(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__, "__doc__": kind.__doc__})
+    def reduce(self: Any, protocol: Any) -> Any:
+        function, _, *rest = kind.__reduce_ex__(self, max(protocol, 2))
+        return _unpickled, (function, kind, path), *rest
+
+    names = {"__call__": call, "__reduce_ex__": reduce, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind)(kind.__name__, (kind,), names)
+
+
+def _unpickled(function: Any, kind: Any, path: str) -> Any:
+    return function(_naming(kind, path))
 
 
 def _named_nnx(model: nnx.Module) -> nnx.Module:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Num
 from PIL import Image
 
 from extremal_jax.data.images import MAX_PIXELS, to_rgb
-from extremal_jax.ground.checks import check_choice
+from extremal_jax.ground.checks import as_array, check_choice
 
 _LONGEST = 16  # times the shorter side, of which a square input uses the middle
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -124,8 +124,7 @@ def _middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _pillow(image: Image.Image | np.ndarray | Any) -> Image.Image:
     if isinstance(image, Image.Image):
         return to_rgb(image)
-    by_dlpack = hasattr(image, "__dlpack__") and not hasattr(image, "__array__")
-    pixels = np.from_dlpack(image) if by_dlpack else np.asarray(image)
+    pixels = np.asarray(as_array("image", image))
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from extremal_jax.ground.files import address
 from extremal_jax.models.entry import Entry
 from extremal_jax.models.formats import safetensors
 from extremal_jax.models.formats.pytorch import is_safetensors, read_tensors
@@ -38,8 +39,8 @@ def read_weights(entry: Entry, weights: Any, *, ema: bool = False) -> tuple[dict
             raise ValueError(f"the package carries no weights for {entry.name}; give weights={hub}, or None for random ones")
         with importlib.resources.as_file(packaged) as path:
             return safetensors.read(path), str(path)
-    if address := re.match(r"(https?:)/+(.*)", os.fspath(weights)):
-        raise ValueError(f'weights must be a file, or "hub:OWNER/NAME"; download {address[1]}//{address[2]} and give the file')
+    if found := address(weights):
+        raise ValueError(f'weights must be a file, or "hub:OWNER/NAME"; download {found} and give the file')
     return _read_file(Path(weights), ema), str(weights)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
+
+from extremal_jax.ground.checks import as_array
 
 Names = Sequence[Any] | Mapping[Any, Any] | np.ndarray | None
 
@@ -21,9 +23,11 @@ _TITLE = 24  # characters in a line of a title
 
 def names_of(targets: Any, classes: Names) -> str:
     """The names of one or several classes."""
+    if isinstance(classes, str | bytes | Set | Iterator):
+        raise TypeError(f"classes must be a sequence of names, or a mapping from indices to names, got {type(classes).__name__}")
     if classes is None or len(classes) == 0:
         return " / ".join(f"class {index}" for index in np.ravel(targets))
-    known = classes if isinstance(classes, Mapping) else dict(enumerate(classes))
+    known = {int(index): name for index, name in (classes.items() if isinstance(classes, Mapping) else enumerate(classes))}
     if missing := [int(index) for index in np.ravel(targets) if int(index) not in known]:
         raise ValueError(f"classes must name every class that is drawn, got {len(known)} names and none of class {missing[0]}")
     return " / ".join(str(known[int(index)]) for index in np.ravel(targets))
@@ -88,23 +92,20 @@ def grey(picture: np.ndarray) -> np.ndarray:
 
 def rgb_pictures(image: Any) -> np.ndarray:
     """(N, H, W, 3), RGB in [0, 1]."""
+    image = image if isinstance(image, np.ma.MaskedArray) else np.asarray(as_array("image", image))
     pixels = as_numbers("image", image)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels.ndim not in (3, 4) or pixels.size == 0:
         raise ValueError(f"image must have the shape (H, W, C) or (N, H, W, C), got {pixels.shape}")
     low, high = (float(pixels.min()), float(pixels.max())) if pixels.count() else (0.0, 1.0)
-    if np.issubdtype(getattr(image, "dtype", np.asarray(image).dtype), np.integer) and low >= 0 and high <= 255:
-        low, high = 0, 255
-    elif low >= 0 and high <= 1:
-        low, high = 0, 1
+    most = 255 if np.issubdtype(image.dtype, np.integer) else 1
+    if low >= 0 and high <= most:
+        low, high = 0, most
     rgb = (pixels.filled(high) - low) / max(high - low, 1e-6)
-    rgb = rgb if rgb.shape[-1] == 3 else grey(rgb)  # one channel, or many: brightness
-    return rgb[None] if rgb.ndim == 3 else rgb
+    return (rgb if rgb.shape[-1] == 3 else grey(rgb)).reshape(-1, *rgb.shape[-3:-1], 3)  # one channel, or many: brightness
 
 
 def as_numbers(name: str, values: Any) -> np.ma.MaskedArray:
     """An array of any library, or nested lists, in float32. Non-finite values are masked."""
-    try:
-        return np.ma.masked_invalid(np.ma.asarray(values).astype(np.float32))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be an array of numbers, got {type(values).__name__} ({error})") from error
+    array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(as_array(name, values))
+    return np.ma.masked_invalid(array.astype(np.float32))

@@ -116,6 +116,8 @@ def test_other_rewards_of_a_single_score() -> None:
         check(1, reward="logit", num_scores=1)
     with pytest.raises(ValueError, match="targets must be class indices from 0 to 1, got 2"):
         check(2, reward="binary", num_scores=1)
+    with pytest.raises(ValueError, match="the reward 'margin' needs at least 2 classes, and the model has a single score"):
+        check([0, 1], reward="margin", num_scores=1)
     with pytest.raises(ValueError, match="the reward 'binary' is for models of a single score, and this one has 5; take 'logit'"):
         check(1, reward="binary")
 

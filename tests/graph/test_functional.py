@@ -309,3 +309,16 @@ def test_what_is_compared_by_identity_is_not_fixed() -> None:
     assert not contents(lock).fixed
     assert not contents([np.ones(2)]).fixed
     assert contents((jax.nn.relu, Linen(), doubled, 3)).fixed
+
+
+def test_a_partial_that_is_another_program_each_time_is_warned_of() -> None:
+    def scaled(weight: Any, x: Any, scale: float) -> Any:
+        return scale * (x @ weight)
+
+    def take(scale: float) -> None:
+        partition(functools.partial(scaled, jnp.eye(3), scale=scale), jnp.ones((2, 3)))
+
+    for number in range(_MANY - 1):
+        take(float(number))
+    with pytest.warns(UserWarning, match=f"was another program at each of {_MANY} calls"):
+        take(float(_MANY))

@@ -177,7 +177,7 @@ def test_folding(name: Any, tmp_path: Path) -> None:
 def test_folding_a_chain() -> None:
     """Only a norm directly after a convolution is folded, with or without a bias; also under a trace."""
     rngs = nnx.Rngs(0)
-    layers = [nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.BatchNorm(4, rngs=rngs), relu, nnx.BatchNorm(4, rngs=rngs)]
+    layers: list[Any] = [nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.BatchNorm(4, rngs=rngs), relu, nnx.BatchNorm(4, rngs=rngs)]
     layers += [nnx.Conv(4, 2, (1, 1), use_bias=False, rngs=rngs), nnx.BatchNorm(2, rngs=rngs)]
     chain = Chain("chain", layers)
     chain.eval()  # type: ignore[no-untyped-call]

@@ -146,9 +146,9 @@ _STAND_INS: dict[str, Any] = DTYPES | {
     "collections.defaultdict": lambda *_: Dict(),
 }
 _INERT = re.compile(
-    r"(builtins|__builtin__)\.(bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|long|range|set|slice|str|tuple|unicode)"
+    r"(builtins|__builtin__)\.(Ellipsis|NotImplemented|bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|long|range|set|slice|str|tuple|unicode|xrange)"
     r"|_codecs\.encode"  # how protocol 2 writes bytes
-    r"|argparse\.Namespace|types\.SimpleNamespace|typing\.Any|collections\.(Counter|deque)"
+    r"|argparse\.Namespace|types\.SimpleNamespace|typing\.Any|collections\.(ChainMap|Counter|UserDict|UserList|deque)"
     r"|datetime\.(date|datetime|time|timedelta|timezone)|decimal\.Decimal|fractions\.Fraction|uuid\.UUID"
     r"|pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path"
     r"|numpy\.(dtype|ndarray|bool_?|u?int\d+|float\d+|complex\d+|str_|bytes_|dtypes\.\w+DType)"

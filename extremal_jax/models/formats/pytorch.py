@@ -141,10 +141,10 @@ def is_ema(name: object) -> bool:
     """Whether a name speaks of an exponential moving average.
 
     Example:
-      >>> is_ema("state_dict_ema"), is_ema("ema.module."), is_ema("schema")
+      >>> is_ema("state_dict_ema"), is_ema("EMA.module."), is_ema("schema")
       (True, True, False)
     """
-    return isinstance(name, str) and re.search(r"(^|[._])ema([._]|$)", name) is not None
+    return isinstance(name, str) and re.search(r"(?i)(^|[._-])(ema|moving_average)([._-]|$)|^ema(?=[A-Z])", name) is not None
 
 
 def _open_zip(archive: zipfile.ZipFile) -> _Contents:

@@ -132,6 +132,8 @@ def config() -> Any:
 
 INERT = {
     "counter": collections.Counter({30: 1, 60: 1}),
+    "chain": collections.ChainMap({"a": 1}),
+    "ellipsis": ...,
     "defaultdict": collections.defaultdict(list, a=[1]),
     "deque": collections.deque([1, 2]),
     "float64": np.float64(0.5),

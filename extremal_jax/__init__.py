@@ -1,8 +1,7 @@
 """Extremal perturbations in JAX.
 
 For a classifier, an image, a target and a list of areas: the smooth mask of each area whose preserved (or deleted)
-  pixels excite the target
-most.
+pixels excite the target most.
 
 >>> import extremal_jax as ej
 >>> model = ej.models.load("scenes")

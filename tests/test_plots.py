@@ -151,7 +151,7 @@ def test_comparison() -> None:
     [
         ({"a": np.ones((2, 3, 4))}, None, r"maps must be of shape \(h, w\), got 'a' of shape \(2, 3, 4\)"),
         ({}, np.ones((3, 4)), r"mask must be of the image's size, 24x36, got the shape \(3, 4\)"),
-        ({"a": "map"}, None, r"the map 'a' must be an array of numbers, got str"),
+        ({"a": "map"}, None, r"the map 'a' must be an array of numbers, got 'map'"),
     ],
 )
 def test_arguments_that_comparison_refuses(maps: Any, mask: Any, message: str) -> None:
@@ -203,7 +203,7 @@ def test_class_channels() -> None:
         at="layer",
     )
     red = np.full((4, 4, 3), (1.0, 0, 0))
-    figure: Any = ej.plots.class_channels(found, {0: red, 1: 0 * red}, 2, classes="abcdef")
+    figure: Any = ej.plots.class_channels(found, {0: red, 1: 0 * red}, 2, classes=list("abcdef"))
     *pictures, table = figure.axes
     assert [axes.get_title() for axes in pictures] == ["0 (90%)", "2 (40%)", "1 (100%)", "2 (60%)"]
     assert [axes.get_ylabel() for axes in pictures] == ["c", "", "f", ""]

@@ -131,7 +131,8 @@ def check_model(model: object) -> None:
     """Raise a TypeError unless a model is a function."""
     if not callable(model):
         raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
-    for kind in type(model).__mro__:
+    owner = getattr(model, "__self__", model)  # of a bound method
+    for kind in type(owner).__mro__:
         framework = kind.__module__.split(".")[0]
         if framework in _OTHERS:
             raise TypeError(f"model must be a function of JAX arrays, got a module of {framework}; {_OTHERS[framework]}")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from extremal_jax.data.metadata import without_metadata
 from extremal_jax.ground.files import as_path
 
 MAX_PIXELS = 100_000_000
 
 
-def load_image(path: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
+def load_image(path: str | os.PathLike[str] | BinaryIO | io.IOBase, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
     """Read an image file.
 
     Args:
@@ -45,17 +47,36 @@ def load_image(path: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX
     if isinstance(name, Path) and not name.is_file():
         raise FileNotFoundError(f"no image file {path}")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # damaged metadata, and sizes below the limit
-            width, height = file.size
-            if width * height > max_pixels:
-                raise Image.DecompressionBombError(f"{width}x{height} pixels are more than max_pixels={max_pixels}")
-            return np.asarray(to_rgb(file))
+        try:
+            return _decoded(path, max_pixels)
+        except Image.DecompressionBombError:
+            raise
+        except Exception:
+            plain = without_metadata(_content(path))
+            if plain is None:
+                raise
+            return _decoded(io.BytesIO(plain), max_pixels)
     except Image.DecompressionBombError as error:
         raise ValueError(f"image {name} is too large: {str(error).rstrip('.')}; scale it down first") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not an image of a known format") from error
     except Exception as error:  # each of Pillow's decoders reports a broken file in its own way
         raise ValueError(f"image {name} cannot be decoded: {error}") from error
+
+
+def _decoded(path: Any, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
+    with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # damaged metadata, and sizes below the limit
+        width, height = file.size
+        if width * height > max_pixels:
+            raise Image.DecompressionBombError(f"{width}x{height} pixels are more than max_pixels={max_pixels}")
+        return np.asarray(to_rgb(file))
+
+
+def _content(path: Any) -> bytes:
+    if not hasattr(path, "read"):
+        return Path(path).read_bytes()
+    path.seek(0)
+    return path.read()
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

@@ -118,7 +118,7 @@ def extremal_perturbation(
 
 @dataclasses.dataclass(frozen=True)
 class Masking:
-    """What is masked in a call, checked: images, or their activations at a layer, by smooth masks."""
+    """The smooth masks of a checked call, and the images or activations that they mask."""
 
     task: Task
     settings: Config  # resolved

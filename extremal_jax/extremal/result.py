@@ -94,9 +94,8 @@ class ExtremalResult(OfImages, Saved):
 
         Returns:
           (..., H, W): each number from 0 to H W − 1 once. `ranking < round(a H W)` is a mask of exactly the area a, and
-            lies within the masks
-          of larger areas. For the smallest area asked for it is the binary mask. For other areas it is the binary mask,
-          except for the pixels that only smaller masks keep.
+          lies within the masks of larger areas. For the smallest area asked for it is the binary mask. For other areas
+          it is the binary mask, except for the pixels that only smaller masks keep.
         """
         return rank_places(jnp.asarray(self.masks), jnp.asarray(self.requested_areas), self.saliency())
 

@@ -46,13 +46,11 @@ def best_swaps(
     masks: Float[Array, "R C"], gradient: Float[Array, "R C"], count: int
 ) -> tuple[Int[Array, "R S"], Int[Array, "R S"], Bool[Array, "R S"]]:
     """The most promising swaps of a kept for a dropped channel, to first order: by the gradient of the channel that
-    enters
-    minus the gradient of the channel that leaves.
+    enters minus the gradient of the channel that leaves.
 
     Returns:
       (out, into, valid), each (R, S): the channels that leave and enter, and whether there is such a swap. S is
-    `count`,
-        or less where there cannot be as many.
+        `count`, or less where there cannot be as many.
 
     Example:
       >>> import jax.numpy as jnp

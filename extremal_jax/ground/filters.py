@@ -18,9 +18,8 @@ def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: s
     """Blur images, (..., H, W, C), by a Gaussian of sigma pixels, truncated at four of them; 0 returns the images as
     they are.
 
-    Beyond the border, the padding "edge" repeats the border's pixels, so that a constant image stays constant;
-    "zeros", as
-    in TorchRay, darkens the border. The sums are in single precision at least.
+    Beyond the border, the padding "edge" repeats the border's pixels, so that a constant image stays constant; "zeros",
+    as in TorchRay, darkens the border. The sums are in single precision at least.
 
     Example:
       >>> import jax.numpy as jnp

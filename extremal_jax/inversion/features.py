@@ -7,8 +7,7 @@ The picture is a sum of waves (`fourier`), moved a little at random before each 
 solver that also finds masks.
 
 Sources: Fong, Patrick and Vedaldi (2019), section 5; Mahendran and Vedaldi, "Understanding Deep Image Representations
-  by Inverting Them",
-CVPR 2015; Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017.
+by Inverting Them", CVPR 2015; Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017.
 """
 
 from __future__ import annotations

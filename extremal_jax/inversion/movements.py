@@ -12,9 +12,8 @@ from jaxtyping import Float
 
 def draw_movements(key: Array, num_steps: int, jitter: float, rotation: float, scale: float) -> dict[str, Any]:
     """One uniform movement for each step of a run, as entries of its schedule: `shift` (T, 2), of at most `jitter`
-    pixels
-    either way; `angle` (T,) in radians, of at most `rotation` degrees; and `zoom` (T,), a factor, at most `scale`
-    from 1.
+    pixels either way; `angle` (T,) in radians, of at most `rotation` degrees; and `zoom` (T,), a factor, at most
+    `scale` from 1.
     """
     uniform = jax.random.uniform(key, (num_steps, 4), jnp.float32, minval=-1.0)
     return dict(shift=jitter * uniform[:, :2], angle=jnp.deg2rad(rotation) * uniform[:, 2], zoom=1 + scale * uniform[:, 3])
@@ -24,8 +23,7 @@ def move(
     images: Float[Array, "B H W C"], shift: Float[Array, " 2"], angle: Float[Array, ""], zoom: Float[Array, ""]
 ) -> Float[Array, "B H W C"]:
     """Rotate pictures about their middle, anticlockwise, scale them, and shift them down and to the right (in pixels),
-    by
-    bilinear interpolation, periodic at the border.
+    by bilinear interpolation, periodic at the border.
 
     Example:
       >>> image = jnp.arange(4.0).reshape(1, 1, 4, 1)

@@ -164,7 +164,7 @@ def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping
     shapes = array_shapes(network)
     layout, prefixes = _places(tensors, architecture.layouts, list(shapes), ema)
     if len(prefixes) != 1:
-        several = f"several networks fit, under {' and '.join(map(repr, prefixes))}; keep one of them"
+        several = f"the file holds several networks that fit, under {' and '.join(map(repr, prefixes))}; remove all but one"
         return Match(network, layout, "", (several if prefixes else "no exponential moving average of the weights, as ema=True asks for",))
     prefix = prefixes[0]
     inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

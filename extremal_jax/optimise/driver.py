@@ -24,8 +24,7 @@ def drive(
 ) -> tuple[State, Any]:
     """Run all steps of a schedule, arrays with a leading axis of steps; the state and the record of the whole run.
 
-    `advance` is a compiled function of (state, schedule) that runs as many steps as the schedule has, a `lax.scan`,
-    and
+    `advance` is a compiled function of (state, schedule) that runs as many steps as the schedule has, a `lax.scan`, and
     returns the state after them and their record. It is a `jax.tree_util.Partial`, so that a trace of its arrays is
     seen.
     """

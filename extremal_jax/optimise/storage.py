@@ -19,12 +19,10 @@ Result = TypeVar("Result", bound="Saved")  # `Self`, for the type checker of the
 
 class Saved:
     """A pytree that can be written to a file and read again: arrays, texts, parts that are pytrees of arrays, and
-    settings,
-    `config`.
+    settings, `config`.
 
-    The rewards of the history are written as "history.rewards" and settings as JSON; fields that are None are left
-    out. A
-    field with a default may be missing in a file, so that older files stay readable.
+    The rewards of the history are written as "history.rewards" and settings as JSON; fields that are None are left out.
+    A field with a default may be missing in a file, so that older files stay readable.
     """
 
     MARK: ClassVar[str]  # of the class's files, with a version

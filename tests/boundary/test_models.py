@@ -181,6 +181,8 @@ def test_modules_of_other_frameworks(module: str, advice: str) -> None:
     model = type("Mine", (base,), {"__module__": "mine"})()
     with pytest.raises(TypeError, match=advice):
         check_model(model)
+    with pytest.raises(TypeError, match=advice):
+        check_model(model.__call__)
     for call in small.CALLS.values():
         with pytest.raises(TypeError, match="model must be a function of JAX arrays"):
             call(model=model)

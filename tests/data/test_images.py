@@ -28,11 +28,17 @@ def encoded(picture: Any, kind: Any, **options: Any) -> Any:
     return buffer.getvalue()
 
 
+def chunk(kind: bytes, content: bytes, checksum: int | None = None) -> bytes:
+    """A chunk of a PNG."""
+    return (
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content) if checksum is None else checksum)
+    )
+
+
 def promise(width: Any, height: Any) -> Any:
     """A PNG whose header states a size, and which holds no pixels."""
-    size = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (size, b"IDAT")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"")
 
 
 @pytest.fixture
@@ -100,7 +106,7 @@ def test_transparent_colour_of_a_palette(file: Any) -> None:
     assert loaded.tolist() == [[[10, 20, 30], [255, 255, 255]], [[70, 80, 90], [100, 110, 120]]]
 
 
-TURNS = {
+TURNS: dict[int, Any] = {
     1: lambda x: x,
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -159,6 +165,29 @@ def test_malformed_text_chunk_of_a_png(file: Any) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Raw profile type exif", "\nexif\n  4\nno hexadecimal digits")
     np.testing.assert_array_equal(load_image(file(Image.fromarray(PICTURE), pnginfo=info)), PICTURE)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(chunk(kind, b"\0") for kind in (b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"acTL")),  # too short
+        chunk(b"eXIf", b"Exif", checksum=0),
+        chunk(b"tEXt", b"a\0b", checksum=1),
+    ],
+)
+def test_damaged_chunks_of_a_png_leave_the_pixels_and_the_orientation(file: Any, damaged: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(PICTURE, "PNG", exif=exif)
+    header = 8 + 25  # the signature and IHDR
+    np.testing.assert_array_equal(load_image(file(data[:header] + damaged + data[header:])), TURNS[6](PICTURE))
+    np.testing.assert_array_equal(load_image(io.BytesIO(data[:header] + damaged + data[header:])), TURNS[6](PICTURE))
+
+
+def test_damaged_segments_of_a_jpeg(file: Any) -> None:
+    data = encoded(PICTURE, "JPEG")
+    colours = b"\xff\xe2" + struct.pack(">H", 14) + b"ICC_PROFILE\0"  # which should count its parts
+    np.testing.assert_array_equal(load_image(file(data[:2] + colours + data[2:])), load_image(file(data)))
 
 
 def test_cmyk(file: Any) -> None:

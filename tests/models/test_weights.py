@@ -145,7 +145,7 @@ def test_tensors_of_the_trainer_beside_the_prefix_are_ignored(scenes: Any, tmp_p
 
 def test_two_networks_in_one_file(scenes: Any, tmp_path: Path) -> None:
     save_file(under("student.", scenes) | under("teacher.", scenes), tmp_path / "a.safetensors")
-    with pytest.raises(ValueError, match=r"several networks fit, under 'student\.' and 'teacher\.'; keep one of them"):
+    with pytest.raises(ValueError, match=r"several networks that fit, under 'student\.' and 'teacher\.'; remove all but one"):
         head_bias(tmp_path / "a.safetensors")
 
 

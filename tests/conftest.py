@@ -18,7 +18,9 @@ os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 import jaxtyping
 
-jaxtyping.install_import_hook("extremal_jax", "typechecking.check")
+import typechecking
+
+jaxtyping.install_import_hook(typechecking.checked_modules(), "typechecking.check")
 
 import jax
 import numpy as np

@@ -41,7 +41,7 @@ def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
             dx = x % pitch - sigma - pitch * (j - padding)
             distance = math.hypot(dy, dx) / sigma
             exponents.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
-        f = np.array(exponents)
+        f: Any = np.array(exponents)
         weights = np.exp(f / temperature)
         out[row, column] = min(1, (f * weights).sum() / weights.sum())
     return out

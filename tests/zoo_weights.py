@@ -33,7 +33,7 @@ def logits(golden: str) -> np.ndarray:
         return file[golden.replace("/", "|")]
 
 
-def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def draw(name: str, shape: tuple[int, ...], scale: float = 0.5) -> np.ndarray:
     n = np.random.default_rng([0, zlib.crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
@@ -43,12 +43,12 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
         return np.float32(0.1) * n
     if len(shape) >= 2:
         return n * np.float32(np.sqrt(2 / np.prod(shape[1:])))
-    return 0.5 * (1 + 0.25 * np.tanh(n))
+    return scale * (1 + 0.25 * np.tanh(n))
 
 
-def write(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
-    """A safetensors file with weights for these names and shapes."""
-    save_file({name: np.ascontiguousarray(draw(name, shape)) for name, shape in shapes.items()}, path)
+def write(path: Path, shapes: Mapping[str, tuple[int, ...]], scale: float = 0.5) -> Path:
+    """A safetensors file with weights for these names and shapes. Norms scale by about `scale`."""
+    save_file({name: np.ascontiguousarray(draw(name, shape, scale)) for name, shape in shapes.items()}, path)
     return path
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from extremal_jax.models.conversion import Architecture
 from extremal_jax.models.hub import HubFile
+from extremal_jax.models.packages import PackageFile
 from extremal_jax.models.preprocessing import Preprocessing
 
 
@@ -27,6 +28,7 @@ class Entry:
       preprocessing_by_publisher: the preparation by publisher, where publishers of the same network differ.
       architecture: the network, and the files that can fill it.
       hub: the published weights on the Hugging Face hub; None: there are none.
+      package: the file of an installable package that has the weights; None: there is none.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Entry:
     architecture: Architecture = field(repr=False)
     preprocessing_by_publisher: Mapping[str, Preprocessing] = field(default_factory=dict, repr=False)
     hub: HubFile | None = field(default=None, repr=False)
+    package: PackageFile | None = field(default=None, repr=False)
 
     @property
     def input_size(self) -> tuple[int, int]:

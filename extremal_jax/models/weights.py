@@ -26,6 +26,7 @@ def read_weights(entry: Entry, weights: Any, *, ema: bool = False) -> tuple[dict
     Raises:
       TypeError: for an argument of another type.
       FileNotFoundError: if there is no such file.
+      ImportError: if the package with the weights is not installed.
       ValueError: if the file cannot be read, or there are no such weights.
     """
     if hasattr(weights, "read"):
@@ -35,6 +36,9 @@ def read_weights(entry: Entry, weights: Any, *, ema: bool = False) -> tuple[dict
             return _read_file(path, ema), "the given file"
     if not isinstance(weights, str | os.PathLike):
         raise TypeError(f'weights must be a file or its name, "default", "hub", "hub:OWNER/NAME", or None, got {weights!r}')
+    if weights == "default" and entry.package:
+        path = entry.package.find()
+        return _read_file(path, ema), str(path)
     if weights == "default":
         packaged = PRETRAINED / f"{entry.name}.safetensors"
         if not packaged.is_file():

@@ -35,7 +35,14 @@ def matches(table: Any, name: Any) -> Any:
     return found[0]
 
 
-RELUS = {"alexnet": 7, "vgg11_bn": 10, "resnet50_voc_fully_convolutional": 49, "googlenet": 57, "densenet121": 121}
+RELUS = {
+    "alexnet": 7,
+    "vgg11_bn": 10,
+    "resnet50_voc_fully_convolutional": 49,
+    "googlenet": 57,
+    "densenet121": 121,
+    "efficientnet_lite0": 33,
+}
 
 
 @pytest.mark.parametrize(("name", "relus"), RELUS.items())

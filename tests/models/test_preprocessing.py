@@ -60,6 +60,18 @@ def test_published_preprocessing(name: str, publisher: str, scaled: int, interpo
     assert np.argwhere(prepare.picture(prepare(corner)).any(axis=-1)).tolist() == [[0, 0]]
 
 
+@pytest.mark.parametrize(("name", "side"), [("efficientnet_lite0", 224), ("efficientnet_lite1", 240), ("efficientnet_lite2", 260)])
+def test_preprocessing_of_lite_networks(name: str, side: int) -> None:
+    """(x - 127) / 128, of a crop that leaves 16 pixels at each side; timm's files take x / 127.5 - 1."""
+    entry = ENTRIES[name]
+    picture = np.full((side + 32, side + 32, 3), 255, np.uint8)
+    picture[16 : 16 + side, 16 : 16 + side] = (0, 127, 254)
+    assert entry.input_size == (side, side)
+    np.testing.assert_allclose(entry.preprocessing(picture), np.full((side, side, 3), (-127 / 128, 0, 127 / 128)), atol=1e-6)
+    others = entry.preprocessing_by_publisher["timm"](picture)
+    np.testing.assert_allclose(others, np.full((side, side, 3), (-1, 127 / 127.5 - 1, 254 / 127.5 - 1)), atol=1e-6)
+
+
 def test_caffe_preprocessing() -> None:
     """[0, 255] less the mean, red first; the weights are converted to this order."""
     prepared = ENTRIES["vgg16_voc"].preprocessing(np.full((224, 224, 3), (10, 20, 30), np.uint8))

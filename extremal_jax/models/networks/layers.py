@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -33,20 +33,20 @@ def conv(
     out_features: int,
     size: int,
     stride: int = 1,
-    padding: int | None = None,
+    padding: int | Literal["SAME"] | None = None,
     *,
     groups: int = 1,
     bias: bool = True,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """A square convolution, centred unless a padding is given."""
-    padding = size // 2 if padding is None else padding
+    """A square convolution, centred unless a padding is given. "SAME" is TensorFlow's: with a stride, more after than before."""
+    margin = size // 2 if padding is None else padding
     return nnx.Conv(
         in_features,
         out_features,
         (size, size),
         strides=stride,
-        padding=[(padding, padding)] * 2,
+        padding=margin if margin == "SAME" else [(margin, margin)] * 2,
         feature_group_count=groups,
         use_bias=bias,
         kernel_init=_he_normal,
@@ -55,7 +55,7 @@ def conv(
 
 
 class ConvNorm(nnx.Module):
-    """A square, centred convolution followed by batch norm. For inference, `fold` turns both into one convolution with a bias."""
+    """A square convolution followed by batch norm. For inference, `fold` turns both into one convolution with a bias."""
 
     def __init__(
         self,
@@ -63,12 +63,14 @@ class ConvNorm(nnx.Module):
         out_features: int,
         size: int,
         stride: int = 1,
+        padding: Literal["SAME"] | None = None,
         *,
+        groups: int = 1,
         bias: bool = False,
         epsilon: float = 1e-5,
         rngs: nnx.Rngs,
     ):
-        self.conv = conv(in_features, out_features, size, stride, bias=bias, rngs=rngs)
+        self.conv = conv(in_features, out_features, size, stride, padding, groups=groups, bias=bias, rngs=rngs)
         self.norm: nnx.BatchNorm | None = nnx.data(nnx.BatchNorm(out_features, momentum=0.95, epsilon=epsilon, rngs=rngs))
 
     def __call__(self, x: Array) -> Array:
@@ -211,3 +213,30 @@ def _window_means(length: int, windows: int) -> np.ndarray:
     positions, i = np.arange(length), np.arange(windows)[:, None]
     inside = (positions >= i * length // windows) & (positions < -(-(i + 1) * length // windows))
     return inside / inside.sum(axis=1, keepdims=True)
+
+
+Activation = Callable[[Array], Array]
+
+
+class ConvNormActivation(ConvNorm):
+    """A square convolution, batch norm and an activation. The arguments are those of `ConvNorm`."""
+
+    def __init__(self, *arguments: Any, activation: Activation, **options: Any):
+        super().__init__(*arguments, **options)
+        self.activation = activation
+
+    def __call__(self, x: Array) -> Array:
+        return self.activation(super().__call__(x))
+
+
+class SqueezeExcitation(nnx.Module):
+    """Each channel times its gate: gate(expand(activation(reduce(means of the channels))))."""
+
+    def __init__(self, features: int, squeezed: int, *, activation: Activation = nnx.relu, gate: Activation = nnx.sigmoid, rngs: nnx.Rngs):
+        self.reduce = nnx.Linear(features, squeezed, rngs=rngs)
+        self.expand = nnx.Linear(squeezed, features, rngs=rngs)
+        self.activation, self.gate = activation, gate
+
+    def __call__(self, x: Array) -> Array:
+        gates = self.gate(self.expand(self.activation(self.reduce(x.mean(axis=(1, 2))))))
+        return x * jnp.expand_dims(gates, (1, 2))

@@ -62,6 +62,13 @@ IMAGENET = functools.partial(Preprocessing, (224, 224), (0.485, 0.456, 0.406), (
 """The normalisation of torchvision and timm."""
 HALVES = functools.partial(Preprocessing, (224, 224), (0.5,) * 3, (0.5,) * 3)
 """The normalisation to [-1, 1]."""
+
+
+def imagenet(side: int, scaled: float, interpolation: str = "bicubic") -> Preprocessing:
+    """The preparation for a square of this side, cut out of an image whose shorter side is scaled to `scaled`, with `IMAGENET`'s mean."""
+    return dataclasses.replace(IMAGENET(crop=side / scaled, interpolation=interpolation), size=(side, side))
+
+
 CAFFE = Preprocessing(
     (224, 224), tuple(mean / 255 for mean in (123.68, 116.779, 103.939)), (1 / 255,) * 3, antialias=False
 )  # [0, 255] less the mean

@@ -53,6 +53,11 @@ def test_convolutional_classifiers_have_all_rules(name: Any, relus: Any) -> None
     assert matches(GUIDED, name).count("guided relu") == relus
 
 
+def test_other_activations_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="a part of the activation `hard_silu` or `hard_swish`"):
+        matches(GUIDED, "mobilenet_v3_small")
+
+
 @pytest.mark.parametrize("name", ["vit_s_16", "convnext_tiny"])
 def test_others_are_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=r"has no rule for (square|integer_pow|mul|rsqrt|sub|custom_jvp_call|dot_general|erf|exp)"):

@@ -30,8 +30,13 @@ def recorded(name: str) -> dict[str, np.ndarray]:
 
 
 FAMILIES = recorded("families.npz")
-OURS = ((r"^tf_(efficientnet_lite)", r"\1"), ("-", "_"))
-QUICK = {"efficientnet-lite-pytorch/efficientnet-lite0 224x224", "timm/tf_efficientnet_lite0 97x130"}
+OURS = (  # our names for the publishers'
+    ("-", "_"),
+    (r"^tf_(efficientnet_lite)", r"\1"),
+    (r"^mobilenetv2_100", "mobilenet_v2"),
+    (r"^mobilenetv3_(\w+)_100", r"mobilenet_v3_\1"),
+)
+QUICK = {"timm/tf_efficientnet_lite0 97x130", "torchvision/mobilenet_v3_small 97x130"}
 
 
 def our_name(name: str) -> str:

@@ -48,6 +48,12 @@ def test_preprocessing(recorded: Any) -> None:
         ("vit_b_16", "torchvision", 256, "bilinear"),
         ("vit_b_16", "timm", 248, "bicubic"),
         ("deit_s_16", "timm", 248, "bicubic"),
+        ("efficientnet_b0", "torchvision", 256, "bicubic"),
+        ("efficientnet_b3", "torchvision", 320, "bicubic"),
+        ("efficientnet_b4", "timm", 365, "bicubic"),
+        ("tf_efficientnet_b4", "timm", 412, "bicubic"),
+        ("mobilenet_v2", "torchvision", 256, "bilinear"),
+        ("mobilenet_v3_large", "timm", 256, "bicubic"),
     ],
 )
 def test_published_preprocessing(name: str, publisher: str, scaled: int, interpolation: str) -> None:
@@ -55,7 +61,8 @@ def test_published_preprocessing(name: str, publisher: str, scaled: int, interpo
     entry = ENTRIES[name]
     prepare = entry.preprocessing_by_publisher.get(publisher, entry.preprocessing)
     corner = np.zeros((scaled, scaled, 3), np.uint8)
-    corner[(scaled - 224) // 2, (scaled - 224) // 2] = 255  # the first pixel of the crop, if nothing is scaled
+    first = (scaled - prepare.size[0]) // 2
+    corner[first, first] = 255  # the first pixel of the crop, if nothing is scaled
     assert prepare.interpolation == interpolation
     assert np.argwhere(prepare.picture(prepare(corner)).any(axis=-1)).tolist() == [[0, 0]]
 

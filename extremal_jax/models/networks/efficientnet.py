@@ -6,15 +6,15 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import POINTWISE_KERNEL, Architecture, Layout
-from extremal_jax.models.entry import Entry
+from extremal_jax.models.conversion import POINTWISE_KERNEL, Architecture, Form, Layout
+from extremal_jax.models.entry import Entry, imagenet
 from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Activation, ConvNorm, ConvNormActivation, SqueezeExcitation, named
 from extremal_jax.models.packages import PackageFile
@@ -45,6 +45,9 @@ class Inverted(NamedTuple):
     def layers(self) -> list[str]:
         """The names of its layers, in their order."""
         return [*["expand"] * (self.expanded != self.before), "depthwise", *["squeeze"] * (self.squeezed > 0), "project"]
+
+
+Stages = Sequence[Sequence[Inverted]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class InvertedNetwork(nnx.Module):
 
     def __init__(
         self,
-        stages: Sequence[Sequence[Inverted]],
+        stages: Stages,
         width: int,
         hidden: int = 0,
         *,
@@ -125,36 +128,67 @@ def activations(stages: int, hidden: bool = False) -> tuple[str, ...]:
     return ("stem", *(f"stages.{i}" for i in range(stages)), "head", "avgpool", *["hidden"] * hidden)
 
 
-_LAYER = re.compile(r"^stages\.(\d+)\.(\d+)\.(expand|depthwise|project|squeeze)")
+_LAYER = r"^stages\.(\d+)\.(\d+)\.(expand|depthwise|project|squeeze)"
 SQUEEZE = ((r"squeeze\.(reduce|expand)\.kernel$", POINTWISE_KERNEL),)
 
 
-def timm_layout(stages: Sequence[Sequence[Inverted]], *names: tuple[str, str], publisher: str = "timm") -> Layout:
+Names = tuple[str, str | Callable[[re.Match[str]], str]]
+
+
+def timm_layout(stages: Stages, *names: Names, forms: tuple[tuple[str, Form], ...] = ()) -> Layout:
     """The names of timm's EfficientNets and MobileNets, after the given ones."""
 
     def layer(found: re.Match[str]) -> str:
         stage, block, kind = int(found[1]), int(found[2]), found[3]
-        layers = [name for name in stages[stage][block].layers if name != "squeeze"]
         if kind == "squeeze":
             return f"blocks.{stage}.{block}.se"
-        # The last convolution is called "pwl" in blocks of three.
-        conv = {"expand": "pw", "depthwise": "dw", "project": "pwl" if len(layers) == 3 else "pw"}[kind]
+        layers = [name for name in stages[stage][block].layers if name != "squeeze"]
+        conv = {"expand": "pw", "depthwise": "dw", "project": "pwl" if "expand" in layers else "pw"}[kind]
         return f"blocks.{stage}.{block}.{conv}{layers.index(kind) + 1}"
 
     return pytorch(
-        publisher,
+        "timm",
         *names,
-        (_LAYER.pattern, layer),
+        (_LAYER, layer),
         (r"\.se\.", ".se.conv_"),
-        (r"\.(pwl|pw|dw)(\d)\.conv", r".conv_\1"),
+        (r"\.(pwl|pw|dw)\d\.conv", r".conv_\1"),
         (r"\.(pwl|pw|dw)(\d)\.norm", r".bn\2"),
         (r"^stem\.conv", "conv_stem"),
         (r"^stem\.norm", "bn1"),
         (r"^head\.conv", "conv_head"),
         (r"^head\.norm", "bn2"),
         ("^fc", "classifier"),
+        forms=(*SQUEEZE, *forms),
+    )
+
+
+def torchvision_layout(stages: Stages, *names: Names, flat: bool, block: str = "block") -> Layout:
+    """The names of torchvision's EfficientNets and MobileNets, after the given ones. If `flat`, blocks are numbered through all stages."""
+    starts = first_blocks(stages)
+
+    def layer(found: re.Match[str]) -> str:
+        stage, index = int(found[1]), int(found[2])
+        place = f"{1 + starts[stage] + index}" if flat else f"{1 + stage}.{index}"
+        return f"features.{place}.{block}.{stages[stage][index].layers.index(found[3])}"
+
+    return pytorch(
+        "torchvision",
+        *names,
+        (_LAYER, layer),
+        (r"\.reduce", ".fc1"),
+        (r"\.expand", ".fc2"),
+        ("^stem", "features.0"),
+        ("^head", f"features.{1 + (sum(map(len, stages)) if flat else len(stages))}"),
+        ("^fc", "classifier.1"),
+        (r"\.conv\.kernel$", ".0.kernel"),
+        (r"\.norm\.(\w+)$", r".1.\1"),
         forms=SQUEEZE,
     )
+
+
+def first_blocks(stages: Stages) -> list[int]:
+    """The number of blocks before each stage."""
+    return [sum(map(len, stages[:index])) for index in range(len(stages))]
 
 
 class Scaling(NamedTuple):
@@ -184,7 +218,7 @@ def divisible(features: float, divisor: int = 8) -> int:
     return nearest + divisor if nearest < 0.9 * features else nearest
 
 
-def scaled(scaling: Scaling, lite: bool) -> tuple[tuple[Inverted, ...], ...]:
+def scaled(scaling: Scaling, lite: bool) -> Stages:
     """The blocks of a member. Lite members have ReLU6 and no squeeze-and-excitation, and do not scale the first layer and the
     number of blocks in the first and last stage."""
     stages = []
@@ -219,13 +253,13 @@ _PACKAGES = {
 }
 
 
-def _lite_layout(stages: Sequence[Sequence[Inverted]]) -> Layout:
+def _lite_layout(stages: Stages) -> Layout:
     """The names of the packages with weights, which number the blocks through all stages, and the norms of a block from 0."""
-    starts = [sum(map(len, stages[:index])) for index in range(len(stages))]
+    starts = first_blocks(stages)
     norms = {"expand": 0, "depthwise": 1, "project": 2}
     return pytorch(
         "efficientnet-lite-pytorch",
-        (_LAYER.pattern, lambda found: f"_blocks.{starts[int(found[1])] + int(found[2])}._{found[3]}"),
+        (_LAYER, lambda found: f"_blocks.{starts[int(found[1])] + int(found[2])}._{found[3]}"),
         (r"_(expand|depthwise|project)\.conv", r"_\1_conv"),
         (r"_(expand|depthwise|project)\.norm", lambda found: f"_bn{norms[found[1]]}"),
         (r"^stem\.conv", "_conv_stem"),
@@ -260,4 +294,44 @@ def _lite(name: str, scaling: Scaling) -> Entry:
     )
 
 
-ENTRIES = tuple(_lite(name, scaling) for name, scaling in _LITE.items())
+# The sides of the published input and of the scaled image in torchvision, and in timm.
+_MEMBERS = {
+    "b0": (Scaling(1.0, 1.0, 224, 5_288_548), (224, 256), (224, 256)),
+    "b1": (Scaling(1.0, 1.1, 240, 7_794_184), (240, 256), (256, 256)),
+    "b2": (Scaling(1.1, 1.2, 260, 9_109_994), (288, 288), (256, 256 / 0.875)),
+    "b3": (Scaling(1.2, 1.4, 300, 12_233_232), (300, 320), (288, 288 / 0.875)),
+    "b4": (Scaling(1.4, 1.8, 380, 19_341_616), (380, 384), (320, 320 / 0.875)),
+}
+
+
+def _efficientnet(name: str, tensorflow: bool) -> Entry:
+    scaling, torchvision, timm = _MEMBERS[name]
+    stages = scaled(scaling, lite=False)
+    timms = timm_layout(stages)
+    return Entry(
+        name=f"{'tf_' * tensorflow}efficientnet_{name}",
+        family="efficientnet",
+        description=f"EfficientNet-{name.upper()}{', as in TensorFlow' * tensorflow}, ImageNet",
+        parameters=scaling.parameters,
+        activations=ACTIVATIONS,
+        classes="imagenet",
+        preprocessing=imagenet(scaling.size, scaling.size + 32) if tensorflow else imagenet(*torchvision),
+        preprocessing_by_publisher={} if tensorflow else {"timm": imagenet(*timm)},
+        architecture=Architecture(
+            functools.partial(
+                InvertedNetwork,
+                stages,
+                divisible(HEAD * scaling.width),
+                activation=nnx.silu,
+                style=TENSORFLOW if tensorflow else Style(),
+            ),
+            (timms,) if tensorflow else (torchvision_layout(stages, flat=False), timms),
+            _SIZES,
+        ),
+    )
+
+
+ENTRIES = (
+    *(_lite(name, scaling) for name, scaling in _LITE.items()),
+    *(_efficientnet(name, tensorflow) for tensorflow in (False, True) for name in _MEMBERS),
+)

@@ -65,9 +65,10 @@ def abstract(name: str) -> Any:
     return network
 
 
-def wanted(architecture: Architecture, layout: Layout) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in a file of this layout."""
-    network = abstract(next(name for name, entry in ENTRIES.items() if entry.architecture is architecture))
+def wanted(architecture: Architecture, layout: Layout, sizes: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in a file of this layout, and of a network of these sizes, if they are given."""
+    known = next(name for name, entry in ENTRIES.items() if entry.architecture is architecture)
+    network = architecture.abstract(sizes) if sizes else abstract(known)
     leaves = zip(tensor_names(network), jax.tree.leaves(network), strict=True)
     return {layout.name(path): layout.form(path).shape(leaf.shape) for path, leaf in leaves}
 

@@ -35,8 +35,18 @@ OURS = (  # our names for the publishers'
     (r"^tf_(efficientnet_lite)", r"\1"),
     (r"^mobilenetv2_100", "mobilenet_v2"),
     (r"^mobilenetv3_(\w+)_100", r"mobilenet_v3_\1"),
+    (
+        r"^regnety_(\d+)",
+        lambda found: "regnet_y_" + {"004": "400mf", "008": "800mf", "016": "1_6gf", "032": "3_2gf", "080": "8gf"}[found[1]],
+    ),
+    (r"^convnextv2", "convnext_v2"),
+    (r"^swin_(\w)\w*_patch4_window7_224", r"swin_\1"),
 )
-QUICK = {"timm/tf_efficientnet_lite0 97x130", "torchvision/mobilenet_v3_small 97x130"}
+SIZES = {  # those of networks that differ between torchvision and timm
+    "regnety_008": {"first": 64, "second": 128, "third": 320, "fourth": 768},
+    "regnety_080": {"first": 168, "second": 448, "third": 896, "fourth": 2016},
+}
+QUICK = {"timm/tf_efficientnet_lite0 97x130", "torchvision/mobilenet_v3_small 97x130", "torchvision/swin_t 100x256"}
 
 
 def our_name(name: str) -> str:
@@ -57,7 +67,7 @@ def test_scores(key: str, tmp_path: Path) -> None:
     publisher, name, size = re.split("[/ ]", key)
     architecture = ENTRIES[our_name(name)].architecture
     [layout] = (layout for layout in architecture.layouts if publisher in layout.publisher)
-    path = zoo_weights.write(tmp_path / "weights.safetensors", zoo_weights.wanted(architecture, layout), scale=1)
+    path = zoo_weights.write(tmp_path / "weights.safetensors", zoo_weights.wanted(architecture, layout, SIZES.get(name)), scale=1)
     check(ej.models.load(our_name(name), path), size, FAMILIES[key])
 
 

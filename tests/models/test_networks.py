@@ -35,6 +35,9 @@ SMALL = (
     "vit_s_16",
     "efficientnet_lite0",
     "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "convnext_v2_tiny",
+    "swin_t",
 )  # one of each family
 
 
@@ -169,7 +172,11 @@ def test_bfloat16(name: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", members(("resnet18", "vgg11_bn", "googlenet", "densenet121", "resnet50_voc", "efficientnet_lite0"), {"resnet18"})
+    "name",
+    members(
+        ("resnet18", "vgg11_bn", "googlenet", "densenet121", "resnet50_voc", "efficientnet_lite0", "mobilenet_v3_small", "regnet_y_400mf"),
+        {"resnet18"},
+    ),
 )
 def test_folding(name: Any, tmp_path: Path) -> None:
     classifier = load(name, tmp_path, fold=False)
@@ -237,8 +244,10 @@ def test_images_that_are_too_small(name: Any) -> None:
         return jax.eval_shape(lambda network, x: network(x), network, jax.ShapeDtypeStruct((1, height, width, 3), np.float32)).shape
 
     assert scores(64, 80) == (1, 1000)
-    if name in ("resnet18", "efficientnet_lite0", "mobilenet_v3_small"):
+    if name in ("resnet18", "efficientnet_lite0", "mobilenet_v3_small", "regnet_y_400mf"):
         assert scores(1, 1) == (1, 1000)
     else:
-        with pytest.raises(ValueError, match=r"too small for this network: its layer '.*' is empty|must be multiples of 16, got \(9, 8\)"):
+        with pytest.raises(
+            ValueError, match=r"too small for this network: its layer '.*' is empty|must be multiples of (16|4), got \(9, 8\)"
+        ):
             scores(9, 8)

@@ -54,6 +54,10 @@ def test_preprocessing(recorded: Any) -> None:
         ("tf_efficientnet_b4", "timm", 412, "bicubic"),
         ("mobilenet_v2", "torchvision", 256, "bilinear"),
         ("mobilenet_v3_large", "timm", 256, "bicubic"),
+        ("regnet_y_8gf", "torchvision", 256, "bilinear"),
+        ("convnext_v2_base", "timm", 256, "bicubic"),
+        ("swin_s", "torchvision", 246, "bicubic"),
+        ("swin_b", "timm", 248, "bicubic"),
     ],
 )
 def test_published_preprocessing(name: str, publisher: str, scaled: int, interpolation: str) -> None:

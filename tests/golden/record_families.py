@@ -64,7 +64,10 @@ MEMBERS = {  # "publisher/name" and the image sizes
 }
 
 
-def fill(key, tensor):
+SCALES = {"regnet": 0.5}  # about which scales of norms are drawn, if not 1: the deepest of these networks amplifies errors of rounding
+
+
+def fill(key, tensor, scale):
     if not tensor.is_floating_point():
         return tensor
     n = np.random.default_rng([0, zlib.crc32(key.encode())]).standard_normal(tuple(tensor.shape), dtype=np.float32)
@@ -75,7 +78,7 @@ def fill(key, tensor):
     elif n.ndim >= 2:
         n = n * np.float32(np.sqrt(2.0 / np.prod(n.shape[1:])))
     else:
-        n = 1 + 0.25 * np.tanh(n)
+        n = scale * (1 + 0.25 * np.tanh(n))
     return torch.from_numpy(np.ascontiguousarray(n, np.float32))
 
 
@@ -89,12 +92,12 @@ def built(publisher, name):
     return EfficientNet.from_name(name)
 
 
-def weights(publisher, model):
+def weights(family, publisher, model):
     if publisher.endswith("-pytorch-model"):
         folder = importlib.util.find_spec(publisher.replace("-", "_")).submodule_search_locations[0]
         [file] = pathlib.Path(folder, "models").glob("*.pth")
         return torch.load(file, weights_only=True)
-    return {key: fill(key, tensor) for key, tensor in model.state_dict().items()}
+    return {key: fill(key, tensor, SCALES.get(family, 1)) for key, tensor in model.state_dict().items()}
 
 
 for family in sys.argv[1:]:
@@ -103,7 +106,7 @@ for family in sys.argv[1:]:
     for member, sizes in MEMBERS[family].items():
         publisher, name = member.split("/")
         model = built(publisher, name)
-        model.load_state_dict(weights(publisher, model))
+        model.load_state_dict(weights(family, publisher, model))
         model.eval()
         for height, width in sizes:
             x = np.random.default_rng([0, 7]).standard_normal((1, 3, height, width), dtype=np.float32)

@@ -129,9 +129,7 @@ def activations(stages: int, hidden: bool = False) -> tuple[str, ...]:
 
 
 _LAYER = r"^stages\.(\d+)\.(\d+)\.(expand|depthwise|project|squeeze)"
-SQUEEZE = ((r"squeeze\.(reduce|expand)\.kernel$", POINTWISE_KERNEL),)
-
-
+_FORMS = ((r"squeeze\.(reduce|expand)\.kernel$", POINTWISE_KERNEL),)
 Names = tuple[str, str | Callable[[re.Match[str]], str]]
 
 
@@ -158,7 +156,7 @@ def timm_layout(stages: Stages, *names: Names, forms: tuple[tuple[str, Form], ..
         (r"^head\.conv", "conv_head"),
         (r"^head\.norm", "bn2"),
         ("^fc", "classifier"),
-        forms=(*SQUEEZE, *forms),
+        forms=(*_FORMS, *forms),
     )
 
 
@@ -182,7 +180,7 @@ def torchvision_layout(stages: Stages, *names: Names, flat: bool, block: str = "
         ("^fc", "classifier.1"),
         (r"\.conv\.kernel$", ".0.kernel"),
         (r"\.norm\.(\w+)$", r".1.\1"),
-        forms=SQUEEZE,
+        forms=_FORMS,
     )
 
 

@@ -16,19 +16,19 @@ from extremal_jax.models.networks.scenes import WIDTHS
 
 
 class ResidualBlock(nn.Module):
-    """relu(x + f(x)), as in `extremal_jax.models.networks.scenes`."""
+    """relu(x + f(x)), as in `extremal_jax.models.networks.resnet`."""
 
     def __init__(self, in_features: int, out_features: int):
         super().__init__()
         same = in_features == out_features
         stride = 1 if same else 2
-        self.first = nn.Conv2d(in_features, out_features, 3, stride, 1)
-        self.second = nn.Conv2d(out_features, out_features, 3, 1, 1)
-        self.shortcut = None if same else nn.Conv2d(in_features, out_features, 1, stride)
+        self.conv1 = nn.Conv2d(in_features, out_features, 3, stride, 1)
+        self.conv2 = nn.Conv2d(out_features, out_features, 3, 1, 1)
+        self.downsample = None if same else nn.Conv2d(in_features, out_features, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.second(F.relu(self.first(x)))
-        return F.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+        y = self.conv2(F.relu(self.conv1(x)))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
 class TorchScenes(nn.Module):

@@ -15,10 +15,10 @@ from extremal_jax.attribution import METHODS
 
 IMAGES, TARGETS = jnp.asarray(small.images()), np.array([1, 3])
 WEIGHTS = small.weights()
-LAYERS = {"at": "first", "contrast_at": "second"}
+LAYERS: dict[str, Any] = {"at": "first", "contrast_at": "second"}
 KEY = jax.random.key(0, impl="unsafe_rbg")  # which compiles sooner than the usual kind
 RNG = np.random.default_rng(0)
-QUICK = {  # options with which a method is quick
+QUICK: dict[str, dict[str, Any]] = {  # options with which a method is quick
     "extremal_perturbation": dict(areas=(0.1,), config=Config(num_steps=2, pitch=4, sigma=4.0, num_levels=3, max_blur=4.0)),
     "integrated_gradients": dict(num_steps=3),
     "smooth_grad": dict(num_samples=3, key=KEY),
@@ -36,7 +36,7 @@ def model_of(weights: Any) -> Any:
 def explain(name: Any, images: Any = IMAGES, targets: Any = TARGETS, model: Any = None, **options: Any) -> Any:
     """The maps of a method, of the small classifier unless another model is given."""
     method = METHODS[name]
-    options = {**{option: LAYERS[option] for option in method.needs}, **QUICK.get(name, {}), **options}  # type: ignore[dict-item]
+    options = {**{option: LAYERS[option] for option in method.needs}, **QUICK.get(name, {}), **options}
     return method.function(model_of(WEIGHTS) if model is None else model, images, targets, **options)
 
 

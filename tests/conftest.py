@@ -16,9 +16,9 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
-from jaxtyping import install_import_hook
+import jaxtyping
 
-install_import_hook("extremal_jax", "typechecking.check")
+jaxtyping.install_import_hook("extremal_jax", "typechecking.check")
 
 import jax
 import numpy as np
@@ -38,6 +38,12 @@ def compiled_programs() -> None:
     aborts when there are no more."""
     if MEMORY_MAPS.exists() and MEMORY_MAPS.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody checks the types of a caller's arguments, as elsewhere than in these tests: the library's own errors are seen."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +72,7 @@ def compilations() -> Iterator[list[str]]:
     """A list that grows by one with each program that is compiled while the test runs."""
     events: list[str] = []
 
-    def listen(event: str, duration: float, **_: object) -> None:
+    def listen(event: str, duration_secs: float, **_: object) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             events.append(event)
 

@@ -30,7 +30,7 @@ def result(count: Any = None, game: Any = "preserve", **changes: Any) -> Any:
         rewards=-rewards if game == "delete" else rewards,
         image_rewards=np.full(lead, 8, np.float32),
         areas=masks.mean(axis=(-1, -2)),
-        requested_areas=np.broadcast_to(np.float32(AREAS), masks.shape[:-2]),
+        requested_areas=np.broadcast_to(np.array(AREAS, np.float32), masks.shape[:-2]),
         targets=np.arange(count or 1, dtype=np.int32).reshape(lead) % 3,
         history=ej.History(*rng.random((2, *lead, 10, 3), np.float32)),
         status=ej.Status(np.full(masks.shape[:-2], -1, np.int32)),
@@ -52,7 +52,7 @@ def smallest(count: Any = 2) -> Any:
     """A result with numbers that differ visibly; the second image does not reach its response."""
     masks = np.zeros((count, HEIGHT, WIDTH), np.float32)
     masks[:, :6] = 1
-    areas = np.tile(np.float32([0.1, 0.25, 0.5]), (count, 1))
+    areas = np.tile(np.array([0.1, 0.25, 0.5], np.float32), (count, 1))
     numbers = np.arange(1, 1 + count, dtype=np.float32)
     return ej.SmallestArea(
         areas=np.where(numbers == 2, np.nan, 0.25).astype(np.float32),

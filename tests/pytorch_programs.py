@@ -6,7 +6,7 @@ import contextlib
 import pickle
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def zip_file(path: Path, body: bytes, records: dict[str, bytes] | None = None, c
     return path
 
 
-def legacy_file(path: Path, body: bytes, keys: object = ("0",), tail: bytes = (4).to_bytes(8, "little") + bytes(16)) -> Path:
+def legacy_file(path: Path, body: bytes, keys: Any = ("0",), tail: bytes = (4).to_bytes(8, "little") + bytes(16)) -> Path:
     path.write_bytes(LEGACY_HEAD + program(body) + pickle.dumps(list(keys), 2) + tail)
     return path
 
@@ -78,7 +78,7 @@ def plain_file(path: Path, body: bytes) -> Path:
     return path
 
 
-FORMATS = {"zip": zip_file, "legacy": legacy_file, "plain": plain_file}
+FORMATS: dict[str, Callable[[Path, bytes], Path]] = {"zip": zip_file, "legacy": legacy_file, "plain": plain_file}
 
 WATCHED = {"pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect"}
 _watching: list[list[str]] = []

@@ -5,7 +5,9 @@ Calls with the default model, shapes and settings share their compiled programs,
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -18,7 +20,8 @@ import extremal_jax as ej
 CLASSES = 5
 LAYER, CHANNELS = "second", 8  # a layer of the classifier, and its number of channels
 TARGETS, AREAS, COUNTS = (1, 3), (0.1, 0.3), (1, 3)
-CONFIG = ej.Config(num_steps=4, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)
+PITCH, SIGMA, MAX_BLUR = 4, 4.0, 4.0
+CONFIG = ej.Config(num_steps=4, pitch=PITCH, sigma=SIGMA, num_levels=2, max_blur=MAX_BLUR)
 CHANNEL_CONFIG = ej.ChannelConfig(num_steps=4, swap_rounds=1, swaps=4)
 INVERSION_CONFIG = ej.InversionConfig(num_steps=4)
 
@@ -119,10 +122,18 @@ def invert(
 
 
 # Every call that optimises, with its shared arguments.
-CALLS = {
+CALLS: dict[str, Callable[..., Any]] = {
     "extremal": explain,
     "channels": channels,
     "class channels": class_channels,
     "smallest area": smallest,
     "inversion": invert,
 }
+
+
+@contextlib.contextmanager
+def strict() -> Iterator[None]:
+    """JAX's switches, all on: ranks and dtypes do not promote, and with 64 bits, a number in double precision that slips in and meets
+    one in single precision is an error too."""
+    with jax.enable_x64(True), jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield

@@ -23,7 +23,12 @@ def functions(namespace: Any, names: Any = None) -> dict[str, Callable[..., Any]
     if names is None:
         names = getattr(namespace, "__all__", None) or [name for name in vars(namespace) if not name.startswith("_")]
     found = {name: getattr(namespace, name) for name in names}
-    return {name: value for name, value in found.items() if inspect.isfunction(value) and value.__module__.startswith("extremal_jax")}
+    return {name: value for name, value in found.items() if is_function(value) and value.__module__.startswith("extremal_jax")}
+
+
+def is_function(value: Any) -> bool:
+    """Whether a value is a function, also a compiled one or one with a gradient of its own."""
+    return callable(value) and inspect.isfunction(inspect.unwrap(value))
 
 
 def function_of(method: Any) -> Callable[..., Any]:
@@ -40,8 +45,10 @@ OTHERS = {
     for name, function in functions(namespace).items()
     if function not in EXPLAINERS.values() and function.__module__.startswith(namespace.__name__)
 }
-EVERY = {**EXPLAINERS, **OTHERS}
+PIECES = {f"perturbation.{name}": value for name, value in functions(ej.perturbation).items() if value not in EXPLAINERS.values()}
+EVERY = {**EXPLAINERS, **OTHERS, **PIECES}
 each_explainer = pytest.mark.parametrize("name", EXPLAINERS)
+each_call = pytest.mark.parametrize("name", EXPLAINERS | OTHERS)
 each = pytest.mark.parametrize("name", EVERY)
 
 
@@ -52,7 +59,7 @@ def parameters(name: str) -> dict[str, inspect.Parameter]:
 def sections(function: Callable[..., Any]) -> dict[str, str]:
     """The sections of a docstring by their titles; "Returns, Raises: as `gradient`." are two."""
     found: dict[str, str] = {}
-    title, lines = "", []  # type: ignore[var-annotated]
+    title, lines = "", [""]
     for line in [*(inspect.getdoc(function) or "").splitlines(), "End:"]:
         heading = re.fullmatch(r"((?:[A-Z]\w+)(?:, [A-Z]\w+)*):(.*)", line)
         if heading:
@@ -69,11 +76,17 @@ def documented(function: Callable[..., Any]) -> set[str]:
     return {name for line in re.findall(r"(?m)^  (\w[\w, *]*):", text.get("Args", "")) for name in re.split(r",\s*\**", line)}
 
 
-def others_are_those_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    """The function to which a docstring refers for the other arguments, if any."""
+def reference(function: Callable[..., Any]) -> tuple[str, Callable[..., Any] | None]:
+    """The sentence in which a docstring refers to another function for the (other) arguments, if any, and that function."""
     text = " ".join((inspect.getdoc(function) or "").split())
-    found = re.search(r"[Tt]he other arguments,?[^.]* are those of `(\w+)`", text)
-    return None if found is None else next(other for name, other in EVERY.items() if name.split(".")[-1] == found[1])
+    found = re.search(r"[Tt]he (?:other )?arguments,?[^.]* are those of `(\w+)`", text)
+    return ("", None) if found is None else (found[0], next(other for name, other in EVERY.items() if name.split(".")[-1] == found[1]))
+
+
+def arguments(function: Callable[..., Any]) -> set[str]:
+    """The arguments that a docstring names, or the other function that it refers to, or the next."""
+    _, other = reference(function)
+    return documented(function) | (set() if other is None else arguments(other))
 
 
 @each_explainer
@@ -91,7 +104,7 @@ def test_at_most_one_more_argument_is_positional(name: Any) -> None:
     assert positional[len(SUBJECTS.get(name, "123")) :] in ([], ["areas"], ["counts"], ["mask"])
 
 
-@each
+@each_call
 def test_shared_arguments_are_keywords_in_one_order(name: Any) -> None:
     found = {n: p for n, p in parameters(name).items() if n in ORDER}
     assert {n for n, p in found.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY} == set()
@@ -121,8 +134,7 @@ def test_arguments_go_by_the_words_of_the_law(name: Any) -> None:
 @each
 def test_every_argument_is_documented(name: Any) -> None:
     function, wanted = EVERY[name], set(parameters(name))
-    other = others_are_those_of(function)
-    missing = wanted - documented(function) - (set() if other is None else documented(other))
+    missing = wanted - arguments(function)
     if "Args" not in sections(function) and len(wanted) <= 1:
         missing = set()  # the first line says what a single argument is
     assert missing == set()
@@ -133,20 +145,15 @@ def test_every_argument_is_documented(name: Any) -> None:
 def test_results_errors_and_an_example_are_documented(name: Any) -> None:
     function = EVERY[name]
     found, text = sections(function), inspect.getdoc(function) or ""
-    other = others_are_those_of(function)
-    refers = other is not None and "the result and the errors are those of" in " ".join(text.split())
+    sentence, _ = reference(function)
     wanted = {"Returns", "Example"}
     if name in EXPLAINERS or re.search(r"\braise \w", inspect.getsource(inspect.unwrap(function))):
         wanted |= {"Raises"}
-    if refers:
-        wanted -= {"Returns", "Raises"}
+    wanted -= {section for section, word in (("Returns", "the result"), ("Raises", "the errors")) if word in sentence}
     if "Args" not in found:
         wanted -= {"Returns"}  # the first line says what a function of one argument returns
-    if function.__module__ == "extremal_jax.plots":
-        wanted -= {"Example"}  # one would draw; `docs/` shows the figures
     assert wanted - set(found) == set()
-    if "Example" in wanted:
-        assert doctest.DocTestParser().get_examples(text)
+    assert doctest.DocTestParser().get_examples(text)
 
 
 def test_shares_of_a_side_are_of_the_shorter_side() -> None:
@@ -154,10 +161,11 @@ def test_shares_of_a_side_are_of_the_shorter_side() -> None:
     for name, function in EXPLAINERS.items():
         if "smooth" in parameters(name):
             text = " ".join((inspect.getdoc(function) or "").split())
-            assert "shorter side" in text or re.search(r"\bsmooth\b[\w, ]*: as in `", text), name
+            assert "shorter side" in text or re.search(r"\bsmooth\b[\w, ]*: as in `", text) or reference(function)[0], name
 
 
 def test_all_calls_are_held_to_the_law() -> None:
     assert {"extremal_perturbation", "channel_perturbation", "class_channels", "smallest_area", "invert_features"} <= set(CALLS)
     assert {f"attribution.{name}" for name in ("gradient", "grad_cam", "rise", "occlusion")} <= set(METHODS)
     assert {"graph.capture", "models.load", "data.load_image", "data.scenes.generate", "plots.overview"} <= set(OTHERS)
+    assert {"perturbation.init", "perturbation.listen", "perturbation.select_top"} <= set(PIECES)

@@ -48,6 +48,8 @@ def own(module: Any) -> Any:
 def imports(name: Any) -> Iterator[Any]:
     """The modules of this package that a module imports anywhere, also for types alone."""
     module = importlib.util.find_spec(name)
+    assert module is not None
+    assert module.origin is not None
     for node in ast.walk(ast.parse(Path(module.origin).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "extremal_jax":
             for alias in node.names:
@@ -67,7 +69,7 @@ def layer(name: Any) -> Any:
 @pytest.mark.parametrize("name", MODULES)
 def test_everything_public_is_documented(name: Any) -> None:
     module = importlib.import_module(name)
-    assert module.__doc__ or not Path(module.__file__).read_text().strip()
+    assert module.__doc__ or not Path(inspect.getfile(module)).read_text().strip()
     assert [member for member, value in own(module).items() if not inspect.getdoc(value)] == []
 
 

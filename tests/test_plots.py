@@ -16,7 +16,7 @@ from plot_results import AREAS, CLASSES, HEIGHT, WIDTH, drawn, picture, result, 
 
 @pytest.mark.parametrize("count", [None, 1, 2])
 def test_two_rows_for_each_image(count: Any) -> None:
-    figure = ej.plots.overview(picture(count), result(count))
+    figure: Any = ej.plots.overview(picture(count), result(count))
     rows, columns = figure.axes[0].get_gridspec().get_geometry()
     assert (rows, columns) == (2 * (count or 1), len(AREAS) + 1)
     assert len(figure.axes) == rows * columns
@@ -43,7 +43,7 @@ def test_titles_of_a_batch_are_those_of_its_images() -> None:
 
 
 def test_several_targets() -> None:
-    assert titles(ej.plots.overview(picture(), result(targets=np.int32([2, 0])), CLASSES))[0].startswith("fox / cat\n")
+    assert titles(ej.plots.overview(picture(), result(targets=np.array([2, 0], np.int32)), CLASSES))[0].startswith("fox / cat\n")
 
 
 def test_no_share_of_a_non_positive_response() -> None:
@@ -61,7 +61,7 @@ def test_rewards_are_named_by_the_game(game: str, name: str) -> None:
 
 
 def test_summary_of_a_batch() -> None:
-    summary = summarize(result(2, image_rewards=np.float32([2, 0])))
+    summary = summarize(result(2, image_rewards=np.array([2, 0], np.float32)))
     np.testing.assert_array_equal(summary.values, [[1, 2, 3], [4, 5, 6]])
     np.testing.assert_array_equal(summary.shares, [[0.5, 1, 1.5], [np.nan] * 3])
 
@@ -79,7 +79,8 @@ def test_the_selection_is_in_colour_and_the_rest_pale_grey() -> None:
     masks = np.zeros((3, HEIGHT, WIDTH), np.float32)
     masks[:, :10] = 1
     image = picture()
-    for axes in ej.plots.overview(image, result(masks=masks)).axes[1:4]:
+    figure: Any = ej.plots.overview(image, result(masks=masks))
+    for axes in figure.axes[1:4]:
         np.testing.assert_allclose(drawn(axes)[:10], image[:10] / 255, atol=1e-6)
         rest = drawn(axes)[10:]
         assert rest.min() > 0.7
@@ -97,7 +98,8 @@ def test_saliency_is_brightest_where_all_masks_agree() -> None:
 
 def test_history() -> None:
     one = result()
-    rewards, losses = ej.plots.history(one).axes
+    figure: Any = ej.plots.history(one)
+    rewards, losses = figure.axes
     for axes, values, label in ((rewards, one.history.rewards, "reward"), (losses, one.history.area_losses, "area loss")):
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", label)
         np.testing.assert_array_equal(np.stack([line.get_ydata() for line in axes.lines], axis=1), values)
@@ -129,12 +131,12 @@ def test_comparison() -> None:
     low[4, 2] = 1.0
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[5:9, 10:20] = True
-    figure = ej.plots.comparison(picture(), {"first": low, "a rather long name of a method": -low}, mask, columns=2)
+    figure: Any = ej.plots.comparison(picture(), {"first": low, "a rather long name of a method": -low}, mask, columns=2)
     image, first, second, empty = figure.axes
     np.testing.assert_array_equal(drawn(image), picture() / np.float32(255))
     assert (first.get_title(), second.get_title()) == ("first", "a rather long name of a\nmethod")
     assert first.images[0].get_array().shape == (HEIGHT, WIDTH, 3)
-    [[x], [y]] = first.lines[0].get_data()  # type: ignore[misc, str-unpack]
+    [[x], [y]] = first.lines[0].get_data()
     assert abs(x - 9.5) <= 1
     assert abs(y - 17.5) <= 1
     assert not empty.axison
@@ -182,7 +184,8 @@ def test_smallest_areas_of_a_layer() -> None:
 
 def test_responses_by_area() -> None:
     values = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 9.0]])
-    [axes] = ej.plots.responses([0.1, 0.2], values, "share").axes
+    figure: Any = ej.plots.responses([0.1, 0.2], values, "share")
+    [axes] = figure.axes
     median, whole = axes.lines
     np.testing.assert_allclose(median.get_xydata(), [[0.1, 2], [0.2, 4]])
     assert whole.get_ydata()[0] == 1
@@ -200,7 +203,7 @@ def test_class_channels() -> None:
         at="layer",
     )
     red = np.full((4, 4, 3), (1.0, 0, 0))
-    figure = ej.plots.class_channels(found, {0: red, 1: 0 * red}, 2, classes="abcdef")
+    figure: Any = ej.plots.class_channels(found, {0: red, 1: 0 * red}, 2, classes="abcdef")
     *pictures, table = figure.axes
     assert [axes.get_title() for axes in pictures] == ["0 (90%)", "2 (40%)", "1 (100%)", "2 (60%)"]
     assert [axes.get_ylabel() for axes in pictures] == ["c", "", "f", ""]

@@ -99,16 +99,16 @@ def test_masked_and_non_finite_pixels_are_white() -> None:
 def test_masked_and_non_finite_values_of_a_map_are_not_shown() -> None:
     values = np.zeros((HEIGHT, WIDTH), np.float32)
     values[3, 4], values[10, 10], values[20, 20] = 1, 9, np.inf
-    figure = ej.plots.comparison(picture(), {"map": np.ma.masked_array(values, values == 9)})
-    [[x], [y]] = figure.axes[1].lines[0].get_data()  # type: ignore[misc, str-unpack]
+    figure: Any = ej.plots.comparison(picture(), {"map": np.ma.masked_array(values, values == 9)})
+    [[x], [y]] = figure.axes[1].lines[0].get_data()
     assert (x, y) == (4, 3)
 
 
 @pytest.mark.parametrize(
     ("image", "error", "message"),
     [
-        ([[1, 2], [3]], TypeError, "image must be an array of numbers, got list"),
-        ("photo.png", TypeError, "image must be an array of numbers, got str"),
+        ([[1, 2], [3]], ValueError, r"image must have one shape, got a sequence of \(1,\), \(2,\)"),
+        ("photo.png", TypeError, "image must be an array of numbers, got 'photo.png'"),
         (np.ones(3), ValueError, r"image must have the shape \(H, W, C\) or \(N, H, W, C\), got \(3,\)"),
         (np.ones((0, 3, 3)), ValueError, r"got \(0, 3, 3\)"),
         (picture(2), ValueError, r"comparison draws a single image, \(H, W, C\), got the shape \(2, 24, 36, 3\)"),
@@ -125,6 +125,7 @@ def test_images_that_cannot_be_drawn(image: Any, error: Any, message: str) -> No
         (np.array(CLASSES), "fox"),
         (list(CLASSES), "fox"),
         ({2: "fox"}, "fox"),
+        ({"2": "fox"}, "fox"),  # as JSON has it
         (None, "class 2"),
         ((), "class 2"),
         (["", "", "$x^"], "$x^"),
@@ -139,7 +140,8 @@ def test_images_that_cannot_be_drawn(image: Any, error: Any, message: str) -> No
 def test_names_of_classes(classes: Any, title: str) -> None:
     """Of any kind, drawn literally and on two lines at most."""
     two = np.array(2, np.int32)
-    found = ej.ClassChannels(np.array([2]), *np.ones((2, 1, 2), np.float32), np.array([1]), np.array([1]), np.array([True]), "$layer_$")
+    ones = np.ones((1, 2), np.float32)
+    found = ej.ClassChannels(np.array([2]), ones, ones, np.array([1]), np.array([1]), np.array([True]), "$layer_$")
     figures = [
         ej.plots.overview(picture(), result(targets=two), classes),
         ej.plots.smallest_area(picture(), smallest(3)[2], classes),
@@ -157,6 +159,12 @@ def test_names_of_classes(classes: Any, title: str) -> None:
 def test_fewer_names_than_targets(classes: Any) -> None:
     with pytest.raises(ValueError, match=r"^classes must name every class that is drawn, got 2 names and none of class 2$"):
         ej.plots.overview(picture(), result(targets=np.array(2)), classes)
+
+
+@pytest.mark.parametrize("classes", ["cat", {"cat", "dog"}, iter(["cat"])], ids=lambda names: type(names).__name__)
+def test_names_without_an_order(classes: Any) -> None:
+    with pytest.raises(TypeError, match="classes"):  # the run-time type checker of the tests may be first
+        ej.plots.overview(picture(), result(targets=np.array(0)), classes)
 
 
 @pytest.mark.parametrize("title", ["$", "a $x^$ b", r"\alpha"])

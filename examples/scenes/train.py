@@ -25,11 +25,12 @@ import numpy as np
 import optax
 from flax import nnx
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.numpy import load_file, save_file
 
 from extremal_jax.data.scenes import CLASSES, generate
 from extremal_jax.ground.files import whole_file
-from extremal_jax.models.formats import safetensors
-from extremal_jax.models.networks.scenes import MEAN, SIZE, STD, ScenesNetwork
+from extremal_jax.models.formats.safetensors import tensor_names
+from extremal_jax.models.networks.scenes import LAYOUT, MEAN, SIZE, STD, ScenesNetwork
 
 PRETRAINED = Path(__file__).parents[2] / "extremal_jax" / "models" / "pretrained"
 
@@ -73,6 +74,23 @@ def normalized(images: jax.Array) -> jax.Array:
     return (images / 255.0 - MEAN) / STD
 
 
+def names(tree: Any) -> list[str]:
+    """The names of a tree's arrays in files, as `extremal_jax.models.load` expects those of the network."""
+    return [LAYOUT.name(path) for path in tensor_names(tree)]
+
+
+def save(path: Path, tree: Any) -> None:
+    """Write a tree's arrays under their names."""
+    with whole_file(path) as temporary:
+        save_file(dict(zip(names(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True)), temporary)
+
+
+def restore(tree: State, path: Path) -> State:
+    """The tree with the arrays that `save` wrote."""
+    arrays = load_file(path)
+    return jax.tree.unflatten(jax.tree.structure(tree), [jnp.asarray(arrays[name]) for name in names(tree)])
+
+
 def train(options: argparse.Namespace) -> nnx.Module:
     network = ScenesNetwork(len(CLASSES), rngs=nnx.Rngs(options.seed))
     structure, parameters, statistics = nnx.split(network, nnx.Param, ...)
@@ -94,7 +112,7 @@ def train(options: argparse.Namespace) -> nnx.Module:
     state = State(jnp.zeros((), jnp.int32), parameters, statistics, optimizer.init(parameters))
     saved = options.out / f"training-{options.seed}-{options.batch}x{options.steps}-{options.peak}.safetensors"
     if saved.exists():
-        state = safetensors.restore(state, saved)
+        state = restore(state, saved)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("training", total=options.steps, completed=int(state.step))
@@ -103,10 +121,10 @@ def train(options: argparse.Namespace) -> nnx.Module:
             step = int(state.step)
             progress.update(task, advance=1, description=f"loss {value:.4f}")
             if step % options.save_every == 0:
-                safetensors.save(saved, state)
+                save(saved, state)
                 progress.console.print(f"step {step}: loss {value:.4f}")
     network = nnx.merge(structure, state.parameters, state.statistics)
-    safetensors.save(options.out / "scenes.safetensors", network)
+    save(options.out / "scenes.safetensors", network)
     saved.unlink(missing_ok=True)
     return network
 

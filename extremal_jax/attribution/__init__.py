@@ -15,14 +15,13 @@
 ['occlusion', 'rise']
 """
 
+from extremal_jax.attribution.evaluations import SCORES
 from extremal_jax.attribution.excitation import contrastive_excitation_backprop, excitation_backprop
 from extremal_jax.attribution.extremal_saliency import extremal_saliency
 from extremal_jax.attribution.gradients import deconvnet, grad_cam, grad_cam_plus_plus, gradient, guided_backprop, linear_approx
-from extremal_jax.attribution.masked import SCORES
-from extremal_jax.attribution.method import Method
+from extremal_jax.attribution.method import Method, collect
 from extremal_jax.attribution.occlusion import occlusion
 from extremal_jax.attribution.paths import integrated_gradients, smooth_grad
-from extremal_jax.attribution.registry import METHODS
 from extremal_jax.attribution.rise import rise
 from extremal_jax.attribution.rules import CONTRAST, DECONVNET, EXCITATION, GUIDED
 
@@ -49,4 +48,5 @@ __all__ = [
     "smooth_grad",
 ]
 
+METHODS = collect()
 globals().update({name: method.function for name, method in METHODS.items()})  # also those of modules that are not named here

@@ -17,42 +17,24 @@ from extremal_jax.graph.activations import Activation, activations, capture, che
 from extremal_jax.graph.rules import RuleTable, with_backward_rules
 
 ToMap = Callable[[Float[Array, "N h w C"], Float[Array, "N h w C"]], Float[Array, "N h w"]]  # of values and gradients
+Table = RuleTable | None  # of the backward pass; None: the derivative
 _MOST_EXTRA_TOKENS = 16  # class tokens and registers
 
 
 def backpropagate(
-    method: str,
-    model: Any,
-    images: Any,
-    targets: Any,
-    layer: Layer,
-    to_map: ToMap,
-    resize: Any,
-    smooth: Any,
-    table: RuleTable | None = None,
+    method: str, model: Any, images: Any, targets: Any, layer: Layer, to_map: ToMap, resize: Any, smooth: Any, table: Table = None
 ) -> Float[Array, "*N h w"]:
-    """Check the arguments of a method, and compute its maps by one backward pass."""
-    return prepare(method, model, images, targets, resize, smooth).differentiate(Backpropagation(layer, to_map, table))
+    """Check the arguments of a method, and compute its maps by one backward pass, by a table's rules in place of the derivative."""
+    task = prepare(method, model, images, targets, resize, smooth)
+    return task.differentiate(_backpropagate, layer=layer, to_map=to_map, table=table)
 
 
-@dataclass(frozen=True)
-class Backpropagation:
-    """A backward pass to a layer, and its map.
-
-    Attributes:
-      layer: where the pass ends.
-      to_map: makes a map of the layer's values and of what was sent back to them.
-      table: the rules of the backward pass; None: the derivative.
-    """
-
-    layer: Layer
-    to_map: ToMap
-    table: RuleTable | None = None
-
-    def __call__(self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"]) -> Maps:
-        function = model if self.table is None else with_backward_rules(model, self.table)
-        value, sent = pull_back(function, images, targets, self.layer.at)
-        return Maps(self.to_map(*(self.layer.spread(part, model, images) for part in (value, sent))), sent)
+def _backpropagate(
+    model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], *, layer: Layer, to_map: ToMap, table: Table
+) -> Maps:
+    function = model if table is None else with_backward_rules(model, table)
+    value, sent = pull_back(function, images, targets, layer.at)
+    return Maps(to_map(*(layer.spread(part, model, images) for part in (value, sent))), sent)
 
 
 @dataclass(frozen=True)
@@ -102,11 +84,7 @@ class Layer:
 
 
 def token_grid(count: int, size: tuple[int, ...]) -> tuple[int, int] | None:
-    """Find the grid (h, w) of square patches that the last of so many tokens are; None if they are none.
-
-    Args:
-      count: the number of tokens, with a few extra ones before the patches.
-      size: (H, W) of the image.
+    """Find the grid (h, w) of square patches that the last of so many tokens are, in an image (H, W); None if they are none.
 
     Example:
       >>> token_grid(1 + 14 * 20, (224, 320))
@@ -156,16 +134,6 @@ def pull_back(
             return intervene(function, {**taps, at: lambda _: taps[at](value) if at in taps else value})(images)
 
     scores, back = jax.vjp(rest, value)
-    return value, back(start_signal(scores, targets))[0]
-
-
-def start_signal(scores: Float[Array, "N *positions classes"], targets: Int[Array, " N"]) -> Float[Array, "N *positions classes"]:
-    """The cotangent of the scores: one at the target, at all positions of a dense output; zero elsewhere.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> start_signal(jnp.ones((1, 3)), jnp.array([1])).tolist()
-      [[0.0, 1.0, 0.0]]
-    """
     one_hot = jax.nn.one_hot(targets, scores.shape[-1], dtype=scores.dtype)
-    return jnp.broadcast_to(one_hot.reshape(len(scores), *(1,) * (scores.ndim - 2), -1), scores.shape)
+    start = jnp.broadcast_to(one_hot.reshape(len(scores), *(1,) * (scores.ndim - 2), -1), scores.shape)  # at all positions
+    return value, back(start)[0]

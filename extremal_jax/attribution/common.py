@@ -1,7 +1,7 @@
 """The shared path of all methods: check the arguments, split the model, compute and post-process the maps.
 
-A method describes its computation by a hashable record, a `Computation`, and hands it to a `Task`. `compute` compiles
-it once for each record, model and shape.
+A method describes its computation by a function and its settings, and hands both to a `Task`. They are compiled once
+for each function, settings, model and shape.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,7 +29,20 @@ from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.ground.filters import gaussian_blur, resize as resized
 from extremal_jax.ground.pytrees import AnyArray
 
-__all__ = ["Computation", "Maps", "Model", "Postprocess", "Task", "check_images", "number", "postprocess", "prepare", "wide"]
+__all__ = [
+    "Computation",
+    "Maps",
+    "Model",
+    "Postprocess",
+    "Resize",
+    "Smooth",
+    "Task",
+    "check_images",
+    "number",
+    "postprocess",
+    "prepare",
+    "wide",
+]
 
 
 class Maps(NamedTuple):
@@ -44,7 +57,9 @@ class Maps(NamedTuple):
     sent: Float[Array, "N ..."] | None = None
 
 
-Computation = Callable[..., Maps]  # (model, images, targets, ...) -> maps; hashable
+Resize = bool | tuple[int, int]  # True: the size of the images; (height, width): another; False: as the map is
+Smooth = float | None  # the standard deviation of a Gaussian blur, as a share of the shorter side; None: the method's own
+Computation = Callable[..., Maps]  # (model, images, targets, *arrays, **settings) -> maps
 
 
 @dataclass(frozen=True)
@@ -66,15 +81,10 @@ class Postprocess:
 
 
 def postprocess(resize: Any, smooth: Any, size: tuple[int, int]) -> Postprocess:
-    """Check the options `resize` and `smooth` of a method.
-
-    Args:
-      resize: True for the size of the images, (height, width) for another, False to keep the size.
-      smooth: as in `Postprocess`; None for no blur.
-      size: of the images.
+    """Check the options `resize` and `smooth` of a method, for images of a size (H, W).
 
     Raises:
-      ValueError: if either is something else.
+      ValueError: if either is something else than `gradient` takes.
 
     Example:
       >>> postprocess(True, None, (224, 320))
@@ -135,78 +145,49 @@ class Task(NamedTuple):
     postprocess: Postprocess
     example: jax.ShapeDtypeStruct | Array
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.images.shape[1], self.images.shape[2]
-
-    def compute(self, computation: Computation, *others: Any) -> Float[Array, "*N h w"]:
+    def compute(self, computation: Computation, *arrays: Any, **settings: Hashable) -> Float[Array, "*N h w"]:
         """The maps, (N, ..., h, w), or without the first axis for a single image.
 
         Args:
-          computation: of the model, images and targets.
-          others: further arrays for the computation.
-
-        Raises:
-          ValueError: if the model cannot be differentiated and the method needs that.
+          computation: a function of the model, images, targets, arrays and settings, defined once in its module.
+          arrays: traced; other values of them compile nothing.
+          settings: static.
 
         Warns:
           UserWarning: if everything that was sent back to an image is zero.
         """
-        inputs = self.program, self.arrays, self.images, self.targets, *others
-        maps, reached = compute(computation, self.postprocess, *inputs)
-        if reached is not None and not isinstance(reached, Tracer):
-            self._warn_of_no_gradient(np.flatnonzero(~np.asarray(reached)))
-        return maps[0] if self.single else maps
-
-    def differentiate(self, computation: Computation, *others: Any) -> Float[Array, "*N h w"]:
-        """As `compute`, for a computation that differentiates the model."""
-        try:
-            return self.compute(computation, *others)
-        except Exception as error:
-            self._check_differentiable(error)
-            raise
-
-    def _check_differentiable(self, failure: Exception) -> None:
-        """Raise a ValueError, caused by a failure, if the model has no derivative."""
-
-        def gradient(arrays: Arrays, images: Array) -> Array:
-            return jax.grad(lambda images: self.program(arrays, images).sum())(images)
-
-        try:
-            jax.eval_shape(gradient, self.arrays, self.example)
-        except Exception as error:
-            reason = str(error).partition("\n")[0]
-            raise ValueError(f"this model cannot be differentiated; rise and occlusion need no gradient. {reason}") from failure
-
-    def _warn_of_no_gradient(self, images: Any) -> None:
-        if len(images):
-            where = "the image" if self.single else f"images {images.tolist()}"
+        inputs = self.program, self.arrays, self.images, self.targets, *arrays
+        maps, reached = _compute(computation, tuple(settings.items()), self.postprocess, *inputs)
+        if reached is not None and not isinstance(reached, Tracer) and not np.all(reached):
+            where = "the image" if self.single else f"images {np.flatnonzero(~np.asarray(reached)).tolist()}"
             warnings.warn(
                 f"{self.method}: no gradient reached {where}, every value sent back is zero, and so is the map. A model may stop"
                 f" its gradient (jax.lax.stop_gradient, rounding, argmax), or none of its units on the way may be active",
-                stacklevel=4,
+                stacklevel=3,
             )
+        return maps[0] if self.single else maps
+
+    def differentiate(self, computation: Computation, *arrays: Any, **settings: Hashable) -> Float[Array, "*N h w"]:
+        """As `compute`, for a computation that differentiates the model: a ValueError says so if the model has no derivative."""
+        try:
+            return self.compute(computation, *arrays, **settings)
+        except Exception as failure:
+            try:
+                jax.eval_shape(jax.grad(lambda images: self.program(self.arrays, images).sum()), self.example)
+            except Exception as error:
+                reason = str(error).partition("\n")[0]
+                raise ValueError(f"this model cannot be differentiated; rise and occlusion need no gradient. {reason}") from failure
+            raise
 
 
 def prepare(
-    method: str,
-    model: Any,
-    images: Any,
-    targets: Any,
-    resize: Any = False,
-    smooth: Any = None,
-    shown: int | None = None,
-    all_classes: bool = False,
+    method: str, model: Any, images: Any, targets: Any, resize: Any, smooth: Any, shown: int | None = None, all_classes: bool = False
 ) -> Task:
     """Check the arguments of a method, and split the model.
 
     Args:
       method: its name.
-      model: a function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes).
-      images: (H, W, C) or (N, H, W, C).
-      targets: one class for all images or one per image: indices, or names where the model has `classes`.
-      resize, smooth: as in `postprocess`.
+      model, images, targets, resize, smooth: as in `gradient`.
       shown: the number of images that the model gets at a time; None: all of them.
       all_classes: whether targets may be None, for maps of all classes.
 
@@ -227,18 +208,15 @@ def prepare(
     return Task(method, parted.tail, parted.arrays, batch, targets, count is None, postprocess(resize, smooth, batch.shape[1:3]), example)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def compute(
-    computation: Computation, finish: Postprocess, program: Program, arrays: Arrays, *arguments: Any
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _compute(
+    computation: Computation, settings: tuple[Any, ...], finish: Postprocess, program: Program, arrays: Arrays, *arguments: Any
 ) -> tuple[Float[Array, "N *classes h w"], Bool[Array, " N"] | None]:
-    """Run a computation, compiled. The model is a pytree, so that it can be split again.
-
-    Returns:
-      The maps, and for each image whether anything but zeros was sent back; None where nothing is sent back.
-    """
+    """The maps, and for each image whether anything but zeros was sent back; None where nothing is sent back."""
 
     def whole(arrays: Arrays, *arguments: Any) -> tuple[Array, Array | None]:
-        maps, sent = computation(jax.tree_util.Partial(program, arrays), *arguments)
+        model = jax.tree_util.Partial(program, arrays)  # a pytree, so that it can be split again
+        maps, sent = computation(model, *arguments, **dict(settings))
         return finish(maps), None if sent is None else (sent != 0).any(axis=tuple(range(1, sent.ndim)))
 
     return canonical(whole)(arrays, *jax.tree.map(jnp.asarray, arguments))

@@ -9,7 +9,6 @@ the same sum.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.backward import Layer, backpropagate, pull_back
-from extremal_jax.attribution.common import Maps, Model, prepare
+from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, prepare
 from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.rules import CONTRAST, EXCITATION
 from extremal_jax.graph.activations import activations, capture, check_name, intervene
@@ -27,21 +26,11 @@ from extremal_jax.graph.varying import like
 
 
 def excitation_backprop(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The probability of one at the target, passed down by each unit to the units that excite it; summed over channels.
 
-    Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
-
-    Returns, Warns: as `gradient`.
+    The arguments, the result and the warning are those of `gradient`.
 
     Raises:
       TypeError, ValueError: as `gradient` does; and for a model with an operation that has no rule (attention, a layer
@@ -68,8 +57,8 @@ def contrastive_excitation_backprop(
     at: str | None = None,
     contrast_at: str,
     channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
 ) -> Float[Array, "*N h w"]:
     """The positive part of excitation backprop of the target minus excitation backprop of its opposite.
 
@@ -101,50 +90,36 @@ def contrastive_excitation_backprop(
     """
     check_name("contrast_at", contrast_at)
     task = prepare("contrastive_excitation_backprop", model, images, targets, resize, smooth)
-    return task.differentiate(Contrastive(Layer(at, channel_axis), contrast_at))
+    return task.differentiate(_contrast, layer=Layer(at, channel_axis), contrast_at=contrast_at)
 
 
-@dataclass(frozen=True)
-class Contrastive:
-    """Contrastive excitation backprop.
+def _contrast(model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], *, layer: Layer, contrast_at: str) -> Maps:
+    """The map of a layer, with the opposite subtracted at `contrast_at`."""
+    _check_contrast(model, images, layer.at, contrast_at)
+    _, opposite = pull_back(with_backward_rules(model, CONTRAST), images, targets, contrast_at)
+    taps = {contrast_at: lambda value: _minus(value, opposite)}
+    _, sent = pull_back(with_backward_rules(model, EXCITATION), images, targets, layer.at, taps)
+    return Maps(jax.nn.relu(layer.spread(sent, model, images).sum(axis=-1)), sent)
 
-    Attributes:
-      layer: where the pass ends.
-      contrast_at: where the opposite is subtracted.
-    """
 
-    layer: Layer
-    contrast_at: str
+def _check_contrast(model: Model, images: Array, at: str | None, contrast_at: str) -> None:
+    """Raise a ValueError unless `contrast_at` lies between a layer and the last linear layer."""
+    if CONTRAST.matches(model, images).count("negated head") == 0:
+        raise ValueError("contrastive excitation backprop negates the weights of the last linear layer; the model has none")
+    names = [activation.name for activation in activations(model, images)]
+    if at in names and contrast_at in names and names.index(contrast_at) < names.index(at):
+        raise ValueError(f"contrast_at must lie between at and the scores, but {contrast_at!r} comes before {at!r}")
+    shape = jax.eval_shape(lambda images: capture(model, contrast_at)(images)[1][contrast_at], images)
 
-    def __call__(self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"]) -> Maps:
-        self._check(model, images)
-        _, opposite = pull_back(with_backward_rules(model, CONTRAST), images, targets, self.contrast_at)
-        taps = {self.contrast_at: lambda value: _minus(value, opposite)}
-        _, sent = pull_back(with_backward_rules(model, EXCITATION), images, targets, self.layer.at, taps)
-        return Maps(jax.nn.relu(self.layer.spread(sent, model, images).sum(axis=-1)), sent)
+    def rest(value: Array) -> Array:
+        return intervene(model, {contrast_at: lambda _: value})(images)
 
-    def _check(self, model: Model, images: Array) -> None:
-        if CONTRAST.matches(model, images).count("negated head") == 0:
-            raise ValueError("contrastive excitation backprop negates the weights of the last linear layer; the model has none")
-        names = [activation.name for activation in activations(model, images)]
-        at = self.layer.at
-        if at in names and self.contrast_at in names and names.index(self.contrast_at) < names.index(at):
-            raise ValueError(f"contrast_at must lie between at and the scores, but {self.contrast_at!r} comes before {at!r}")
-        if not self._is_before_the_head(model, images):
-            raise ValueError(f"contrast_at must lie between at and the last linear layer, but {self.contrast_at!r} comes after it")
-
-    def _is_before_the_head(self, model: Model, images: Array) -> bool:
-        """Whether the last linear layer lies between `contrast_at` and the scores."""
-        name = self.contrast_at
-        shape = jax.eval_shape(lambda images: capture(model, name)(images)[1][name], images)
-
-        def rest(value: Array) -> Array:
-            return intervene(model, {name: lambda _: value})(images)
-
-        try:
-            return CONTRAST.matches(rest, like(shape, images)).count("negated head") > 0
-        except ValueError:  # no rule applies to anything
-            return False
+    try:
+        is_before_the_head = CONTRAST.matches(rest, like(shape, images)).count("negated head") > 0
+    except ValueError:  # no rule applies to anything
+        is_before_the_head = False
+    if not is_before_the_head:
+        raise ValueError(f"contrast_at must lie between at and the last linear layer, but {contrast_at!r} comes after it")
 
 
 @jax.custom_vjp

@@ -10,7 +10,7 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Float
 
-from extremal_jax.attribution.common import Model, check_images, postprocess
+from extremal_jax.attribution.common import Model, Resize, Smooth, check_images, postprocess
 from extremal_jax.attribution.method import Method
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
@@ -28,8 +28,8 @@ def extremal_saliency(
     key: Array | None = None,
     progress: bool | Watcher | None = None,
     chunk_size: int | None = None,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
 ) -> Float[Array, "*N h w"]:
     """The mean of the masks of `extremal_perturbation`, smoothed.
 

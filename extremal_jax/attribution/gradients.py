@@ -10,20 +10,14 @@ from jax import Array
 from jaxtyping import Float
 
 from extremal_jax.attribution.backward import Layer, backpropagate
-from extremal_jax.attribution.common import Model
+from extremal_jax.attribution.common import Model, Resize, Smooth
 from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.rules import DECONVNET, GUIDED
+from extremal_jax.graph.activations import check_name
 
 
 def gradient(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The largest absolute derivative of the target's score over the channels of each place, max |∂score / ∂x|.
 
@@ -61,21 +55,11 @@ def gradient(
 
 
 def linear_approx(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The first-order share of each place in the score: the sum over channels of value times gradient; signed.
 
-    Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
-
-    Returns, Raises, Warns: as `gradient`.
+    The arguments, the result, the errors and the warning are those of `gradient`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -90,23 +74,13 @@ def linear_approx(
 
 
 def guided_backprop(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The gradient through ReLUs that send back positive gradients only, and only where they are active.
 
     As in TorchRay, an input of exactly zero counts as active. The upper clip of a ReLU6 keeps its derivative.
 
-    Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
-
-    Returns, Warns: as `gradient`.
+    The arguments, the result and the warning are those of `gradient`.
 
     Raises:
       TypeError, ValueError: as `gradient` does; and if the model has no ReLU, max(x, 0), or if one is a part of another
@@ -125,21 +99,11 @@ def guided_backprop(
 
 
 def deconvnet(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str | None = None,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The gradient through ReLUs that send back positive gradients only, whether they are active or not.
 
-    Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
-
-    Returns, Raises, Warns: as `guided_backprop`.
+    The arguments, the result, the errors and the warning are those of `guided_backprop`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -152,24 +116,14 @@ def deconvnet(
 
 
 def grad_cam(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """The positive part of the sum of a layer's channels, each weighted by its mean gradient.
 
         max(0, Σ_c w_c A_c),   w_c = mean over positions of ∂score / ∂A_c
 
-    Args:
-      model, images, targets, channel_axis, resize, smooth: as in `gradient`.
-      at: the name of the layer's activation, as a rule the last convolutional one.
-
-    Returns, Raises, Warns: as `gradient`.
+    The layer `at` is as a rule the last convolutional one. The arguments, the result, the errors and the warning are
+    those of `gradient`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -182,18 +136,12 @@ def grad_cam(
     Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
       2017.
     """
-    return backpropagate("grad_cam", model, images, targets, _layer("grad_cam", at, channel_axis), _cam, resize, smooth)
+    check_name("at", at)
+    return backpropagate("grad_cam", model, images, targets, Layer(at, channel_axis), _cam, resize, smooth)
 
 
 def grad_cam_plus_plus(
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    at: str,
-    channel_axis: int = -1,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    model: Model, images: Any, targets: Any, *, at: str, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
 ) -> Float[Array, "*N h w"]:
     """Grad-CAM with weights that do not depend on the size of an object, so that several objects count alike.
 
@@ -201,10 +149,7 @@ def grad_cam_plus_plus(
 
     The paper's factor exp(score) is left out: it scales each map as a whole.
 
-    Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `grad_cam`.
-
-    Returns, Raises, Warns: as `gradient`.
+    The arguments, the result, the errors and the warning are those of `grad_cam`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -216,17 +161,8 @@ def grad_cam_plus_plus(
 
     Source: Chattopadhay, Sarkar, Howlader and Balasubramanian, "Grad-CAM++", WACV 2018.
     """
-    name = "grad_cam_plus_plus"
-    return backpropagate(name, model, images, targets, _layer(name, at, channel_axis), _cam_plus_plus, resize, smooth)
-
-
-def _layer(method: str, at: Any, channel_axis: Any) -> Layer:
-    if at is None:
-        raise ValueError(
-            f"{method} makes the map of a layer: at must be the name of one, as a rule the last convolutional layer, got None;"
-            f" graph.activations(model, images) lists the names"
-        )
-    return Layer(at, channel_axis)
+    check_name("at", at)
+    return backpropagate("grad_cam_plus_plus", model, images, targets, Layer(at, channel_axis), _cam_plus_plus, resize, smooth)
 
 
 def _largest(values: Float[Array, "N h w C"], gradients: Float[Array, "N h w C"]) -> Float[Array, "N h w"]:

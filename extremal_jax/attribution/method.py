@@ -1,12 +1,20 @@
-"""The record by which a module declares a method of attribution."""
+"""The record by which a module declares a method of attribution, and the table of all of them.
+
+To add a method, write its module, which declares a `Method` in a tuple `METHODS`, and its page in docs/methods.
+"""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from jax import Array
+
+_FIRST = "extremal_saliency"
 
 
 @dataclass(frozen=True)
@@ -30,18 +38,32 @@ class Method:
     @property
     def options(self) -> frozenset[str]:
         """The names of the options that the function takes: `at`, `key`, `chunk_size` and so on."""
-        return frozenset(name for name, parameter in self._parameters.items() if parameter.kind is parameter.KEYWORD_ONLY)
+        parameters = inspect.signature(self.function).parameters
+        return frozenset(name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY)
 
     @property
     def needs(self) -> frozenset[str]:
         """The names of the options that must be given."""
-        return frozenset(name for name in self.options if self._parameters[name].default is inspect.Parameter.empty)
+        parameters = inspect.signature(self.function).parameters
+        return frozenset(name for name in self.options if parameters[name].default is inspect.Parameter.empty)
 
     @property
     def layers(self) -> bool:
         """Whether the method makes maps of layers."""
         return "at" in self.options
 
-    @property
-    def _parameters(self) -> dict[str, inspect.Parameter]:
-        return dict(inspect.signature(self.function).parameters)
+
+def collect() -> dict[str, Method]:
+    """Find the methods of all modules of this folder: extremal perturbation first, then the others by module.
+
+    Raises:
+      ValueError: if two methods have one name.
+    """
+    folder = sys.modules[__package__ or ""].__path__
+    found: dict[str, Method] = {}
+    for name in sorted((module.name for module in pkgutil.iter_modules(folder)), key=lambda name: (name != _FIRST, name)):
+        for method in getattr(importlib.import_module(f"{__package__}.{name}"), "METHODS", ()):
+            if method.name in found:
+                raise ValueError(f"two methods of attribution are called {method.name!r}")
+            found[method.name] = method
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,10 +9,10 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Maps, Model, check_images, prepare
-from extremal_jax.attribution.masked import check_score, responses, substitute
+from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, check_images, prepare
+from extremal_jax.attribution.evaluations import SCORES, check_pair, chunk_length, responses, substitute, sum_in_chunks
 from extremal_jax.attribution.method import Method
+from extremal_jax.ground.checks import check_choice
 
 _USUAL_CHUNK = 32  # images at a time
 
@@ -28,8 +27,8 @@ def occlusion(
     fill: Any = 0.0,
     score: str = "logit",
     chunk_size: int | None = None,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
 ) -> Float[Array, "*N h w"]:
     """The score minus the score with a window hidden, averaged at each pixel over the windows that cover it; signed.
 
@@ -58,69 +57,55 @@ def occlusion(
 
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
     """
-    check_score(score)
+    check_choice("score", score, SCORES)
     images = check_images("images", images)
     starts, window = window_places((images.shape[-3], images.shape[-2]), window, stride)
     length = chunk_length("chunk_size", len(starts) + 1, chunk_size, _USUAL_CHUNK)  # the last hides nothing
     task = prepare("occlusion", model, images, targets, resize, smooth, length)
-    return task.compute(Occlusion(len(starts), length, window, score), starts, substitute("fill", fill, task.images))
+    fills = substitute("fill", fill, task.images)
+    return task.compute(_mean_of_falls, starts, fills, length=length, window=window, score=score)
 
 
-@dataclass(frozen=True)
-class Occlusion:
-    """A sum over images with a window hidden.
+def _mean_of_falls(
+    model: Model,
+    images: Float[Array, "N H W C"],
+    targets: Int[Array, " N"],
+    starts: Int[Array, "P 2"],
+    fills: Float[Array, "N H W C"],
+    *,
+    length: int,
+    window: tuple[int, int],
+    score: str,
+) -> Maps:
+    """The fall of the score, averaged at each pixel over the windows that hide it."""
 
-    Attributes:
-      count: the number of windows.
-      length: the number of windows at a time.
-      window: (height, width).
-      score: a key of `SCORES`.
-    """
+    def hidden(elements: Array) -> Array:
+        """(m, H, W): the windows, and nothing after the last of them."""
+        firsts = starts[elements]
+        down, across = (
+            (firsts[:, axis, None] <= pixels) & (pixels < firsts[:, axis, None] + window[axis])
+            for axis, pixels in enumerate(np.arange(n, dtype=np.int32)[None] for n in images.shape[1:3])
+        )
+        return down[:, :, None] & across[:, None, :] & (elements < len(starts))[:, None, None]
 
-    count: int
-    length: int
-    window: tuple[int, int]
-    score: str
+    def chunk(elements: Array, counts: Array) -> tuple[Array, Array, Array]:
+        windows = hidden(elements)
+        covered = (windows & counts[:, None, None]).astype(jnp.float32)
 
-    def __call__(
-        self,
-        model: Model,
-        images: Float[Array, "N H W C"],
-        targets: Int[Array, " N"],
-        starts: Int[Array, "P 2"],
-        fills: Float[Array, "N H W C"],
-    ) -> Maps:
-        def hidden(elements: Array) -> Array:
-            """(m, H, W): the windows, and nothing after the last of them."""
-            firsts = starts[elements]
-            down, across = (
-                (firsts[:, axis, None] <= np.arange(n)[None]) & (np.arange(n)[None] < firsts[:, axis, None] + self.window[axis])
-                for axis, n in enumerate(images.shape[1:3])
-            )
-            return down[:, :, None] & across[:, None, :] & (elements < self.count)[:, None, None]
+        def weighted(triple: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+            image, target, fill = triple
+            scores = responses(model, score, jnp.where(windows[..., None], fill[None], image[None]), target)
+            whole = jnp.where(counts & (elements == len(starts)), scores, 0).sum()
+            return whole, jnp.einsum("m,mhw->hw", scores, covered, precision=lax.Precision.HIGHEST)
 
-        def chunk(elements: Array, counts: Array) -> tuple[Array, Array, Array]:
-            windows = hidden(elements)
-            covered = (windows & counts[:, None, None]).astype(jnp.float32)
+        return *lax.map(weighted, (images, targets, fills)), covered.sum(axis=0)
 
-            def weighted(triple: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-                image, target, fill = triple
-                scores = responses(model, self.score, jnp.where(windows[..., None], fill[None], image[None]), target)
-                whole = jnp.where(counts & (elements == self.count), scores, 0).sum()
-                return whole, jnp.einsum("m,mhw->hw", scores, covered, precision=lax.Precision.HIGHEST)
-
-            return *lax.map(weighted, (images, targets, fills)), covered.sum(axis=0)
-
-        whole, sums, cover = sum_in_chunks(chunk, self.count + 1, self.length, images)
-        return Maps(whole[:, None, None] - sums / cover[None])
+    whole, sums, cover = sum_in_chunks(chunk, len(starts) + 1, length, images)
+    return Maps(whole[:, None, None] - sums / cover[None])
 
 
 def window_places(size: tuple[int, int], window: Any, stride: Any) -> tuple[Int[np.ndarray, "P 2"], tuple[int, int]]:
-    """The first pixels of all windows, row by row, and the (height, width) of a window.
-
-    Args:
-      size: (H, W) of the image.
-      window, stride: as in `occlusion`.
+    """The first pixels of all windows over an image of (H, W), row by row, and the (height, width) of a window.
 
     Raises:
       ValueError: if a window is larger than the image, or the stride leaves pixels between windows.
@@ -129,21 +114,12 @@ def window_places(size: tuple[int, int], window: Any, stride: Any) -> tuple[Int[
       >>> window_places((4, 5), (4, 2), 2)[0].tolist()
       [[0, 0], [0, 2], [0, 3]]
     """
-    height, width = _pair("window", tuple(-(-n // 8) for n in size) if window is None else window)
-    down, across = _pair("stride", ((height + 1) // 2, (width + 1) // 2) if stride is None else stride)
-    if height > size[0] or width > size[1]:
-        raise ValueError(f"window must fit into the image of {size[0]}x{size[1]} pixels, got {height}x{width}")
-    if down > height or across > width:
-        raise ValueError(f"stride must be at most the window, {height}x{width}, so that no pixel is left out, got {down}x{across}")
+    window = tuple(-(-n // 8) for n in size) if window is None else window
+    height, width = check_pair("window", window, "pixels, or (height, width)", "the image's", size)
+    stride = ((height + 1) // 2, (width + 1) // 2) if stride is None else stride
+    down, across = check_pair("stride", stride, "pixels, or (down, across)", "the window's", (height, width))
     rows, columns = ([*range(0, n - side, step), n - side] for n, side, step in ((size[0], height, down), (size[1], width, across)))
     return np.array([(row, column) for row in rows for column in columns], np.int32), (height, width)
-
-
-def _pair(name: str, value: Any) -> tuple[int, int]:
-    pair = np.broadcast_to(np.asarray(value), (2,)).tolist() if np.shape(value) in ((), (2,)) else []
-    if not pair or not all(type(n) is int and n >= 1 for n in pair):
-        raise ValueError(f"{name} must be a number of pixels, or (height, width), of at least 1, got {value!r}")
-    return pair[0], pair[1]
 
 
 METHODS = (Method("occlusion", "the fall of the score when a window is hidden", occlusion, signed=True, needs_gradient=False),)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,10 +12,9 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.backward import pull_back
-from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Maps, Model, number, prepare, wide
+from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, number, prepare, wide
+from extremal_jax.attribution.evaluations import chunk_length, substitute, sum_in_chunks
 from extremal_jax.attribution.gradients import gradient
-from extremal_jax.attribution.masked import substitute
 from extremal_jax.attribution.method import Method
 from extremal_jax.graph.activations import check_name
 from extremal_jax.ground.checks import check_key
@@ -34,8 +32,8 @@ def integrated_gradients(
     baseline: Any = 0.0,
     num_steps: int = 32,
     chunk_size: int | None = None,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
 ) -> Float[Array, "*N h w"]:
     """The share of each pixel in the change of the score from a baseline to the image; signed, summed over channels.
 
@@ -65,36 +63,32 @@ def integrated_gradients(
     """
     length = chunk_length("num_steps", num_steps, chunk_size, _USUAL_CHUNK)
     task = prepare("integrated_gradients", model, images, targets, resize, smooth, length)
-    return task.differentiate(IntegratedGradients(num_steps, length), substitute("baseline", baseline, task.images))
+    return task.differentiate(_integral, substitute("baseline", baseline, task.images), num_steps=num_steps, length=length)
 
 
-@dataclass(frozen=True)
-class IntegratedGradients:
-    """A sum of gradients along a line.
+def _integral(
+    model: Model,
+    images: Float[Array, "N H W C"],
+    targets: Int[Array, " N"],
+    baselines: Float[Array, "N H W C"],
+    *,
+    num_steps: int,
+    length: int,
+) -> Maps:
+    """The integral of gradients along the line from the baseline, times the line."""
 
-    Attributes:
-      num_steps: the number of gradients.
-      length: the number of gradients at a time.
-    """
+    def chunk(elements: Array, counts: Array) -> Array:
+        shares = ((elements.astype(jnp.float32) + 0.5) / num_steps).astype(images.dtype)[:, None, None, None]
 
-    num_steps: int
-    length: int
+        def gradients(triple: tuple[Array, Array, Array]) -> Array:
+            image, target, baseline = triple
+            _, sent = pull_back(model, baseline[None] + shares * (image - baseline)[None], jnp.broadcast_to(target, elements.shape))
+            return jnp.where(counts[:, None, None, None], wide(sent), 0).sum(axis=0)
 
-    def __call__(
-        self, model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], baselines: Float[Array, "N H W C"]
-    ) -> Maps:
-        def chunk(elements: Array, counts: Array) -> Array:
-            shares = ((elements.astype(jnp.float32) + 0.5) / self.num_steps).astype(images.dtype)[:, None, None, None]
+        return lax.map(gradients, (images, targets, baselines))
 
-            def gradients(triple: tuple[Array, Array, Array]) -> Array:
-                image, target, baseline = triple
-                _, sent = pull_back(model, baseline[None] + shares * (image - baseline)[None], jnp.broadcast_to(target, elements.shape))
-                return jnp.where(counts[:, None, None, None], wide(sent), 0).sum(axis=0)
-
-            return lax.map(gradients, (images, targets, baselines))
-
-        sums = sum_in_chunks(chunk, self.num_steps, self.length, images)
-        return Maps((wide(images - baselines) * sums / self.num_steps).sum(axis=-1), sums)
+    sums = sum_in_chunks(chunk, num_steps, length, images)
+    return Maps((wide(images - baselines) * sums / num_steps).sum(axis=-1), sums)
 
 
 @renamed(samples="num_samples")
@@ -109,8 +103,8 @@ def smooth_grad(
     noise: float = 0.15,
     key: Array | None = None,
     chunk_size: int | None = None,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
     **options: Any,
 ) -> Float[Array, "*N h w"]:
     """The mean of a method's maps of the image under Gaussian noise.
@@ -150,8 +144,8 @@ def smooth_grad(
     task = prepare("smooth_grad", model, images, targets, resize, smooth, length)
     arrays = {name: value for name, value in options.items() if isinstance(value, jax.Array | np.ndarray)}
     static = tuple(sorted((name, _hashable(value)) for name, value in options.items() if name not in arrays))
-    record = SmoothGrad(method, static, num_samples, length)
-    return task.differentiate(record, check_key(key), jnp.float32(noise), arrays)
+    settings: dict[str, Any] = {"method": method, "options": static, "num_samples": num_samples, "length": length}
+    return task.differentiate(_mean_under_noise, check_key(key), jnp.float32(noise), arrays, **settings)
 
 
 def _hashable(value: Any) -> Any:
@@ -159,49 +153,38 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
-@dataclass(frozen=True)
-class SmoothGrad:
-    """A sum of maps under noise.
+def _mean_under_noise(
+    model: Model,
+    images: Float[Array, "N H W C"],
+    targets: Int[Array, " N"],
+    key: Array,
+    noise: Float[Array, ""],
+    arrays: dict[str, Array],
+    *,
+    method: Callable[..., Array],
+    options: tuple[tuple[str, Any], ...],
+    num_samples: int,
+    length: int,
+) -> Maps:
+    """The mean of a method's maps of noisy images; the arrays are the options of the method that are arrays."""
+    each = {name: array for name, array in arrays.items() if array.shape == images.shape}
+    shared = {**dict(options), **arrays}
 
-    Attributes:
-      method: makes the maps.
-      options: of the method, without arrays.
-      num_samples: the number of maps.
-      length: the number of maps at a time.
-    """
+    def chunk(elements: Array, counts: Array) -> Array:
+        # One by one: some kinds of keys give other numbers under vmap.
+        normal = lax.map(lambda element: jax.random.normal(jax.random.fold_in(key, element), images.shape[1:], jnp.float32), elements)
 
-    method: Callable[..., Array]
-    options: tuple[tuple[str, Any], ...]
-    num_samples: int
-    length: int
+        def maps(parts: tuple[Array, Array, dict[str, Array]]) -> Array:
+            image, target, own = parts
+            sigma = noise * wide(image.max() - image.min())
+            noisy = image[None] + (sigma * normal).astype(image.dtype)
+            found = method(model, noisy, jnp.broadcast_to(target, elements.shape), **{**shared, **own})
+            return jnp.where(counts[:, None, None], found, 0).sum(axis=0)
 
-    def __call__(
-        self,
-        model: Model,
-        images: Float[Array, "N H W C"],
-        targets: Int[Array, " N"],
-        key: Array,
-        noise: Float[Array, ""],
-        arrays: dict[str, Array],
-    ) -> Maps:
-        each = {name: array for name, array in arrays.items() if array.shape == images.shape}
-        options = {**dict(self.options), **arrays}
+        return lax.map(maps, (images, targets, each))
 
-        def chunk(elements: Array, counts: Array) -> Array:
-            # One by one: some kinds of keys give other numbers under vmap.
-            normal = lax.map(lambda element: jax.random.normal(jax.random.fold_in(key, element), images.shape[1:], jnp.float32), elements)
-
-            def maps(parts: tuple[Array, Array, dict[str, Array]]) -> Array:
-                image, target, own = parts
-                sigma = noise * wide(image.max() - image.min())
-                noisy = image[None] + (sigma * normal).astype(image.dtype)
-                found = self.method(model, noisy, jnp.broadcast_to(target, elements.shape), **{**options, **own})
-                return jnp.where(counts[:, None, None], found, 0).sum(axis=0)
-
-            return lax.map(maps, (images, targets, each))
-
-        means = sum_in_chunks(chunk, self.num_samples, self.length, images) / self.num_samples
-        return Maps(means, means)
+    means = sum_in_chunks(chunk, num_samples, length, images) / num_samples
+    return Maps(means, means)
 
 
 METHODS = (

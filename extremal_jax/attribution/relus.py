@@ -14,8 +14,7 @@ import jax
 from jax.extend.core import JaxprEqn
 
 from extremal_jax.graph.interpreter import bodies, scope_of
-from extremal_jax.graph.rules import Site
-from extremal_jax.graph.surface import Surface
+from extremal_jax.graph.rules import Site, Surface
 
 _LAYOUT = {"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose"}
 _PLACE_BY_PLACE = _LAYOUT.union(

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.core import Tracer
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.chunks import chunk_length, sum_in_chunks
-from extremal_jax.attribution.common import Maps, Model, number, prepare
-from extremal_jax.attribution.masked import check_score, responses
+from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, number, prepare
+from extremal_jax.attribution.evaluations import SCORES, check_finite, check_pair, chunk_length, responses, sum_in_chunks
 from extremal_jax.attribution.method import Method
-from extremal_jax.ground.checks import check_key
+from extremal_jax.ground.checks import as_array, check_choice, check_key
 
 _USUAL_CHUNK = 32  # masked images at a time
 
@@ -34,8 +31,8 @@ def rise(
     score: str = "softmax",
     key: Array | None = None,
     chunk_size: int | None = None,
-    resize: bool | tuple[int, int] = False,
-    smooth: float | None = None,
+    resize: Resize = False,
+    smooth: Smooth = None,
 ) -> Float[Array, "*N h w"]:
     """The mean of random masks, each weighted by the target's probability for the image multiplied by the mask.
 
@@ -77,75 +74,29 @@ def rise(
     Differences from TorchRay: masks are shifted by any part of a cell, and drawn beyond the border rather than
       mirrored; the default score is the paper's.
     """
-    check_score(score)
+    check_choice("score", score, SCORES)
     if masks is not None and (key is not None or (num_masks, probability, grid) != (4000, 0.5, 7)):
         raise ValueError("pass either masks or num_masks, probability, grid and key, got both")
     key = check_key(key)
     count = max(1, len(masks)) if masks is not None and np.ndim(masks) else num_masks  # an empty list is refused below
     length = chunk_length("num_masks", count, chunk_size, _USUAL_CHUNK)
     task = prepare("rise", model, images, targets, resize, smooth, length, all_classes=True)
+    size = task.images.shape[1], task.images.shape[2]
     if masks is not None:
-        masks = _check_masks(masks, task.size)
-    elif not 0 < number(probability) < 1:
+        return task.compute(_mean_of_masks, _check_masks(masks, size), count=count, length=length, score=score)
+    if not 0 < number(probability) < 1:
         raise ValueError(f"probability must be in (0, 1), got {probability!r}; 0.5 keeps half of the image")
-    cells = _check_grid(grid, task.size)
-    if masks is None:
-        masks = draw(key, num_masks, cells, number(probability))
-    return task.compute(Rise(count, length, score), masks)
-
-
-def _check_grid(grid: Any, size: tuple[int, int]) -> tuple[int, int]:
-    cells = tuple(np.broadcast_to(np.asarray(grid), (2,)).tolist()) if np.shape(grid) in ((), (2,)) else ()
-    if not cells or not all(type(n) is int and 1 <= n <= most for n, most in zip(cells, size, strict=True)):
-        raise ValueError(f"grid must be a number of cells, or (rows, columns), from 1 to the image's {size}, got {grid!r}")
-    return cells[0], cells[1]
+    cells = check_pair("grid", grid, "cells, or (rows, columns)", "the image's", size)
+    drawn = draw(key, num_masks, cells, number(probability))
+    return task.compute(_mean_of_masks, drawn, count=count, length=length, score=score)
 
 
 def _check_masks(masks: Any, size: tuple[int, int]) -> Any:
-    masks = masks if hasattr(masks, "dtype") else np.asarray(masks)
+    masks = as_array("masks", masks)
     if masks.ndim != 3 or masks.shape[1:] != size or len(masks) == 0:
         raise ValueError(f"masks must have the shape (M, H, W) = (M, {size[0]}, {size[1]}), got {masks.shape}")
-    if not isinstance(masks, Tracer) and not np.all(np.isfinite(np.asarray(masks, np.float32))):
-        raise ValueError("masks must be finite, got NaN or infinity")
+    check_finite("masks", masks)
     return masks.astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Rise:
-    """A sum over masked images.
-
-    Attributes:
-      count: the number of masks.
-      length: the number of masks at a time.
-      score: a key of `SCORES`.
-    """
-
-    count: int
-    length: int
-    score: str
-
-    def __call__(
-        self,
-        model: Model,
-        images: Float[Array, "N H W C"],
-        targets: Int[Array, " N"] | None,
-        masks: Coarse | Float[Array, "M H W"],
-    ) -> Maps:
-        size = images.shape[1], images.shape[2]
-
-        def chunk(elements: Array, counts: Array) -> Array:
-            some = jax.tree.map(lambda part: part[elements], masks)
-            shown = enlarge(some, size) if isinstance(some, Coarse) else some
-
-            def weighted(pair: tuple[Array, Array | None]) -> Array:
-                image, target = pair
-                scores = responses(model, self.score, image[None] * shown[..., None].astype(image.dtype), target)
-                scores = jnp.where(jnp.expand_dims(counts, range(1, scores.ndim)), scores, 0)
-                return jnp.einsum("m...,mhw->...hw", scores, shown, precision=lax.Precision.HIGHEST)
-
-            return lax.map(weighted, (images, targets))
-
-        return Maps(sum_in_chunks(chunk, self.count, self.length, images) / self.count)
 
 
 class Coarse(NamedTuple):
@@ -161,16 +112,37 @@ class Coarse(NamedTuple):
     shifts: Float[Array, "M 2"]
 
 
+def _mean_of_masks(
+    model: Model,
+    images: Float[Array, "N H W C"],
+    targets: Int[Array, " N"] | None,
+    masks: Coarse | Float[Array, "M H W"],
+    *,
+    count: int,
+    length: int,
+    score: str,
+) -> Maps:
+    """The mean of masks, each weighted by a function of the scores of the image multiplied by it."""
+    size = images.shape[1], images.shape[2]
+
+    def chunk(elements: Array, counts: Array) -> Array:
+        some = jax.tree.map(lambda part: part[elements], masks)
+        shown = enlarge(some, size) if isinstance(some, Coarse) else some
+
+        def weighted(pair: tuple[Array, Array | None]) -> Array:
+            image, target = pair
+            scores = responses(model, score, image[None] * shown[..., None].astype(image.dtype), target)
+            scores = jnp.where(jnp.expand_dims(counts, range(1, scores.ndim)), scores, 0)
+            return jnp.einsum("m...,mhw->...hw", scores, shown, precision=lax.Precision.HIGHEST)
+
+        return lax.map(weighted, (images, targets))
+
+    return Maps(sum_in_chunks(chunk, count, length, images) / count)
+
+
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def draw(key: Array, count: int, grid: tuple[int, int], probability: float | Float[Array, ""]) -> Coarse:
-    """Draw coarse masks.
-
-    Args:
-      key: of all masks.
-      count: M.
-      grid: the number of cells that cover the image, down and across.
-      probability: that a cell is one.
-    """
+    """Draw `count` coarse masks of a grid (rows, columns) over the image; `probability` is that of a one in a cell."""
     nodes = grid[0] + 2, grid[1] + 2
     drawn = jax.random.uniform(key, (count, 2 + nodes[0] * nodes[1]), jnp.float32)
     return Coarse((drawn[:, 2:] < probability).astype(jnp.float32).reshape(count, *nodes), drawn[:, :2])

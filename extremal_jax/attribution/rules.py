@@ -50,12 +50,8 @@ def _one_active(site: Site) -> bool:
     return sum(site.active) == 1
 
 
-def _first_active(site: Site) -> bool:
-    return site.active == (True, False)
-
-
-def _both_active(site: Site) -> bool:
-    return site.active == (True, True)
+def _active(*wanted: bool) -> Callable[[Site], bool]:
+    return lambda site: site.active == wanted
 
 
 def _is_head(site: Site) -> bool:
@@ -96,17 +92,14 @@ def _divide(g: Array, total: Array) -> Array:
     return jnp.where(is_zero, 0, g / jnp.where(is_zero, 1, total)).astype(total.dtype)
 
 
-def _whole(x: Array, output: Array, g: Array) -> Array:
-    return g
-
-
+_WHOLE = _on_active(lambda x, output, g: g)
 _REST = (
     _relu("relu", lambda x, output, g: jnp.where(output > 0, g, 0), "g where x > 0", is_max_with_zero),
     Rule("total", frozenset({"reduce_sum", "reduce_window_sum"}), _total, description="each summand its share"),
-    Rule("shares", frozenset({"add"}), _shares, _both_active, "each of both summands its share"),
-    Rule("scale", frozenset({"mul"}), _on_active(_whole), _one_active, "g through the product with a constant"),
-    Rule("quotient", frozenset({"div"}), _on_active(_whole), _first_active, "g through the quotient by a constant"),
-    Rule("shift", frozenset({"sub"}), _on_active(_whole), _first_active, "g through the difference from a constant"),
+    Rule("shares", frozenset({"add"}), _shares, _active(True, True), "each of both summands its share"),
+    Rule("scale", frozenset({"mul"}), _WHOLE, _one_active, "g through the product with a constant"),
+    Rule("quotient", frozenset({"div"}), _WHOLE, _active(True, False), "g through the quotient by a constant"),
+    Rule("shift", frozenset({"sub"}), _WHOLE, _active(True, False), "g through the difference from a constant"),
 )
 _PASSES = frozenset[str]().union(
     {"add"},  # a constant is added

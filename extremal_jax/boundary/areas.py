@@ -9,21 +9,12 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from extremal_jax.ground.checks import values_of
+from extremal_jax.ground.checks import as_array, values_of
 from extremal_jax.ground.pytrees import AnyArray
 
 
 def check_areas(areas: Any, count: int | None) -> AnyArray:
-    """Areas as a float32 array, (K,) or (N, K), in (0, 1].
-
-    Args:
-      areas: a number, a sequence of numbers, or an array.
-      count: N for a batch, or None.
-
-    Raises:
-      TypeError: if they are not numbers.
-      ValueError: if the shape is wrong, or a value out of range.
-    """
+    """Areas as a float32 array in (0, 1], (K,) or, for a batch of `count` images, (N, K)."""
     areas = _numbers(areas, count, "numbers in (0, 1], such as (0.05, 0.1)", "area")
     values = values_of(areas, np.float64)
     if values is not None:
@@ -50,17 +41,8 @@ def check_pixels(areas: AnyArray, num_pixels: int) -> None:
 
 
 def check_counts(areas: Any, count: int | None, channels: int, name: str = "areas") -> AnyArray:
-    """Numbers of channels as an int32 array, (K,) or (N, K), from 1 to C.
-
-    Args:
-      areas: numbers of channels, or shares of them below 1, which are rounded to whole channels, at least one.
-      count: N for a batch, or None.
-      channels: C.
-      name: of the argument, for errors.
-
-    Raises:
-      TypeError: if they are not numbers.
-      ValueError: if the shape is wrong, or a value out of range.
+    """Numbers of channels from 1 to C as an int32 array, (K,) or (N, K). Shares below 1 are rounded to whole channels,
+    at least one.
 
     Example:
       >>> check_counts((1, 5, 0.5), None, 12).tolist()
@@ -83,12 +65,14 @@ def check_counts(areas: Any, count: int | None, channels: int, name: str = "area
 def _numbers(areas: Any, count: int | None, expected: str, one: str, name: str = "areas") -> AnyArray:
     """Numbers of the shape (K,) or (N, K)."""
     if not isinstance(areas, Array):
+        wrong = TypeError(f"{name} must be {expected}, got {areas!r}")
         try:
-            areas = np.asarray(areas, np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must be {expected}, got {areas!r}") from error
-        if areas.ndim == 0 and np.isnan(areas):  # NumPy's reading of None
-            raise TypeError(f"{name} must be {expected}, got {float(areas)}")
+            areas = as_array(name, areas)
+        except TypeError as error:
+            raise wrong from error
+        if areas.dtype.kind in "bc":
+            raise wrong
+        areas = np.asarray(areas, np.float64)
     areas = areas.reshape(1) if areas.ndim == 0 else areas
     if areas.ndim not in ((1,) if count is None else (1, 2)) or areas.size == 0 or (areas.ndim == 2 and areas.shape[0] != count):
         shapes = "(K,)" if count is None else f"(K,) or ({count}, K)"

@@ -16,12 +16,7 @@ _FEWEST_PIXELS = 8  # along a side, below which an axis may hold channels
 
 
 def check_images(name: str, images: Any) -> AnyArray:
-    """Images as a floating-point array (H, W, C) or (N, H, W, C).
-
-    Raises:
-      TypeError: if they are not an array of floats.
-      ValueError: if their rank is wrong, their channels come first, they are empty, or a value is not finite.
-    """
+    """Images as an array of finite floats, (H, W, C) or (N, H, W, C)."""
     images = as_array(name, images)
     if images.ndim not in (3, 4):
         raise ValueError(f"{name} must have the shape (H, W, C) or (N, H, W, C), got {images.shape}")
@@ -48,12 +43,7 @@ def batch_size(images: AnyArray) -> int | None:
 
 
 def check_reference(reference: Any, images: AnyArray, needed: bool) -> AnyArray | None:
-    """A reference image of the shape of the images, or of one of them; None where the perturbation needs none.
-
-    Raises:
-      TypeError, ValueError: as for `check_images`; for another shape; and if it is needed and missing, or given and not
-        needed.
-    """
+    """A reference image of the shape of the images, or of one of them; None where the perturbation needs none."""
     if (reference is None) == needed:
         raise ValueError("reference must be given if, and only if, the config's perturbation is 'reference'")
     if reference is None:

@@ -7,6 +7,7 @@ arguments: equal programs share a compilation, and other weights compile nothing
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
 import warnings
@@ -24,7 +25,7 @@ from jaxtyping import Float
 from extremal_jax.boundary.targets import Classes
 from extremal_jax.graph.activations import Activation, check_name
 from extremal_jax.graph.cut import Parts, split
-from extremal_jax.graph.functional import Arrays, Program, partition
+from extremal_jax.graph.functional import Arrays, Program, partition, refit
 from extremal_jax.graph.interpreter import bodies
 from extremal_jax.graph.varying import like
 from extremal_jax.ground.pytrees import AnyArray
@@ -32,7 +33,7 @@ from extremal_jax.ground.pytrees import AnyArray
 Model = Callable[..., Any]
 Example = jax.ShapeDtypeStruct | Array  # of images; an array under `shard_map`, where its type says over which devices it varies
 
-_CALLBACKS = frozenset({"pure_callback", "io_callback"})
+_DOUBTFUL = frozenset({"pure_callback", "io_callback", "while"})  # equations that have no derivative, unless nothing active reaches them
 _OTHERS = {  # modules of other frameworks, and what to do with them
     "keras": "pass a function instead: lambda x: model.stateless_call(model.trainable_variables, model.non_trainable_variables, x)[0]",
     "torch": "convert it to JAX first",
@@ -40,27 +41,17 @@ _OTHERS = {  # modules of other frameworks, and what to do with them
 
 
 class PartedModel(NamedTuple):
-    """A model, parted once.
+    """A model, parted once."""
 
-    Attributes:
-      head: (arrays, images) -> the activation that is masked; None where the images themselves are.
-      head_arrays: the arrays of the head.
-      tail: (arrays, images or activations) -> scores.
-      arrays: the arrays of the tail.
-      masked: shape and dtype of the images or activations that are masked, (N, ...).
-      num_scores: how many scores the model has.
-      classes: the names of the classes, where the model has `classes`.
-      black_box: whether the model calls back to the host, so that it has no gradient.
-    """
-
-    head: Program | None
+    head: Program | None  # (arrays, images) -> the activation that is masked; None where the images themselves are
     head_arrays: Arrays
-    tail: Program
+    tail: Program  # (arrays, images or activations) -> scores
     arrays: Arrays
-    masked: jax.ShapeDtypeStruct
+    masked: jax.ShapeDtypeStruct  # shape and dtype of the images or activations that are masked, (N, ...)
     num_scores: int
-    classes: Classes | None
-    black_box: bool
+    classes: Classes | None  # the names of the classes, where the model has `classes`
+    no_gradient: str  # why the model has no gradient, in JAX's words; "" if it has one
+    shown: int  # how many images, or activations, the tail is called with at a time
 
     def activation(self, images: Float[AnyArray, "N H W C"]) -> Float[AnyArray, "N ..."]:
         """The activation of images at the layer: one run of the head, compiled. The images themselves where there is no
@@ -69,59 +60,60 @@ class PartedModel(NamedTuple):
 
 
 def part(model: Model, images: Any, shown: int, at: str | None = None) -> PartedModel:
-    """Part a model.
+    """Part a model for images (N, H, W, C), so that the tail can be called with `shown` images or activations at a
+    time.
 
-    Args:
-      model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes).
-      images: (N, H, W, C), the images to explain.
-      shown: how many images, or activations, the tail is called with at a time.
-      at: the name of the layer's activation; None: the images are masked.
-
-    Raises:
-      TypeError: if the model is not a function, or a module of a framework that cannot be called like one.
-      ValueError: if the model fails, does not return scores, or is in training mode; if the activation is not there, is
-        computed twice, does not cut the model, or has no leading axis of images.
+    `at` is the name of the layer's activation; None: the images are masked.
     """
     check_model(model)
     example = like(jax.ShapeDtypeStruct((shown, *images.shape[1:]), images.dtype), images)
     with _failures(example):
         program, arrays = partition(model, example)
-        traced = _traced(program, arrays, example)
+        outputs, no_gradient = _traced(program, arrays, example)
     classes = getattr(model, "classes", None)
-    _check_outputs(traced.outputs, example, classes)
+    _check_outputs(outputs, example, classes)
     _check_inference(model, program, arrays, images, shown)
     masked = jax.ShapeDtypeStruct(images.shape, images.dtype)
-    if at is None:
-        return PartedModel(None, [], program, arrays, masked, traced.outputs.shape[-1], classes, traced.black_box)
-    _check_layer(program, arrays, at, example)
-    tail = Tail(program, at, example.shape[1:], example.dtype)
-    head, head_arrays, activation = part_before(model, at, like(masked, images))
-    masked = jax.ShapeDtypeStruct(activation.shape, activation.dtype)
-    return PartedModel(head, head_arrays, tail, arrays, masked, traced.outputs.shape[-1], classes, traced.black_box)
+    head, head_arrays, tail = None, arrays[:0], program
+    if at is not None:
+        _check_layer(program, arrays, at, example)
+        tail = Tail(program, at, example.shape[1:], example.dtype)
+        whole = like(masked, images)
+        with _failures(whole):
+            program, head_arrays = refit(program, arrays, model, whole)
+        head, activation = Head(program, at), _check_layer(program, head_arrays, at, whole)
+        masked = jax.ShapeDtypeStruct(activation.shape, activation.dtype)
+    return PartedModel(head, head_arrays, tail, arrays, masked, outputs.shape[-1], classes, no_gradient, shown)
+
+
+def for_rows(parted: PartedModel, model: Model, images: Any, shown: int) -> PartedModel:
+    """A parted model whose tail is called with another number of rows at a time. Only a closure is traced again for it."""
+    if shown == parted.shown:
+        return parted
+    example = like(jax.ShapeDtypeStruct((shown, *images.shape[1:]), images.dtype), images)
+    tail: Any = parted.tail
+    with _failures(example):
+        program, arrays = refit(tail.model if isinstance(tail, Tail) else tail, parted.arrays, model, example)
+    tail = dataclasses.replace(tail, model=program) if isinstance(tail, Tail) else program
+    return parted._replace(tail=tail, arrays=arrays, shown=shown)
 
 
 def part_before(model: Model, at: str, example: Example) -> tuple[Head, Arrays, Activation]:
-    """The head of a model, its arrays, and the activation that it gives.
-
-    Args:
-      model: any function of images (B, H, W, C).
-      at: the activation's name.
-      example: the images that the head will be called with.
-
-    Raises:
-      TypeError, ValueError: as for `part`.
-    """
+    """The head of a model, its arrays, and the activation that it gives for images like the example."""
     check_model(model)
     with _failures(example):
         program, arrays = partition(model, example)
     return Head(program, at), arrays, _check_layer(program, arrays, at, example)
 
 
+def check_differentiable_before(head: Head, arrays: Arrays, example: jax.ShapeDtypeStruct) -> None:
+    """Raise a ValueError if the part of a model before a layer has no gradient."""
+    if reason := _traced(head, arrays, example)[1]:
+        raise ValueError(f"this model cannot be differentiated before {head.layer!r}, so nothing can be inverted. {reason}")
+
+
 def activation_at(model: Model, at: str, images: Float[Array, "B H W C"]) -> Float[Array, "B ..."]:
     """The activation of images at a layer: one run of the head, compiled.
-
-    Raises:
-      TypeError, ValueError: as for `part`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -147,18 +139,13 @@ def check_model(model: object) -> None:
 
 def check_differentiable(parted: PartedModel) -> None:
     """Raise a ValueError if a model has no gradient."""
-    if parted.black_box:
-        raise ValueError("this model cannot be differentiated, since it calls back to the host; rise and occlusion need no gradient")
+    if parted.no_gradient:
+        raise ValueError(f"this model cannot be differentiated; rise and occlusion need no gradient. {parted.no_gradient}")
 
 
 @dataclass(frozen=True)
 class Head:
-    """The part of a model before a layer: (arrays, images) -> its activation.
-
-    Attributes:
-      model: the model's program.
-      layer: the activation's name.
-    """
+    """The part of a model before a layer: (arrays, images) -> its activation."""
 
     model: Program
     layer: str
@@ -169,19 +156,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Tail:
-    """The part of a model after a layer: (arrays, activation) -> scores.
-
-    Attributes:
-      model: the model's program.
-      layer: the activation's name.
-      shape: (H, W, C) of the images that the activations belong to.
-      dtype: of the images.
-    """
+    """The part of a model after a layer: (arrays, activation) -> scores."""
 
     model: Program
     layer: str
-    shape: tuple[int, ...]
-    dtype: Any
+    shape: tuple[int, ...]  # (H, W, C) of the images that the activations belong to
+    dtype: Any  # of the images
 
     def __call__(self, arrays: Arrays, activation: Float[Array, "B ..."]) -> Any:
         images = like(jax.ShapeDtypeStruct((len(activation), *self.shape), self.dtype), activation)
@@ -204,36 +184,40 @@ def _failures(example: Example) -> Iterator[None]:
         raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
 
 
-class _Traced(NamedTuple):
-    """What the trace of a program says: its outputs, and whether it calls back to the host."""
-
-    outputs: Any
-    black_box: bool
-
-
-def _traced(program: Program, arrays: Arrays, example: Example) -> _Traced:
+def _traced(program: Program, arrays: Arrays, example: Example) -> tuple[Any, str]:
+    """What the trace of a program says: its outputs, and why it has no gradient."""
     if isinstance(example, Tracer):
         return _trace(program, list(arrays), example)
     return _remembered_trace(program, tuple(jax.typeof(array) for array in arrays), example)
 
 
 @functools.lru_cache(maxsize=128)
-def _remembered_trace(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> _Traced:
+def _remembered_trace(program: Program, arrays: tuple[Any, ...], images: jax.ShapeDtypeStruct) -> tuple[Any, str]:
     """Remembered, since tracing a model takes longer than a step of it on a GPU."""
     return _trace(program, list(arrays), images)
 
 
-def _trace(program: Program, arrays: Arrays, images: Any) -> _Traced:
+def _trace(program: Program, arrays: Arrays, images: Any) -> tuple[Any, str]:
     closed, outputs = jax.make_jaxpr(program, return_shape=True)(arrays, images)
-    return _Traced(outputs, any(map(_calls_back, closed.jaxpr.eqns)))
+    doubtful = any(map(_is_doubtful, closed.jaxpr.eqns))
+    return outputs, _failure_of_gradient(program, arrays, images) if doubtful else ""
 
 
-def _calls_back(equation: Any) -> bool:
-    """Whether an equation calls back to the host where no custom derivative covers it."""
+def _is_doubtful(equation: Any) -> bool:
+    """Whether an equation may have no derivative, where no custom derivative covers it."""
     name = equation.primitive.name
-    if name in _CALLBACKS or name.startswith("custom_"):
-        return name in _CALLBACKS
-    return any(_calls_back(inner) for body in bodies(equation) for inner in body.jaxpr.eqns)
+    if name in _DOUBTFUL or name.startswith("custom_"):
+        return name in _DOUBTFUL
+    return any(_is_doubtful(inner) for body in bodies(equation) for inner in body.jaxpr.eqns)
+
+
+def _failure_of_gradient(program: Program, arrays: Arrays, images: Any) -> str:
+    """The first line of the error with which JAX differentiates a program; "" if there is none."""
+    try:
+        jax.make_jaxpr(lambda arrays, images: jax.grad(lambda images: program(arrays, images).sum())(images))(arrays, images)
+    except Exception as error:  # JAX has no class of its own for this
+        return str(error).partition("\n")[0]
+    return ""
 
 
 def _check_outputs(outputs: Any, example: Example, classes: Classes | None) -> None:
@@ -245,13 +229,19 @@ def _check_outputs(outputs: Any, example: Example, classes: Classes | None) -> N
             f"model must return scores (B, classes) or (B, h, w, classes), floats; for images of shape {example.shape} it returned {form}"
         )
     if len(shape) == 4:
-        size, known = tuple(example.shape[1:3]), None if classes is None else len(classes)
-        by_size = shape[2:] == size and shape[1:3] != size
+        known = None if classes is None else len(classes)
+        by_size = _has_aspect(shape[2:], example) and not _has_aspect(shape[1:3], example)
         if by_size or (known is not None and shape[1] == known != shape[3]):
             raise ValueError(
                 f"model must return dense scores with the classes last, (B, h, w, classes), got {list(shape)} for images of shape"
                 f" {tuple(example.shape)}; return scores.transpose(0, 2, 3, 1)"
             )
+
+
+def _has_aspect(shape: tuple[int, ...], images: Example) -> bool:
+    """Whether a height and a width are those of the images, or of the images scaled down."""
+    (height, width), (full_height, full_width) = shape, images.shape[1:3]
+    return abs(height * full_width - width * full_height) < max(full_height, full_width)
 
 
 def _check_layer(program: Program, arrays: Arrays, at: str, example: Example) -> Activation:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from extremal_jax.ground.checks import as_array, nearest, quoted, values_of
+from extremal_jax.ground.checks import as_array, is_array, nearest, quoted, values_of
 from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.operators.rewards import REWARDS, Reward, RewardFunction
 
@@ -22,17 +22,7 @@ def check_targets(
 ) -> AnyArray:
     """Targets as an int32 array with a leading axis of images: (N,), or (N, M) where a reward takes several classes.
 
-    Args:
-      targets: class indices or names: one for all images, or one per image.
-      count: N for a batch, or None.
-      num_scores: how many scores the model has.
-      reward: the reward that the targets are for.
-      names: the classes' names, if the model has them.
-
-    Raises:
-      TypeError: if targets are neither whole numbers nor names.
-      ValueError: if there are too many or too few, one is out of range or unknown, or the model has too few scores for
-        the reward.
+    `count` is N for a batch, or None. Targets are for all images, or one for each; `names` are those of the classes.
     """
     record = REWARDS[reward] if isinstance(reward, str) else reward
     if isinstance(record, Reward):
@@ -79,7 +69,9 @@ def _one_for_each(targets: AnyArray, count: int | None, arity: int | None, named
 
 def _indices(targets: Any, names: Classes | None) -> np.ndarray:
     """Class indices from indices or names."""
-    if hasattr(targets, "shape"):
+    if isinstance(targets, list | tuple):
+        targets = [as_array("targets", target) if is_array(target) else target for target in targets]
+    elif is_array(targets) and getattr(getattr(targets, "dtype", None), "kind", "") not in ("O", "U", "T"):  # names otherwise
         targets = as_array("targets", targets)
     try:
         array = np.asarray(targets)
@@ -109,14 +101,7 @@ def _indices(targets: Any, names: Classes | None) -> np.ndarray:
 
 
 def class_index(name: str, names: Classes) -> int:
-    """The index of a class.
-
-    Args:
-      name: of the class.
-      names: of all classes, in the order of the scores, or by index.
-
-    Raises:
-      ValueError: if no class, or more than one, has this name.
+    """The index of the one class of a name, among all names in the order of the scores, or by index.
 
     Example:
       >>> class_index("wolf", ["dog", "wolf", "fox"])

@@ -29,7 +29,6 @@ _MOST_NAMED = 12  # channels in a row of the table
 @commands.steps
 @commands.chunk_size
 @commands.out
-@commands.debug
 def channels(
     images: tuple[Path, ...],
     at: str,

@@ -10,7 +10,6 @@ from extremal_jax.cli import commands
 
 
 @commands.command()
-@commands.debug
 def models() -> None:
     """List the classifiers."""
     import extremal_jax as ej
@@ -27,7 +26,6 @@ def models() -> None:
 @commands.command()
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
-@commands.debug
 def convert(source: Path, target: Path) -> None:
     """Write the tensors of a PyTorch file to a safetensors file. Nothing in it is executed.
 

@@ -29,8 +29,14 @@ class Commands(click.Group):
 
 
 def command(*arguments: Any, **options: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """`click.command`, for commands whose help lists the names that their options take."""
-    return click.command(*arguments, cls=tables.Command, **options)
+    """`click.command`, for commands with the option `--debug`, whose help lists the names that their options take."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        made = click.command(*arguments, cls=tables.Command, **options)(function)
+        made.params.append(debug)
+        return made
+
+    return decorate
 
 
 class Weights(click.ParamType):
@@ -45,14 +51,8 @@ class Weights(click.ParamType):
 
 
 class Several(click.ParamType):
-    """Numbers separated by commas.
-
-    Args:
-      parse: `int` or `float`.
-      least, most: the range of the numbers.
-      expected: names the numbers in errors.
-      name: of the value, in help.
-    """
+    """Numbers from `least` to `most`, separated by commas; `expected` names them in errors, and `name` the value in
+    help."""
 
     def __init__(self, parse: Callable[[str], float], least: float, most: float, expected: str, name: str):
         self.parse, self.least, self.most, self.expected, self.name = parse, least, most, expected, name
@@ -83,12 +83,7 @@ def print_table(columns: Mapping[str, Iterable[str]], text: str = "") -> None:
 
 
 def percent(share: float) -> str:
-    """A share in percent; "" for NaN.
-
-    Example:
-      >>> percent(0.256), percent(float("nan"))
-      ('26%', '')
-    """
+    """A share in percent; "" for NaN."""
     return "" if math.isnan(share) else f"{share:.0%}"
 
 
@@ -97,7 +92,7 @@ def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> 
 
 
 images = click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-debug = click.option("--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error.")
+debug = click.Option(["--debug"], is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error.")
 out = click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="out", show_default=True, help="Output folder.")
 model = click.option(
     "--model",

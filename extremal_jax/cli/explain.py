@@ -39,7 +39,6 @@ _ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "n
 @commands.seed
 @commands.chunk_size
 @commands.out
-@commands.debug
 def explain(
     images: tuple[Path, ...],
     model_name: str,

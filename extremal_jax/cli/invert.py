@@ -27,7 +27,6 @@ _CHANNELS = commands.Several(int, 0, math.inf, "indices of channels, such as 3,1
 @commands.seed
 @commands.chunk_size
 @commands.out
-@commands.debug
 def invert(
     images: tuple[Path, ...],
     model_name: str,

@@ -21,19 +21,12 @@ if TYPE_CHECKING:
 
 
 class Run(NamedTuple):
-    """Images and the classifier to explain.
-
-    Attributes:
-      model: the classifier.
-      paths: of the image files.
-      images: (N, H, W, C), preprocessed.
-      outputs: the path of each image's output files, without a suffix.
-    """
+    """Images and the classifier to explain."""
 
     model: Classifier
-    paths: tuple[Path, ...]
-    images: Any
-    outputs: list[Path]
+    paths: tuple[Path, ...]  # of the image files
+    images: Any  # (N, H, W, C), preprocessed
+    outputs: list[Path]  # the path of each image's output files, without a suffix
 
     def targets(self, target: str) -> Any:
         """The index of the class `--target`, or of the class of the highest score of each image."""
@@ -55,16 +48,7 @@ class Run(NamedTuple):
             raise click.BadParameter(f"{error} (`top` is the class of the highest score)", param_hint="--target") from error
 
     def report(self, results: Any, tell: Callable[[Path, Any], None], draw: Callable[[Any, Any], Figure]) -> None:
-        """Print, save and draw the result of each image.
-
-        Args:
-          results: by the index of the image, each with a method `save`.
-          tell: prints a result, from the path of the image and the result.
-          draw: from the picture of an image and the result.
-
-        Raises:
-          click.ClickException: at the end, if the status of a result says that its run failed.
-        """
+        """Print (by `tell`), save and draw the result of each image. Failed runs are an error at the end."""
         failures = []
         for index, (path, output, image) in enumerate(zip(self.paths, self.outputs, self.images, strict=True)):
             result = results[index]

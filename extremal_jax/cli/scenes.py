@@ -17,7 +17,6 @@ from extremal_jax.ground.files import whole_file
 @click.option("--size", type=click.IntRange(min=32), default=128, show_default=True, help="Side of a scene, in pixels.")
 @click.option("--objects", type=click.IntRange(1, 6), help="Number of objects in each scene.  [default: 1 to 3]")
 @commands.out
-@commands.debug
 def scenes(count: int, seed: int, size: int, objects: int | None, out: Path) -> None:
     """Write generated scenes, the exact mask of each object, and a list of the objects.
 

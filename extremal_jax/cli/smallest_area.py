@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 @commands.seed
 @commands.chunk_size
 @commands.out
-@commands.debug
 def smallest_area(
     images: tuple[Path, ...],
     model_name: str,

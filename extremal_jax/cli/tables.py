@@ -18,10 +18,7 @@ PRESETS = {
 class Name(click.ParamType):
     """A name in a table: a mapping from names to descriptions or to records with one, or a sequence of names.
 
-    Args:
-      table: where the table is, such as "package.module:TABLE".
-      admits: which records can be chosen; None: all.
-      listed: whether the command's help lists the names.
+    The table is given by its place, "package.module:TABLE", and has the records that it admits; None: all.
     """
 
     name = "name"

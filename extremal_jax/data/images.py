@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from pathlib import Path
@@ -9,21 +10,11 @@ from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from extremal_jax.ground.files import as_path
 
 MAX_PIXELS = 100_000_000
-
-_UPRIGHT = {  # by EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def load_image(path: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
@@ -54,13 +45,11 @@ def load_image(path: str | os.PathLike[str] | BinaryIO, *, max_pixels: int = MAX
     if isinstance(name, Path) and not name.is_file():
         raise FileNotFoundError(f"no image file {path}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about damaged metadata, and about sizes below the limit
-            with Image.open(path) as file:
-                width, height = file.size
-                if width * height > max_pixels:
-                    raise Image.DecompressionBombError(f"{width}x{height} pixels are more than max_pixels={max_pixels}")
-                return np.asarray(to_rgb(file))
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # damaged metadata, and sizes below the limit
+            width, height = file.size
+            if width * height > max_pixels:
+                raise Image.DecompressionBombError(f"{width}x{height} pixels are more than max_pixels={max_pixels}")
+            return np.asarray(to_rgb(file))
     except Image.DecompressionBombError as error:
         raise ValueError(f"image {name} is too large: {str(error).rstrip('.')}; scale it down first") from error
     except UnidentifiedImageError as error:
@@ -85,7 +74,8 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("I", "F"):
         raise ValueError(f"its pixels have no fixed range (Pillow's mode {picture.mode}); convert it to 8 or 16 bits first")
     picture.load()  # some formats store metadata after the pixels
-    transposition = _transposition(picture)
+    with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):  # Pillow reports malformed metadata in many ways
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):  # Pillow itself would clip all values above 255
         sixteen = np.asarray(picture).astype(np.uint32)
         picture = Image.fromarray(((sixteen + 128) // 257).astype(np.uint8))
@@ -94,14 +84,4 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     rgb = picture.convert("RGB")
     rgb.info = {}
-    return rgb if transposition is None else rgb.transpose(transposition)
-
-
-def _transposition(picture: Image.Image) -> Image.Transpose | None:
-    """The transposition that makes a picture upright; None if it is upright, or its metadata cannot be read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow reports malformed metadata in many ways; the pixels do not depend on them
-        return None
+    return rgb

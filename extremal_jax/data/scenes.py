@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Int8, UInt8
 from PIL import Image
 
+from extremal_jax.ground.checks import check_count
+
 CLASSES = (
     *("dog", "wolf", "fox", "cat", "horse", "bird", "fish"),
     *("car", "bus", "truck", "bicycle", "airplane", "boat", "tree"),
@@ -96,10 +98,8 @@ def generate(
     """
     height, width = (size, size) if isinstance(size, int) else size
     least, most = (objects, objects) if isinstance(objects, int) else objects
-    if seed < 0 or first < 0:
-        raise ValueError(f"seed and first must not be negative, got seed={seed} and first={first}")
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    for name, value, minimum in (("seed", seed, 0), ("count", count, 1), ("first", first, 0)):
+        check_count(name, value, minimum)
     if min(height, width) < 32:
         raise ValueError(f"size must be at least 32 pixels a side, got {(height, width)}")
     if not 1 <= least <= most <= 6:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,23 +19,14 @@ from extremal_jax.optimise.status import Status
 
 @pytree()
 class Tried:
-    """One mask for each image, and the responses to it.
+    """One mask for each image, and the responses to it."""
 
-    Attributes:
-      areas: (N,).
-      masks: (N, H, W), of exactly these areas.
-      params: (N, h, w).
-      responses: (N,).
-      binary_responses: (N,).
-      status: of (N,).
-    """
-
-    areas: Array
-    masks: Array
-    params: Array
-    responses: Array
-    binary_responses: Array
-    status: Status
+    areas: Array  # (N,)
+    masks: Array  # (N, H, W), of exactly these areas
+    params: Array  # (N, h, w)
+    responses: Array  # (N,)
+    binary_responses: Array  # (N,)
+    status: Status  # of (N,)
 
 
 @jax.jit
@@ -48,26 +40,19 @@ def cut(masks: Array, areas: Array) -> tuple[Array, Array]:
 
 @pytree()
 class Search:
-    """The state of the search.
+    """The state of the search."""
 
-    Attributes:
-      low: (N,), the largest area that was not enough, next to the smallest that was.
-      low_params: (N, h, w), its mask's parameters.
-      best: the smallest area that was enough; if there is none, area 1, with the mask of the highest response.
-      reached: (N,), whether any area was enough.
-    """
-
-    low: Array
-    low_params: Array
-    best: Tried
-    reached: Array
+    low: Array  # (N,), the largest area that was not enough, next to the smallest that was
+    low_params: Array  # (N, h, w), its mask's parameters
+    best: Tried  # the smallest area that was enough; if there is none, area 1, with the mask of the highest response
+    reached: Array  # (N,), whether any area was enough
 
 
 @functools.partial(jax.jit, static_argnums=3)
 def begin(tried: list[Tried], wanted: Array, whole: Array, binary: bool) -> Search:
     """The bracket after a sweep of growing areas: the first that is enough, and the one before it, or itself if there
     is none."""
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *tried)
+    stacked = stack(tried)
     responses = stacked.binary_responses if binary else stacked.responses
     enough = responses >= wanted[:, None]
     found, first, count = enough.any(axis=1), enough.argmax(axis=1), len(tried)
@@ -100,16 +85,22 @@ def _choose(where: Array, a: Tried, b: Tried) -> Tried:
     return jax.tree.map(lambda x, y: jnp.where(where.reshape(-1, *[1] * (x.ndim - 1)), x, y), a, b)
 
 
+def stack(trees: list[Any]) -> Any:
+    """Arrays, or trees of them, along a second axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *trees)
+
+
 @jax.jit
 def order_of(tried: list[Tried]) -> Array:
     """(N, H, W): the pixels in order of importance, from all masks tried, made to contain one another."""
-    masks, areas = (jnp.stack([getattr(one, name) for one in tried], axis=1) for name in ("masks", "areas"))
-    return rank_places(masks, areas, masks.mean(axis=1))
+    stacked = stack(tried)
+    return rank_places(stacked.masks, stacked.areas, stacked.masks.mean(axis=1))
 
 
 @jax.jit
 def curve_of(tried: list[Tried]) -> Curve:
     """The responses to all masks tried, by growing area."""
-    areas, *responses = (jnp.stack([getattr(one, name) for one in tried], axis=1) for name in ("areas", "responses", "binary_responses"))
-    order = jnp.argsort(areas, axis=1)
-    return Curve(*(jnp.take_along_axis(values, order, axis=1) for values in (areas, *responses)))
+    stacked = stack(tried)
+    order = jnp.argsort(stacked.areas, axis=1)
+    values = stacked.areas, stacked.responses, stacked.binary_responses
+    return Curve(*(jnp.take_along_axis(value, order, axis=1) for value in values))

@@ -24,10 +24,9 @@ from extremal_jax.boundary.areas import check_counts, num_areas
 from extremal_jax.boundary.images import batch_size, check_images, check_params
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.config import ChannelConfig
-from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.problem import Problem
-from extremal_jax.extremal.result import ChannelResult, History
-from extremal_jax.extremal.run import Task, ascend, check_call, status_of
+from extremal_jax.extremal.result import ChannelResult
+from extremal_jax.extremal.run import Task, ascend, check_call, concluded
 from extremal_jax.extremal.swaps import search
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.varying import varying_alike
@@ -110,15 +109,7 @@ def random_start(settings: ChannelConfig, key: Array, shape: tuple[int, ...]) ->
 def check_channels(
     model: Model, images: Any, targets: Any, areas: Any, settings: ChannelConfig, chunk_size: int | None, at: str, name: str = "areas"
 ) -> tuple[Task, AnyArray]:
-    """The checked call, and the counts, (K,) or (N, K).
-
-    Args:
-      model, images, targets, areas, settings, chunk_size, at: as in `channel_perturbation`.
-      name: of the argument that gave the areas.
-
-    Raises:
-      TypeError, ValueError: as `channel_perturbation` does.
-    """
+    """The checked call of `channel_perturbation`, and the counts, (K,) or (N, K), which came as the argument `name`."""
     if isinstance(areas, str):
         raise TypeError(f"{name} must be numbers of channels, such as (1, 5, 25), got {areas!r}; give the layer by its name, at={areas!r}")
     images = check_images("images", images)
@@ -159,17 +150,7 @@ def _conclude(
         return problem.shown(params, elements, jnp.ones((), params.dtype), width).masks
 
     masks = canonical(solver.in_chunks(final, problem.plan.chunk_size))(state.params)
-    evaluation = evaluate(problem, masks)
-    elements = Elements(count, problem.plan.num_areas)
-    by_image = elements.by_image
-    return dict(
-        masks=by_image(masks),
-        params=by_image(state.params),
-        rewards=by_image(evaluation.rewards[0]),
-        image_rewards=by_image(evaluation.image_responses)[..., 0],
-        areas=by_image(masks.sum(axis=1)),
-        requested_areas=by_image(jnp.round(problem.areas * masks.shape[-1]).astype(jnp.int32)),
-        targets=problem.targets if count is not None else problem.targets[0],
-        history=History(elements.path(record.rewards), elements.path(record.area_losses)),
-        status=status_of(state, evaluation, by_image),
-    )
+    counts = jnp.round(problem.areas * masks.shape[-1]).astype(jnp.int32)
+    by_image = Elements(count, problem.plan.num_areas).by_image
+    areas = dict(areas=by_image(masks.sum(axis=1)), requested_areas=by_image(counts))
+    return concluded(problem, state, record, masks, state.params, count) | areas

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import warnings
 from typing import Any, ClassVar
 
 import jax
@@ -119,6 +120,9 @@ def class_channels(
       TypeError, ValueError: as `channel_perturbation` does; if the threshold is not positive and finite, or the images
         are not a batch; and under `jit`, since it counts on the host.
 
+    Warns:
+      UserWarning: if the status of a run is not "finished", with its message.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from jax.ad_checkpoint import checkpoint_name
@@ -148,6 +152,8 @@ def class_channels(
     masks = ChannelMasks(task.parted.masked.shape[-1])
     problem = pose_channels(task, masks, asked)
     result = solve(task, problem, settings, at, random_start(settings, key, (len(images), asked.shape[-1], masks.channels)), progress)
+    if not result.status.ok:
+        warnings.warn(f"class_channels: {result.status.message}", stacklevel=2)
     if not settings.swap_rounds:  # sets decide, also where the masks are soft
         sets = result.binary_masks()
         rewards = evaluate(problem, sets.reshape(-1, masks.channels)).rewards[0]

@@ -20,6 +20,11 @@ from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Li
 from extremal_jax.optimise.settings import Settings
 
 FLIPS = ("random", "alternate")
+# The settings that the paper and TorchRay share, and the details in which TorchRay differs from any description.
+_PUBLISHED: dict[str, Any] = dict(
+    num_steps=800, learning_rate=0.01, pitch=7, sigma=21.0, max_blur=20.0, exact_area=False, relative_area_loss=False
+)
+_TORCHRAY_DETAILS: dict[str, Any] = dict(ties="position", flips="alternate", final_update=False, final_evaluation=False)
 _PARITY = "parity is now four settings, which Config.torchray() sets: ties, flips, final_update and final_evaluation"
 
 
@@ -149,42 +154,14 @@ class Config(MaskSettings):
         """TorchRay 1.0, number for number: stochastic gradient descent with momentum and dampening 0.9, 800 steps, λ =
         300 · 1.0035^t, a pitch of 7 and a kernel of 21 pixels whatever the image, the area taken over the canvas, zero
         padding. `changes` override settings."""
-        settings: dict[str, Any] = dict(
-            num_steps=800,
-            pitch=7,
-            sigma=21.0,
-            max_blur=20.0,
-            padding="zeros",
-            area_over="canvas",
-            exact_area=False,
-            optimizer=dampened_momentum,
-            learning_rate=0.01,
-            area_weight=Exponential(300, 1.0035),
-            relative_area_loss=False,
-            ties="position",
-            flips="alternate",
-            final_update=False,
-            final_evaluation=False,
-        )
-        return cls(**{**settings, **changes})
+        descent = dict(optimizer=dampened_momentum, area_weight=Exponential(300, 1.0035), area_over="canvas", padding="zeros")
+        return cls(**_PUBLISHED | descent | _TORCHRAY_DETAILS | changes)
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:
         """The paper's description, for images of 224 pixels: the area of the image itself, momentum 0.9 without
         dampening, 800 steps, λ = 300, doubled after one and two thirds of them. `changes` override settings."""
-        settings: dict[str, Any] = dict(
-            num_steps=800,
-            pitch=7,
-            sigma=21.0,
-            max_blur=20.0,
-            exact_area=False,
-            optimizer=momentum,
-            learning_rate=0.01,
-            area_weight=Doubling(300, 3),
-            relative_area_loss=False,
-            jitter=False,
-        )
-        return cls(**{**settings, **changes})
+        return cls(**_PUBLISHED | dict(optimizer=momentum, area_weight=Doubling(300, 3), jitter=False) | changes)
 
     def __post_init__(self) -> None:
         if self.perturbation is not None:
@@ -251,7 +228,7 @@ class Config(MaskSettings):
         if "step" in fields:
             fields["pitch"] = fields.pop("step")
         if fields.pop("parity", False):
-            fields |= dict(ties="position", flips="alternate", final_update=False, final_evaluation=False)
+            fields |= _TORCHRAY_DETAILS
         return fields
 
 
@@ -298,15 +275,8 @@ class ChannelConfig(MaskSettings):
     def paper(cls, **changes: Any) -> ChannelConfig:
         """The paper's description: momentum 0.9 with a learning rate of 0.01, 300 steps, λ from 0 to 1500 over the
         first half, no exact areas and no search. `changes` override settings."""
-        settings: dict[str, Any] = dict(
-            num_steps=300,
-            exact_area=False,
-            optimizer=momentum,
-            learning_rate=0.01,
-            area_weight=Linear(0.0, 1500.0, 0.5),
-            swap_rounds=0,
-        )
-        return cls(**{**settings, **changes})
+        ascent = dict(num_steps=300, optimizer=momentum, learning_rate=0.01, area_weight=Linear(0.0, 1500.0, 0.5))
+        return cls(**ascent | dict(exact_area=False, swap_rounds=0) | changes)
 
     def __post_init__(self) -> None:
         check_count("swap_rounds", self.swap_rounds, 0)

@@ -22,10 +22,9 @@ from extremal_jax.boundary.areas import check_areas, check_pixels
 from extremal_jax.boundary.images import batch_size, check_images, check_params, check_reference
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.config import Config
-from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.problem import Problem
-from extremal_jax.extremal.result import ExtremalResult, History
-from extremal_jax.extremal.run import Task, ascend, check_call, status_of
+from extremal_jax.extremal.result import ExtremalResult
+from extremal_jax.extremal.run import Task, ascend, check_call, concluded
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_key
 from extremal_jax.ground.progress import Watcher
@@ -119,21 +118,13 @@ def extremal_perturbation(
 
 @dataclasses.dataclass(frozen=True)
 class Masking:
-    """What is masked in a call, checked: images, or their activations at a layer, by smooth masks.
-
-    Attributes:
-      task: the call.
-      settings: resolved.
-      masks: the family of masks.
-      perturbation: of the images or activations.
-      reference: the reference image or images; None where the perturbation needs none.
-    """
+    """What is masked in a call, checked: images, or their activations at a layer, by smooth masks."""
 
     task: Task
-    settings: Config
+    settings: Config  # resolved
     masks: SmoothMasks
-    perturbation: Perturbation
-    reference: AnyArray | None
+    perturbation: Perturbation  # of the images or activations
+    reference: AnyArray | None  # the reference image or images; None where the perturbation needs none
 
     @property
     def num_pixels(self) -> int:
@@ -146,11 +137,7 @@ class Masking:
 
 
 def check_masking(task: Task, config: Config, at: str | None, reference: Any) -> Masking:
-    """Check what is masked, and resolve the settings for it.
-
-    Raises:
-      TypeError, ValueError: as `extremal_perturbation` does.
-    """
+    """Check what is masked, and resolve the settings for it."""
     masked = task.parted.masked
     if len(masked.shape) != 4 or not jnp.issubdtype(masked.dtype, jnp.floating):
         raise ValueError(
@@ -201,18 +188,8 @@ def _conclude(
         return found.masks, found.masks_with_margin
 
     masks, masks_with_margin = solver.in_chunks(shown, problem.plan.chunk_size)(params)
-    evaluation = evaluate(problem, masks)
-    elements = Elements(count, problem.plan.num_areas)
-    by_image = elements.by_image
-    return dict(
-        masks=by_image(masks),
-        masks_with_margin=by_image(masks_with_margin),
-        params=by_image(params),
-        rewards=by_image(evaluation.rewards[0] if final_evaluation else record.rewards[-1]),
-        image_rewards=by_image(evaluation.image_responses)[..., 0],
-        areas=by_image(masks.mean(axis=(1, 2))),
-        requested_areas=by_image(problem.areas),
-        targets=problem.targets if count is not None else problem.targets[0],
-        history=History(elements.path(record.rewards), elements.path(record.area_losses)),
-        status=status_of(state, evaluation, by_image),
-    )
+    by_image = Elements(count, problem.plan.num_areas).by_image
+    areas = dict(areas=by_image(masks.mean(axis=(1, 2))), requested_areas=by_image(problem.areas))
+    rewards = {} if final_evaluation else dict(rewards=by_image(record.rewards[-1]))
+    fields = concluded(problem, state, record, masks, params, count)
+    return fields | areas | rewards | dict(masks_with_margin=by_image(masks_with_margin))

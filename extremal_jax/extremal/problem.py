@@ -31,60 +31,35 @@ from extremal_jax.optimise.solver import Now, Record, listen
 
 @dataclass(frozen=True)
 class Plan:
-    """The static part of a problem: equal plans share one compilation.
+    """The static part of a problem: equal plans share one compilation."""
 
-    Attributes:
-      model: (arrays, images or activations) -> scores.
-      masks: the family of masks.
-      game: which masks are shown, and how responses combine.
-      reward: of the scores.
-      area: how masks are held to their areas.
-      optimizer: of one mask's parameters.
-      num_areas: K.
-      chunk_size: the most masks that are shown to the model at a time, or None for all.
-    """
-
-    model: Program
+    model: Program  # (arrays, images or activations) -> scores
     masks: Masks
-    game: Game
-    reward: str | Reward | RewardFunction
-    area: AreaRule
-    optimizer: optax.GradientTransformation
-    num_areas: int
-    chunk_size: int | None
+    game: Game  # which masks are shown, and how responses combine
+    reward: str | Reward | RewardFunction  # of the scores
+    area: AreaRule  # how masks are held to their areas
+    optimizer: optax.GradientTransformation  # of one mask's parameters
+    num_areas: int  # K
+    chunk_size: int | None  # the most masks that are shown to the model at a time, or None for all
 
 
 class Shown(NamedTuple):
-    """The masks of some parameters, as the model is shown them.
+    """The masks of some parameters, as the model is shown them."""
 
-    Attributes:
-      masks: (R, H, W), or (R, C) of channels.
-      masks_with_margin: (R, H', W'), None where they were not asked for.
-      area_losses: (R,), R_a, before the projection to the exact area.
-    """
-
-    masks: Float[Array, "R ..."]
-    masks_with_margin: Float[Array, "R H2 W2"] | None
-    area_losses: Float[Array, " R"]
+    masks: Float[Array, "R ..."]  # (R, H, W), or (R, C) of channels
+    masks_with_margin: Float[Array, "R H2 W2"] | None  # (R, H', W'), None where they were not asked for
+    area_losses: Float[Array, " R"]  # (R,), R_a, before the projection to the exact area
 
 
 @pytree(static=("plan",))
 class Problem:
-    """Images, targets and areas: an objective over E = N K masks, image by image. A pytree.
+    """Images, targets and areas: an objective over E = N K masks, image by image. A pytree."""
 
-    Attributes:
-      arrays: of the model.
-      levels: (N, L, H, W, C), or (N, L, ..., C) of activations: the perturbation's pyramids, the image itself last.
-      targets: (N, ...).
-      areas: (E,), shares.
-      plan: the static part.
-    """
-
-    arrays: Arrays
-    levels: Float[Array, "N L ..."]
-    targets: Int[Array, "N ..."]
-    areas: Float[Array, " E"]
-    plan: Plan
+    arrays: Arrays  # of the model
+    levels: Float[Array, "N L ..."]  # (N, L, H, W, C), or (N, L, ..., C) of activations: the perturbation's pyramids, the image itself last
+    targets: Int[Array, "N ..."]  # (N, ...)
+    areas: Float[Array, " E"]  # (E,), shares
+    plan: Plan  # the static part
 
     def __call__(
         self, params: Float[Array, "R ..."], elements: Int[Array, " R"] | None, now: Now, signal: Float[Array, " R"]

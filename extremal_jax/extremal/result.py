@@ -294,6 +294,9 @@ def monotone_fraction(responses: Float[Any, "*N K"], tolerance: float = 0.0) -> 
       responses: (..., K), by growing area.
       tolerance: a fall from one area to the next that does not count, in units of the response.
 
+    Returns:
+      From 0 to 1.
+
     Example:
       >>> monotone_fraction(np.array([[1.0, 2.0, 3.0], [1.0, 3.0, 2.5]])), monotone_fraction(np.array([1.0, 3.0, 2.5]), tolerance=0.5)
       (0.5, 1.0)

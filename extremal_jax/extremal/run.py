@@ -3,6 +3,7 @@ areas share."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,12 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from extremal_jax.boundary.images import batch_size
-from extremal_jax.boundary.models import Model, PartedModel, check_differentiable, part
+from extremal_jax.boundary.models import Model, PartedModel, check_differentiable, for_rows, part
 from extremal_jax.boundary.targets import check_targets
 from extremal_jax.extremal.config import MaskSettings
-from extremal_jax.extremal.evaluation import Evaluation
+from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.problem import Plan, Problem
+from extremal_jax.extremal.result import History
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_chunk_size, find
 from extremal_jax.ground.progress import Watcher
@@ -27,35 +29,31 @@ from extremal_jax.operators.masks import Masks
 from extremal_jax.operators.perturbations import Perturbation
 from extremal_jax.optimise import solver
 from extremal_jax.optimise.driver import drive
+from extremal_jax.optimise.elements import Elements
 from extremal_jax.optimise.status import Status
 
 
 @dataclass(frozen=True)
 class Task:
-    """A checked call: images and targets, and the model, parted for them.
-
-    Attributes:
-      parted: the model.
-      images: (N, H, W, C).
-      targets: (N, ...), int32.
-      count: N, or None for a single image.
-      game: of the settings.
-      settings: as they came.
-      chunk_size: the most masks that are shown to the model at a time, or None for all.
-    """
+    """A checked call: images and targets, and the model, parted for them."""
 
     parted: PartedModel
-    images: AnyArray
-    targets: AnyArray
-    count: int | None
-    game: Game
-    settings: MaskSettings
-    chunk_size: int | None
+    images: AnyArray  # (N, H, W, C)
+    targets: AnyArray  # (N, ...), int32
+    count: int | None  # N, or None for a single image
+    game: Game  # of the settings
+    settings: MaskSettings  # as they came
+    chunk_size: int | None  # the most masks that are shown to the model at a time, or None for all
 
     @property
     def lead(self) -> tuple[int, ...]:
         """The leading axes of results: (N,) for a batch, () for a single image."""
         return () if self.count is None else (self.count,)
+
+    def for_areas(self, model: Model, num_areas: int) -> Task:
+        """The same call for another number of areas. The model's checks hold."""
+        shown = _num_shown(self.game, len(self.images) * num_areas, self.chunk_size)
+        return dataclasses.replace(self, parted=for_rows(self.parted, model, self.images, shown))
 
     def plan(self, masks: Masks, num_areas: int) -> Plan:
         """The static part of the problem of so many areas."""
@@ -64,14 +62,8 @@ class Task:
         return Plan(self.parted.tail, masks, self.game, settings.reward, settings.area_rule, settings.optimizer, num_areas, chunk_size)
 
     def pose(self, masks: Masks, perturbation: Perturbation, areas: AnyArray, reference: AnyArray | None = None) -> Problem:
-        """The problem of masking the images, or their activations: the head of the model runs here.
-
-        Args:
-          masks: the family of masks.
-          perturbation: of the images or activations.
-          areas: (K,) or (N, K), shares.
-          reference: the reference image or images, if the perturbation needs them.
-        """
+        """The problem of masking the images, or their activations, for areas (K,) or (N, K): the head of the model runs
+        here."""
         if reference is not None:
             batch = jnp.asarray(reference if reference.ndim == 4 else reference[None])
             reference = self.parted.activation(jnp.broadcast_to(batch, self.images.shape))
@@ -82,26 +74,20 @@ class Task:
 def check_call(
     model: Model, images: AnyArray, targets: Any, num_areas: int, settings: MaskSettings, chunk_size: int | None, at: str | None = None
 ) -> Task:
-    """Check a call, and part the model, before anything is computed.
-
-    Args:
-      model, targets, at, chunk_size: as in `extremal_perturbation`.
-      images: as `check_images` gives them.
-      num_areas: K.
-      settings: the run's.
-
-    Raises:
-      TypeError, ValueError: as `extremal_perturbation` does.
-    """
+    """Check a call whose images `check_images` gave, and part the model, before anything is computed."""
     check_chunk_size(chunk_size)
     count = batch_size(images)
     batch = images if count is not None else images[None]
     game = find("game", settings.game, GAMES, Game)
-    masks = len(batch) * num_areas
-    parted = part(model, batch, len(game.terms) * min(masks, chunk_size or masks), at)
+    parted = part(model, batch, _num_shown(game, len(batch) * num_areas, chunk_size), at)
     check_differentiable(parted)
     targets = check_targets(targets, count, parted.num_scores, settings.reward, parted.classes)
     return Task(parted, batch, targets, count, game, settings, chunk_size)
+
+
+def _num_shown(game: Game, masks: int, chunk_size: int | None) -> int:
+    """How many images or activations the model sees at a time."""
+    return len(game.terms) * min(masks, chunk_size or masks)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -109,11 +95,12 @@ def _posed(
     plan: Plan,
     perturbation: Perturbation,
     arrays: Any,
-    values: Float[Array, "N ..."],
-    targets: Int[Array, "N ..."],
-    areas: Float[Array, "*N K"],
+    values: Float[AnyArray, "N ..."],
+    targets: Int[AnyArray, "N ..."],
+    areas: Float[AnyArray, "*N K"],
     reference: Float[Array, "..."] | None,
 ) -> Problem:
+    values, targets, areas = (jnp.asarray(given) for given in (values, targets, areas))  # NumPy's, where nothing is compiled
     areas = jnp.broadcast_to(areas if areas.ndim == 2 else areas[None], (len(values), plan.num_areas)).reshape(-1)
     return Problem(arrays, perturbation.levels(values, reference), targets, areas, plan)
 
@@ -124,14 +111,7 @@ def ascend(
     schedule: dict[str, Any],
     progress: bool | Watcher | None = None,
 ) -> tuple[solver.State, solver.Record]:
-    """Run the solver over a schedule.
-
-    Args:
-      problem: the objective.
-      initial_params: (..., K, h, w) in [0, 1], or None for ones, the whole image.
-      schedule: arrays with a leading axis of steps.
-      progress: as in `extremal_perturbation`.
-    """
+    """Run the solver over a schedule, from parameters (..., K, h, w) or from ones, the whole image."""
     return drive(jax.tree_util.Partial(_advance, problem), _start(problem, initial_params), schedule, progress)
 
 
@@ -149,8 +129,19 @@ def _advance(problem: Problem, state: solver.State, schedule: solver.Now) -> tup
     return solver.scan(problem, problem.plan.optimizer, state, schedule, problem.plan.chunk_size)
 
 
-def status_of(state: solver.State, evaluation: Evaluation, by_image: Any) -> Status:
-    """The status of a run, from its last state and the evaluation of its masks."""
-    return Status(
-        *map(by_image, (state.nonfinite_step, state.no_gradient, ~jnp.isfinite(evaluation.image_responses), evaluation.depends_on_batch))
+def concluded(
+    problem: Problem, state: solver.State, record: solver.Record, masks: Array, params: Array, count: int | None
+) -> dict[str, Any]:
+    """The fields that the results of all masks share: of images and of channels."""
+    evaluation = evaluate(problem, masks)
+    elements = Elements(count, problem.plan.num_areas)
+    faults = state.nonfinite_step, state.no_gradient, ~jnp.isfinite(evaluation.image_responses), evaluation.depends_on_batch
+    return dict(
+        masks=elements.by_image(masks),
+        params=elements.by_image(params),
+        rewards=elements.by_image(evaluation.rewards[0]),
+        image_rewards=elements.by_image(evaluation.image_responses)[..., 0],
+        targets=problem.targets if count is not None else problem.targets[0],
+        history=History(elements.path(record.rewards), elements.path(record.area_losses)),
+        status=Status(*map(elements.by_image, faults)),
     )

@@ -25,7 +25,7 @@ from jax.core import Tracer
 from extremal_jax.boundary.areas import check_areas, check_pixels
 from extremal_jax.boundary.images import batch_size, check_images
 from extremal_jax.boundary.models import Model
-from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut, narrow, order_of
+from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut, narrow, order_of, stack
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.images import check_masking, flips
@@ -116,7 +116,7 @@ def smallest_area(
     check_pixels(sweep, masking.num_pixels)
 
     response = None if response is None else _check_response(response, count, len(task.images))
-    single = task if len(sweep) == 1 else check_call(model, images, targets, 1, settings, chunk_size, at)
+    single = task.for_areas(model, 1)
 
     first = masking.pose(sweep)  # all areas of the sweep at once; the bisection tries one area at a time
     one = dataclasses.replace(first, arrays=single.parted.arrays, areas=first.areas[:: len(sweep)], plan=single.plan(masking.masks, 1))
@@ -191,7 +191,7 @@ def _concluded(search: Search, tried: list[Tried], nested: bool, **known: Any) -
         responses=best.responses,
         binary_responses=best.binary_responses,
         curve=curve_of(tried),
-        status=jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *(one.status for one in tried)),
+        status=stack([one.status for one in tried]),
         order=order_of(tried) if nested else None,
         **known,
     )

@@ -12,19 +12,11 @@ from extremal_jax.operators.games import GAMES, Game
 
 
 class Summary(NamedTuple):
-    """The rewards of a result as responses.
+    """The rewards of a result as responses."""
 
-    Attributes:
-      name: the game's reading: "response" (to what the mask keeps), "response left" (after deletion), or "difference"
-        of the two.
-      values: (..., K), of each mask.
-      shares: (..., K), the values over the response to the whole image; NaN where that is not positive, so that a share
-        is undefined.
-    """
-
-    name: str
-    values: np.ndarray
-    shares: np.ndarray
+    name: str  # the game's reading: "response" (to what the mask keeps), "response left" (after deletion), or "difference" of the two
+    values: np.ndarray  # (..., K), of each mask
+    shares: np.ndarray  # (..., K), of the response to the whole image; NaN where that is not positive: a share is undefined
 
 
 def summarize(result: ExtremalResult | ChannelResult) -> Summary:

@@ -18,15 +18,7 @@ def search(
     problem: Problem, params: Float[Array, "R C"], elements: Int[Array, " R"] | None, rounds: int, swaps: int
 ) -> Float[Array, "R C"]:
     """Sets of exactly as many channels as asked for, as masks of 0 and 1: the largest parameters, improved by rounds of
-    swaps.
-
-    Args:
-      problem: whose rewards decide.
-      params: (R, C), the parameters at the end of the ascent.
-      elements: (R,), the masks' indices, or None for all.
-      rounds: how many times the best swap is made, if it improves the reward.
-      swaps: how many swaps are tried in a round.
-    """
+    swaps. In each, the best of so many swaps is made, if it improves the reward."""
     masks = binarize(params, take(problem.areas, elements))
 
     def reward(masks: Array) -> tuple[Array, Array]:
@@ -54,17 +46,13 @@ def best_swaps(
     masks: Float[Array, "R C"], gradient: Float[Array, "R C"], count: int
 ) -> tuple[Int[Array, "R S"], Int[Array, "R S"], Bool[Array, "R S"]]:
     """The most promising swaps of a kept for a dropped channel, to first order: by the gradient of the channel that
-    enters minus the gradient of the channel that leaves.
-
-    Args:
-      masks: (R, C), 0 and 1.
-      gradient: (R, C), of the reward.
-      count: how many swaps.
+    enters
+    minus the gradient of the channel that leaves.
 
     Returns:
       (out, into, valid), each (R, S): the channels that leave and enter, and whether there is such a swap. S is
-        `count`, or less where there
-      cannot be as many.
+    `count`,
+        or less where there cannot be as many.
 
     Example:
       >>> import jax.numpy as jnp

@@ -7,15 +7,15 @@ them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 
-from extremal_jax.graph.interpreter import evaluate, flat_inputs, inside, opened, trace
+from extremal_jax.graph.interpreter import Rule, inside, interpreted, opened, trace
 from extremal_jax.ground.checks import nearest
 
 _NAMELESS = (
@@ -72,8 +72,7 @@ def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callabl
       A function of the same arguments that returns (outputs, {name: value}).
 
     Raises:
-      ValueError: when called, if a name is not there (near ones are listed), is given twice, or lies within control
-        flow.
+      ValueError: when called, as for `intervene`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -86,15 +85,8 @@ def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callabl
 
     def captured(*arguments: Any, **keywords: Any) -> tuple[Any, dict[str, Array]]:
         taken: dict[str, Array] = {}
-
-        def take(name: str) -> Callable[[Array], Array]:
-            def tap(value: Array) -> Array:
-                taken[name] = value
-                return value
-
-            return tap
-
-        outputs = intervene(function, {name: take(name) for name in names})(*arguments, **keywords)
+        taps = {name: functools.partial(taken.setdefault, name) for name in names}  # each keeps the value, and returns it
+        outputs = intervene(function, taps)(*arguments, **keywords)
         return outputs, {name: taken[name] for name in names}
 
     return captured
@@ -123,22 +115,20 @@ def intervene(function: Callable[..., Any], replacements: Mapping[str, Callable[
       [1.0, 1.0]
     """
 
-    def intervened(*arguments: Any, **keywords: Any) -> Any:
-        traced = trace(function, *arguments, **keywords)
-        surface = opened(traced.closed, lambda equation: name_of(equation) in replacements)
+    def rule(equation: JaxprEqn, values: Sequence[Any]) -> list[Array] | None:
+        name = name_of(equation)
+        if name is None or name not in replacements:
+            return None
+        new = replacements[name](values[0])
+        check_replacement(name, values[0], new)
+        return [checkpoint_name(new, name)]
+
+    def plan(closed: ClosedJaxpr) -> tuple[ClosedJaxpr, Rule]:
+        surface = opened(closed, lambda equation: name_of(equation) in replacements)
         check_names(surface, replacements)
+        return surface, rule
 
-        def rule(equation: JaxprEqn, values: Sequence[Any]) -> list[Array] | None:
-            name = name_of(equation)
-            if name is None or name not in replacements:
-                return None
-            new = replacements[name](values[0])
-            check_replacement(name, values[0], new)
-            return [checkpoint_name(new, name)]
-
-        return jax.tree.unflatten(traced.structure, evaluate(surface, flat_inputs(*arguments, **keywords), rule))
-
-    return intervened
+    return interpreted(function, plan)
 
 
 def name_of(equation: JaxprEqn) -> str | None:

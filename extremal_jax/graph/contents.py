@@ -57,12 +57,7 @@ def contents(value: Any) -> Contents:
 
 
 def trace_contents(jaxpr: Jaxpr, structure: Any) -> Contents:
-    """Record a traced function without the values of its constants.
-
-    Args:
-      jaxpr: its equations.
-      structure: of its outputs.
-    """
+    """Record a traced function, its equations and the structure of its outputs, without the values of its constants."""
     return _contents(lambda recorder: (recorder.equations(jaxpr), structure))
 
 

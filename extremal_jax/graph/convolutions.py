@@ -120,11 +120,9 @@ def _interleaved(x: Any, w: Any, parameters: dict[str, Any]) -> Array:
 
 
 def _pointwise(x: Any, w: Any, parameters: dict[str, Any], kernels: Sequence[int]) -> Array | None:
-    """A 1x1 convolution, or the gradient of a strided one, as a matrix product; None for any other.
+    """A 1x1 convolution of a canonical x, or the gradient of a strided one, as a matrix product; None for any other.
 
-    Args:
-      x: (B, ..., C), canonical.
-      w: the kernel in its own layout, `kernels`; the matrix product reads it without a copy.
+    The kernel w is in its own layout, `kernels`; the matrix product reads it without a copy.
     """
     stride, dilation, padding = (parameters[name] for name in ("window_strides", "lhs_dilation", "padding"))
     grouped = parameters["feature_group_count"] > 1 or parameters["batch_group_count"] > 1

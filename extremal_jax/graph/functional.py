@@ -57,6 +57,11 @@ def partition(function: Callable[..., Any], *example: Any) -> tuple[Program, Arr
     return _from_tree(function) or _from_trace(function, *example)
 
 
+def refit(program: Program, arrays: Arrays, function: Callable[..., Any], *example: Any) -> tuple[Program, Arrays]:
+    """The partition of a function for arguments of other shapes: the one at hand, unless it came of a trace."""
+    return (program, arrays) if isinstance(program, _Tree) else _from_trace(function, *example)
+
+
 @dataclass(frozen=True)
 class _Tree:
     """A pytree of a function, its first arguments and its keywords, without the arrays.
@@ -92,7 +97,15 @@ def _from_tree(function: Callable[..., Any]) -> tuple[_Tree, Arrays] | None:
         hash(program)
     except TypeError:
         return None
-    return (program, [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]) if found.fixed else None
+    if not found.fixed:
+        return None
+    _count_once(program, _code(function))
+    return program, [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]
+
+
+@functools.lru_cache(maxsize=_MOST_PROGRAMS)
+def _count_once(program: _Tree, code: Any) -> None:
+    _count_program(code, (program.structure,))
 
 
 def _applied(function: Any) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
@@ -118,12 +131,6 @@ class _Trace:
 
         self.jaxpr = jax.make_jaxpr(lifted)(*map(jax.typeof, closed.consts), *closed.in_avals).jaxpr
         self.structure = structure
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def __call__(self, arrays: Arrays, *arguments: Any) -> Any:
         outputs = jax.core.eval_jaxpr(self.jaxpr, (), *arrays, *jax.tree.leaves(arguments))

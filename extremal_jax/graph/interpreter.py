@@ -26,19 +26,21 @@ _CALLS = _PLAIN_CALLS | {"checkpoint", "remat", "remat2", "custom_jvp_call", "cu
 
 
 class Trace(NamedTuple):
-    """A traced function.
+    """A traced call of a function.
 
     Attributes:
-      closed: its jaxpr, of flat inputs and outputs.
-      structure: of its outputs.
+      closed: the jaxpr, of flat inputs and outputs.
+      inputs: the leaves of the arguments, in the order of the jaxpr's inputs.
+      structure: of the outputs.
     """
 
     closed: ClosedJaxpr
+    inputs: list[Any]
     structure: Any
 
 
 def trace(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Trace:
-    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s, to a jaxpr of the inputs of `flat_inputs`."""
+    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s."""
     values, structure = jax.tree.flatten((arguments, keywords))
 
     def flat(*values: Any) -> Any:
@@ -46,17 +48,18 @@ def trace(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Tra
         return function(*arguments, **keywords)
 
     closed, shape = jax.make_jaxpr(flat, return_shape=True)(*values)
-    return Trace(closed, jax.tree.structure(shape))
+    return Trace(closed, values, jax.tree.structure(shape))
 
 
-def flat_inputs(*arguments: Any, **keywords: Any) -> list[Any]:
-    """Flatten the arguments of a call, in the order of the inputs of its trace.
+def interpreted(function: Callable[..., Any], plan: Callable[[ClosedJaxpr], tuple[ClosedJaxpr, Rule]]) -> Callable[..., Any]:
+    """A function whose calls are traced and evaluated anew: by the jaxpr and the rule that a plan makes of the trace."""
 
-    Example:
-      >>> flat_inputs((1, 2), b=4, a=3)
-      [1, 2, 3, 4]
-    """
-    return jax.tree.leaves((arguments, keywords))
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        traced = trace(function, *arguments, **keywords)
+        closed, rule = plan(traced.closed)
+        return jax.tree.unflatten(traced.structure, evaluate(closed, traced.inputs, rule))
+
+    return call
 
 
 def rewrite(function: Function, rule: Rule) -> Function:
@@ -78,13 +81,7 @@ def rewrite(function: Function, rule: Rule) -> Function:
       >>> float(rewrite(f, double_sines)(jnp.pi / 2))
       3.0
     """
-
-    @functools.wraps(function)
-    def rewritten(*arguments: Any, **keywords: Any) -> Any:
-        traced = trace(function, *arguments, **keywords)
-        return jax.tree.unflatten(traced.structure, evaluate(traced.closed, flat_inputs(*arguments, **keywords), rule))
-
-    return rewritten  # type: ignore[return-value]
+    return functools.wraps(function)(interpreted(function, lambda closed: (closed, rule)))  # type: ignore[return-value]
 
 
 def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]:

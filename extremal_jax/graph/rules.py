@@ -20,10 +20,32 @@ import numpy as np
 from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from extremal_jax.graph.interpreter import evaluate, flat_inputs, inside, opened, trace
-from extremal_jax.graph.surface import Surface
+from extremal_jax.graph.interpreter import Rule as Rewriting, inside, interpreted, opened, trace
 
 _SAME_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "pvary", "reshape"})  # keep a number as it is
+
+
+class Surface:
+    """An opened jaxpr as a graph.
+
+    Attributes:
+      makers: the equation that makes a variable; inputs and constants have none.
+      readers: the equations that read a variable, of those that depend on the arguments.
+    """
+
+    def __init__(self, jaxpr: Jaxpr):
+        self.makers: dict[Any, JaxprEqn] = {}
+        self.readers: dict[Any, list[JaxprEqn]] = {variable: [] for variable in jaxpr.invars}
+        for equation in jaxpr.eqns:
+            self.makers.update(dict.fromkeys(equation.outvars, equation))
+            inputs = [atom for atom in equation.invars if not isinstance(atom, Literal) and atom in self.readers]
+            for variable in inputs:
+                self.readers[variable].append(equation)
+            self.readers.update({variable: [] for variable in equation.outvars} if inputs else {})
+
+    def active(self, equation: JaxprEqn) -> list[Any]:
+        """The inputs of an equation that depend on the function's arguments."""
+        return [atom for atom in equation.invars if not isinstance(atom, Literal) and atom in self.readers]
 
 
 class Site(NamedTuple):
@@ -131,8 +153,8 @@ class RuleTable:
         Raises:
           ValueError: as `with_backward_rules` does.
         """
-        surface = opened(trace(function, *example, **keywords).closed, lambda equation: equation.primitive.name in self.primitives)
-        return Matches(self, tuple((rule, site) for rule, site in _assign(surface, self).values()))
+        _, assigned = _assign(trace(function, *example, **keywords).closed, self)
+        return Matches(self, tuple(assigned.values()))
 
     def __str__(self) -> str:
         others = "the derivative" if self.passes is None else f"the derivative of {', '.join(sorted(self.passes))}; any other is refused"
@@ -187,19 +209,16 @@ def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Calla
     if not isinstance(table, RuleTable):
         raise TypeError(f"table must be a RuleTable, got {type(table).__name__}")
 
-    @functools.wraps(function)
-    def ruled(*arguments: Any, **keywords: Any) -> Any:
-        traced = trace(function, *arguments, **keywords)
-        surface = opened(traced.closed, lambda equation: equation.primitive.name in table.primitives)
-        assigned = _assign(surface, table)
+    def plan(closed: ClosedJaxpr) -> tuple[ClosedJaxpr, Rewriting]:
+        surface, assigned = _assign(closed, table)
 
         def rule(equation: JaxprEqn, values: Sequence[Any]) -> list[Array] | None:
             found = assigned.get(id(equation))
             return None if found is None else [_ruled(*found)(*values)]
 
-        return jax.tree.unflatten(traced.structure, evaluate(surface, flat_inputs(*arguments, **keywords), rule))
+        return surface, rule
 
-    return ruled
+    return functools.wraps(function)(interpreted(function, plan))
 
 
 def _ruled(rule: Rule, site: Site) -> Callable[..., Array]:
@@ -218,8 +237,9 @@ def _ruled(rule: Rule, site: Site) -> Callable[..., Array]:
     return apply
 
 
-def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Site]]:
-    """The rules of the equations of an opened jaxpr, by the equation's id."""
+def _assign(closed: ClosedJaxpr, table: RuleTable) -> tuple[ClosedJaxpr, dict[int, tuple[Rule, Site]]]:
+    """A jaxpr, opened, and the rules of its equations, by the equation's id."""
+    surface = opened(closed, lambda equation: equation.primitive.name in table.primitives)
     assigned: dict[int, tuple[Rule, Site]] = {}
     graph = Surface(surface.jaxpr)
     literals: dict[Any, float] = {}
@@ -235,7 +255,12 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
         site = Site(equation, reached, numbers, downstream[id(equation)], graph)
         rule = _first(table, site)
         if rule is not None:
-            _check_outputs(table, rule, equation)
+            if equation.primitive.multiple_results:
+                raise ValueError(
+                    f"the rule {rule.name!r} of {table.name} applies to {equation.primitive.name!r}, which has a list of outputs"
+                    f" ({len(equation.outvars)}); rules are for equations of one output: leave {equation.primitive.name!r} out of its"
+                    f" primitives"
+                )
             assigned[id(equation)] = rule, site
             continue
         _check_reach(table, equation)
@@ -249,7 +274,7 @@ def _assign(surface: ClosedJaxpr, table: RuleTable) -> dict[int, tuple[Rule, Sit
         rules = "; ".join(map(str, table.rules))
         lacking = f": {table.lacking}" if table.lacking else ""
         raise ValueError(f"no rule of {table.name} applies to any equation of the function{lacking}; its rules are {rules}")
-    return assigned
+    return surface, assigned
 
 
 def _downstream(jaxpr: Jaxpr) -> dict[int, frozenset[str]]:
@@ -267,15 +292,6 @@ def _downstream(jaxpr: Jaxpr) -> dict[int, frozenset[str]]:
 
 def _first(table: RuleTable, site: Site) -> Rule | None:
     return next((rule for rule in table.rules if site.primitive in rule.primitives and rule.applies(site)), None)
-
-
-def _check_outputs(table: RuleTable, rule: Rule, equation: JaxprEqn) -> None:
-    """Raise a ValueError if an equation has several outputs."""
-    if equation.primitive.multiple_results:
-        raise ValueError(
-            f"the rule {rule.name!r} of {table.name} applies to {equation.primitive.name!r}, which has a list of outputs"
-            f" ({len(equation.outvars)}); rules are for equations of one output: leave {equation.primitive.name!r} out of its primitives"
-        )
 
 
 def _check_reach(table: RuleTable, equation: JaxprEqn) -> None:

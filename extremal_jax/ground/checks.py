@@ -49,17 +49,7 @@ def check_choice(argument: str, value: object, options: Iterable[str]) -> None:
 
 
 def find(argument: str, value: object, table: Mapping[str, Record], kind: type[Record]) -> Record:
-    """The record that a caller names or gives.
-
-    Args:
-      argument: the name of the argument, for the error.
-      value: a key of the table, or a record of the caller's own.
-      table: the known records by name.
-      kind: the class of the records.
-
-    Raises:
-      ValueError: if the value is neither.
-    """
+    """The record that a caller names, a key of the table, or gives: a record of their own."""
     if isinstance(value, Forgotten) or isinstance(value, kind):  # noqa: SIM101 (a protocol would read attributes of the first)
         return value  # type: ignore[return-value]
     check_choice(argument, value, table)
@@ -89,24 +79,13 @@ def is_number(value: object) -> bool:
 
 
 def is_positive(value: object) -> bool:
-    """Whether a value is one positive, finite number; an array without axes counts as a number.
-
-    Example:
-      >>> is_positive(np.float32(0.5)), is_positive("0.5"), is_positive(math.inf)
-      (True, False, False)
-    """
+    """Whether a value is one positive, finite number; an array without axes counts as a number."""
     number = np.asarray(value)
     return number.ndim == 0 and number.dtype.kind in "fiu" and bool(0 < number < math.inf)
 
 
 def check_count(name: str, value: object, least: int) -> None:
-    """Raise a ValueError unless a value is a whole number of at least `least`.
-
-    Example:
-      >>> check_count("num_steps", 2.5, 1)
-      Traceback (most recent call last):
-      ValueError: num_steps must be a whole number, at least 1, got 2.5
-    """
+    """Raise a ValueError unless a value is a whole number of at least `least`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
 
@@ -136,11 +115,7 @@ def check_chunk_size(value: object) -> None:
 
 
 def check_key(key: Any) -> Array:
-    """The random key that a caller gives, or `jax.random.key(0)` for None.
-
-    Raises:
-      TypeError: if it is not a JAX key.
-    """
+    """The random key that a caller gives, or `jax.random.key(0)` for None."""
     if key is None:
         return jax.random.key(0)
     dtype, rank = getattr(key, "dtype", None), getattr(key, "ndim", None)
@@ -155,10 +130,6 @@ def as_array(name: str, value: Any) -> Array | np.ndarray:
     Tensors of other libraries are converted through `__array__` or DLPack, after they are detached from their own
     gradients.
 
-    Raises:
-      TypeError: if it is a masked array with missing values, or cannot be converted.
-      ValueError: if it is a sequence of arrays of different shapes.
-
     Example:
       >>> as_array("images", [[1.0, 2.0]]).shape
       (1, 2)
@@ -167,26 +138,43 @@ def as_array(name: str, value: Any) -> Array | np.ndarray:
         if np.ma.is_masked(value):
             raise TypeError(f"{name} must not be a masked array with missing values; fill them, as in {name}.filled(0)")
         return value.data
-    if isinstance(value, Array | np.ndarray | Tracer):
+    if isinstance(value, Array | Tracer) or (isinstance(value, np.ndarray) and value.dtype.kind not in "OSU"):
         return value
-    if isinstance(value, list | tuple):
-        shapes = {np.shape(part) for part in value if hasattr(part, "shape")}
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
+        value = [as_array(name, part) if is_array(part) else part for part in value]
+        shapes = {_shape(part) for part in value}
         if len(shapes) > 1:
-            raise ValueError(f"{name} must have one shape, got a sequence of {', '.join(map(str, sorted(shapes)))}; resize them first")
-        value = [as_array(name, part) if hasattr(part, "shape") else part for part in value]
+            hint = "; resize them first" if max(map(len, shapes)) > 1 else ""
+            raise ValueError(f"{name} must have one shape, got a sequence of {', '.join(map(str, sorted(shapes)))}{hint}")
     value = value.detach() if hasattr(value, "detach") else value
+    value = value.cpu() if hasattr(value, "cpu") else value
     try:
-        array = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
+        array = np.asarray(value)
+        if array.dtype == object and hasattr(value, "__dlpack__"):
+            return jnp.from_dlpack(value)
     except ValueError as error:
         raise ValueError(f"{name} must have one shape, got a ragged sequence ({error})") from error
     except Exception as error:
         try:
             return jnp.from_dlpack(value)
         except Exception:
-            raise TypeError(f"{name} must be an array, got {type(value).__name__} ({error})") from error
+            raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} ({error})") from error
     if array.dtype.kind in "OSU":
         raise TypeError(f"{name} must be an array of numbers, got {value!r}")
     return array
+
+
+def is_array(value: object) -> bool:
+    """Whether a value is an array, or a tensor of another library; a NumPy scalar, which may be text, is not."""
+    return not isinstance(value, np.generic) and (hasattr(value, "__array__") or hasattr(value, "__dlpack__"))
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """The shape of an array or of nested lists; of ragged lists, as far as it goes."""
+    try:
+        return np.shape(value)
+    except ValueError:
+        return (len(value),)
 
 
 def values_of(array: Any, dtype: Any = None) -> np.ndarray | None:

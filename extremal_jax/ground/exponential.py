@@ -24,14 +24,9 @@ _BIAS, _FRACTION_BITS = 127, 23  # of single precision
 
 @jax.custom_jvp
 def exp2(exponents: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Compute 2^y.
+    """Compute 2^y with a relative error ≤ 3e-7.
 
-    Args:
-      exponents: y, of any shape. In single precision they must lie between −126 and 127; other dtypes go to
-        `jax.numpy.exp2`.
-
-    Returns:
-      2^y, with a relative error ≤ 3e-7.
+    In single precision, exponents must lie between −126 and 127; other dtypes go to `jax.numpy.exp2`.
 
     Example:
       >>> exp2(jnp.array([0.0, 3.0, -1.0])).tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,21 +47,27 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Create the folder of `path` and raise now the errors that `whole_file(path)` would raise after a long run.
 
-    Raises:
-      TypeError: if `path` is not a path.
-      OSError: if the folder cannot be created or written; the message names it.
-
     Example:
       >>> check_writable(Path(tempfile.mkdtemp()) / "out" / "result.npz")
     """
     _temporary(as_path(path)).unlink()
 
 
+def address(path: str | os.PathLike[str]) -> str | None:
+    """The address that is given in place of a path; None for a path. A `Path` has lost one of its slashes.
+
+    Example:
+      >>> address(Path("https://example.org/cat.jpg")), address("C:/cat.jpg")
+      ('https://example.org/cat.jpg', None)
+    """
+    text = os.fspath(path)
+    if not re.match(r"[A-Za-z][\w+.-]+:/", text):
+        return None
+    return text if "://" in text else text.replace(":/", "://", 1)
+
+
 def as_path(path: object) -> Path:
     """Convert a string or an `os.PathLike` to a `Path`.
-
-    Raises:
-      TypeError: for anything else, such as an open file.
 
     Example:
       >>> as_path(b"result.npz")
@@ -69,6 +76,8 @@ def as_path(path: object) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be a str or a pathlib.Path, such as 'result.npz', got {type(path).__name__}")
+    if found := address(path):
+        raise ValueError(f"path must be a local file, got the address {found}")
     return Path(path)
 
 

@@ -15,16 +15,12 @@ PADDINGS = ("edge", "zeros")
 
 
 def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: str = "edge") -> Float[Array, "*batch H W C"]:
-    """Blur images by a Gaussian, truncated at four standard deviations.
+    """Blur images, (..., H, W, C), by a Gaussian of sigma pixels, truncated at four of them; 0 returns the images as
+    they are.
 
-    Args:
-      images: (..., H, W, C).
-      sigma: standard deviation in pixels; 0 returns the images unchanged.
-      padding: the values beyond the border: "edge" repeats the border's pixels, so that a constant image stays constant; "zeros", as in
-        TorchRay, darkens the border.
-
-    Returns:
-      (..., H, W, C), in the images' dtype. The sums are in single precision at least.
+    Beyond the border, the padding "edge" repeats the border's pixels, so that a constant image stays constant;
+    "zeros", as
+    in TorchRay, darkens the border. The sums are in single precision at least.
 
     Example:
       >>> import jax.numpy as jnp
@@ -49,14 +45,8 @@ def _blur_matrix(size: int, sigma: float, padding: str) -> np.ndarray:
 
 
 def resize(images: Float[Array, "*batch H W C"], shape: tuple[int, int]) -> Float[Array, "*batch H2 W2 C"]:
-    """Resize images by bilinear interpolation between pixel centres, without antialiasing, as TorchRay resizes its maps.
-
-    Args:
-      images: (..., H, W, C).
-      shape: (height, width) to resize to.
-
-    Returns:
-      (..., height, width, C).
+    """Resize images, (..., H, W, C), to (height, width) by bilinear interpolation between pixel centres, without
+    antialiasing, as TorchRay resizes its maps.
 
     Example:
       >>> import jax.numpy as jnp

@@ -26,14 +26,8 @@ Watcher = Callable[[Progress], None]
 
 @contextlib.contextmanager
 def watching(progress: bool | Watcher | None) -> Iterator[Watcher | None]:
-    """Yield the function that a run should call, or None.
-
-    Args:
-      progress: None or False for no progress; True for a bar on standard error while the block runs; or a function of a
-        `Progress`.
-
-    Raises:
-      TypeError: for anything else.
+    """Yield the function that a run should call, or None. For True, a bar on standard error is shown while the block
+    runs.
 
     Example:
       >>> with watching(print) as watcher:

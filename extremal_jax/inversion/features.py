@@ -13,6 +13,7 @@ CVPR 2015; Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from extremal_jax.boundary.models import Model, part_before
+from extremal_jax.boundary.models import Model, check_differentiable_before, part_before
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.checks import as_array, check_chunk_size, check_key, values_of
 from extremal_jax.ground.progress import Watcher
@@ -93,7 +94,9 @@ def invert_features(
       ((16, 16, 3), True)
     """
     settings, key = check_settings(config, InversionConfig), check_key(key)
-    target, count, call = _check_target(model, activation, at, mask, shape, normalize, chunk_size)
+    check = functools.partial(_check_call, model, at, shape, normalize, chunk_size)
+    target, count = _check_target(activation, mask, at, check(1).activation)
+    call = check(len(target))
     return _solve(call, target, settings.objective, count, settings, key, progress)
 
 
@@ -133,7 +136,7 @@ def maximize_channel(
     if indices.ndim > 1 or not np.issubdtype(indices.dtype, np.integer) or indices.size == 0:
         raise ValueError(f"channels must be the index of a channel, or a list of them, got {channels!r}")
     several = np.atleast_1d(indices)
-    call = _check_call(model, at, len(several), shape, normalize, chunk_size)
+    call = _check_call(model, at, shape, normalize, chunk_size, len(several))
     num_channels = call.activation[-1]
     bad = several[(several < 0) | (several >= num_channels)]
     if bad.size:
@@ -145,39 +148,31 @@ def maximize_channel(
 
 
 class _Call(NamedTuple):
-    """A checked call: the model up to a layer, ready for pictures.
+    """A checked call: the model up to a layer, ready for pictures."""
 
-    Attributes:
-      head: (arrays, images) -> activation.
-      arrays: the model's.
-      at: the layer.
-      shape: (H, W, C) of a picture.
-      activation: the shape of one picture's activation.
-      mean: (C,), of the model's input.
-      std: (C,), likewise.
-      chunk_size: the most pictures that are shown to the model at a time, or None.
-    """
-
-    head: Program
-    arrays: Arrays
-    at: str
-    shape: tuple[int, int, int]
-    activation: tuple[int, ...]
-    mean: Array
-    std: Array
-    chunk_size: int | None
+    head: Program  # (arrays, images) -> activation
+    arrays: Arrays  # the model's
+    at: str  # the layer
+    shape: tuple[int, int, int]  # (H, W, C) of a picture
+    activation: tuple[int, ...]  # the shape of one picture's activation
+    mean: Array  # (C,), of the model's input
+    std: Array  # (C,), likewise
+    chunk_size: int | None  # the most pictures that are shown to the model at a time, or None
 
 
 def _check_call(
-    model: Model, at: str, count: int, shape: tuple[int, int] | None, normalize: tuple[Any, Any] | None, chunk_size: int | None
+    model: Model, at: str, shape: tuple[int, int] | None, normalize: tuple[Any, Any] | None, chunk_size: int | None, count: int
 ) -> _Call:
+    """The checked call for so many pictures."""
     check_chunk_size(chunk_size)
     shape = shape or getattr(model, "input_size", None)
     if shape is None:
         raise ValueError("shape must be given, (height, width) of the picture: the model has no `input_size`")
     size = (*_check_shape(shape), 3)
     mean, std = _check_normalize(model, normalize)
-    head, arrays, activation = part_before(model, at, jax.ShapeDtypeStruct((min(count, chunk_size or count), *size), jnp.float32))
+    example = jax.ShapeDtypeStruct((min(count, chunk_size or count), *size), jnp.float32)
+    head, arrays, activation = part_before(model, at, example)
+    check_differentiable_before(head, arrays, example)
     return _Call(head, arrays, at, size, activation.shape[1:], mean, std, chunk_size)
 
 
@@ -211,18 +206,9 @@ def _check_normalize(model: Model, normalize: Any) -> tuple[Array, Array]:
     return jnp.asarray(mean), jnp.asarray(std)
 
 
-def _check_target(
-    model: Model,
-    activation: Any,
-    at: str,
-    mask: Any,
-    shape: tuple[int, int] | None,
-    normalize: tuple[Any, Any] | None,
-    chunk_size: int | None,
-) -> tuple[Array, int | None, _Call]:
-    """The masked activations (N, ...), N for a batch or None, and the checked call for as many pictures."""
+def _check_target(activation: Any, mask: Any, at: str, single: tuple[int, ...]) -> tuple[Array, int | None]:
+    """The masked activations (N, ...), where `single` is the shape of one, and N for a batch or None."""
     activation, mask = _numbers("activation", activation, at), None if mask is None else _numbers("mask", mask, at)
-    single = _check_call(model, at, 1, shape, normalize, chunk_size).activation
     if activation.shape not in (single, (len(activation) if activation.ndim else 0, *single)) or not activation.size:
         raise ValueError(
             f"activation must have the shape {single} that the layer {at!r} has for a picture of this shape, or (N, ...) of it, got"
@@ -252,7 +238,7 @@ def _check_target(
             raise ValueError("activation and mask must be finite, got NaN or infinity among the values")
         if not np.all(squares > 0):
             raise ValueError(f"the masked activation {np.argmin(squares)} is zero everywhere, so that no picture is similar to it")
-    return target, count, _check_call(model, at, len(target), shape, normalize, chunk_size)
+    return target, count
 
 
 def _solve(

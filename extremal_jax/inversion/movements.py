@@ -11,17 +11,10 @@ from jaxtyping import Float
 
 
 def draw_movements(key: Array, num_steps: int, jitter: float, rotation: float, scale: float) -> dict[str, Any]:
-    """One movement for each step of a run: entries of its schedule.
-
-    Args:
-      key: of the draw.
-      num_steps: T.
-      jitter: the largest shift along either axis, in pixels.
-      rotation: the largest rotation either way, in degrees.
-      scale: the largest change of size, as a share.
-
-    Returns:
-      `shift` (T, 2) in pixels, `angle` (T,) in radians, and `zoom` (T,), a factor; each is uniform.
+    """One uniform movement for each step of a run, as entries of its schedule: `shift` (T, 2), of at most `jitter`
+    pixels
+    either way; `angle` (T,) in radians, of at most `rotation` degrees; and `zoom` (T,), a factor, at most `scale`
+    from 1.
     """
     uniform = jax.random.uniform(key, (num_steps, 4), jnp.float32, minval=-1.0)
     return dict(shift=jitter * uniform[:, :2], angle=jnp.deg2rad(rotation) * uniform[:, 2], zoom=1 + scale * uniform[:, 3])
@@ -30,13 +23,9 @@ def draw_movements(key: Array, num_steps: int, jitter: float, rotation: float, s
 def move(
     images: Float[Array, "B H W C"], shift: Float[Array, " 2"], angle: Float[Array, ""], zoom: Float[Array, ""]
 ) -> Float[Array, "B H W C"]:
-    """Rotate and scale pictures about their middle, and shift them, by bilinear interpolation, periodic at the border.
-
-    Args:
-      images: (B, H, W, C).
-      shift: (2,), down and to the right, in pixels.
-      angle: in radians, anticlockwise.
-      zoom: above 1 enlarges.
+    """Rotate pictures about their middle, anticlockwise, scale them, and shift them down and to the right (in pixels),
+    by
+    bilinear interpolation, periodic at the border.
 
     Example:
       >>> image = jnp.arange(4.0).reshape(1, 1, 4, 1)

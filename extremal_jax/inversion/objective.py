@@ -33,21 +33,13 @@ _LEAST_COSINE = 0.1  # so that a picture that shows nothing yet has a gradient
 
 @dataclass(frozen=True)
 class InversionPlan:
-    """The static part of a problem: equal plans share one compilation.
+    """The static part of a problem: equal plans share one compilation."""
 
-    Attributes:
-      head: the model up to the layer, without its arrays.
-      shape: (H, W, C) of the picture.
-      objective: "dot", "l2" or "mean".
-      optimizer: of one picture's waves.
-      chunk_size: the most pictures that are shown to the model at a time, or None.
-    """
-
-    head: Program
-    shape: tuple[int, int, int]
-    objective: str
-    optimizer: optax.GradientTransformation
-    chunk_size: int | None
+    head: Program  # the model up to the layer, without its arrays
+    shape: tuple[int, int, int]  # (H, W, C) of the picture
+    objective: str  # "dot", "l2" or "mean"
+    optimizer: optax.GradientTransformation  # of one picture's waves
+    chunk_size: int | None  # the most pictures that are shown to the model at a time, or None
 
 
 class Weights(NamedTuple):
@@ -74,23 +66,14 @@ class InversionRecord(NamedTuple):
 
 @pytree(static=("plan",))
 class InversionProblem:
-    """An objective over N pictures. A pytree.
+    """An objective over N pictures. A pytree."""
 
-    Attributes:
-      arrays: the model's.
-      targets: (N, ...), t.
-      mean: (C,), of the model's input.
-      std: (C,), likewise.
-      weights: numbers.
-      plan: the static part.
-    """
-
-    arrays: Arrays
-    targets: Array
-    mean: Array
-    std: Array
-    weights: Weights
-    plan: InversionPlan
+    arrays: Arrays  # the model's
+    targets: Array  # (N, ...), t
+    mean: Array  # (C,), of the model's input
+    std: Array  # (C,), likewise
+    weights: Weights  # numbers
+    plan: InversionPlan  # the static part
 
     def __call__(self, params: Array, elements: Array | None, now: Now, signal: Array) -> tuple[Array, InversionRecord]:
         images = self.images(params)

@@ -100,6 +100,25 @@ class Layout:
         return any(re.search(pattern, name) for pattern in self.ignored)
 
 
+_NAMES = ((r"\.kernel$", ".weight"), (r"\.scale$", ".weight"), (r"\.mean$", ".running_mean"), (r"\.var$", ".running_var"))
+
+
+def pytorch(
+    publisher: str,
+    *names: tuple[str, str | Callable[[re.Match[str]], str]],
+    forms: tuple[tuple[str, Form], ...] = (),
+    ignored: tuple[str, ...] = (),
+) -> Layout:
+    """A layout of PyTorch files: the names and forms of a family, followed by those of PyTorch's layers.
+
+    Example:
+      >>> layout = pytorch("timm", (r"^fc", "head.fc"))
+      >>> layout.name("fc.kernel"), layout.name("norm.mean"), layout.ignores("norm.num_batches_tracked")
+      ('head.fc.weight', 'norm.running_mean', True)
+    """
+    return Layout(publisher, (*names, *_NAMES), (*forms, (r"kernel$", KERNEL)), (*ignored, r"(^|\.)num_batches_tracked$"))
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A network that can be built, and the files that can fill it.
@@ -132,33 +151,22 @@ class _OneKey(nnx.Rngs):
 
 @dataclass(frozen=True)
 class Match:
-    """The comparison of a network with a file.
+    """The comparison of a network with a file, in the layout that fits best."""
 
-    Attributes:
-      network: with shapes in place of arrays.
-      layout: the one that fits best.
-      prefix: before the names of the network's tensors in the file.
-      problems: everything that does not fit, a line each.
-    """
-
-    network: nnx.Module
+    network: nnx.Module  # with shapes in place of arrays
     layout: Layout
-    prefix: str
-    problems: tuple[str, ...]
+    prefix: str  # before the names of the network's tensors in the file
+    problems: tuple[str, ...]  # everything that does not fit, a line each
 
 
 def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping[str, int] | None = None, *, ema: bool = False) -> Match:
-    """Compare a file with a network, by names, shapes and kinds of number.
+    """Compare a file with a network, by names, shapes and kinds of number. `sizes` replace those in the file.
 
-    Args:
-      tensors: those of the file: anything with `shape` and `dtype`.
-      architecture: the network's.
-      sizes: sizes that are given instead of read from the file.
-      ema: match the tensors under a prefix that speaks of an exponential moving average, such as `model_ema.`.
+    With `ema`, match the tensors under a prefix that speaks of an exponential moving average, such as `model_ema.`.
     """
     given = dict(sizes or {})
     network = architecture.abstract(given)
-    shapes = _shapes(network)
+    shapes = array_shapes(network)
     layout, prefixes = _places(tensors, architecture.layouts, list(shapes), ema)
     if len(prefixes) != 1:
         several = f"several networks fit, under {' and '.join(map(repr, prefixes))}; keep one of them"
@@ -176,7 +184,7 @@ def match(tensors: Mapping[str, Any], architecture: Architecture, sizes: Mapping
             network = architecture.abstract(given)
         except ValueError as error:  # there is no such network
             return Match(network, layout, prefix, (str(error),))
-        shapes = _shapes(network)
+        shapes = array_shapes(network)
     return Match(network, layout, prefix, tuple(_problems(tensors, shapes, layout)))
 
 
@@ -202,13 +210,12 @@ def _places(tensors: Mapping[str, Any], layouts: Sequence[Layout], paths: Sequen
 def fill(match: Match, tensors: dict[str, np.ndarray], dtype: Any = jnp.float32) -> nnx.Module:
     """The matched network with the file's arrays. To save memory, each tensor leaves the dictionary when it is converted."""
     assert not match.problems, "the file fits the network"
-    leaves, structure = jax.tree.flatten(match.network)
-    arrays = []
-    for path, leaf in zip(tensor_names(match.network), leaves, strict=True):
+
+    def array(path: str, shape: Shape) -> np.ndarray:
         tensor = tensors.pop(match.prefix + match.layout.name(path))
-        array = match.layout.form(path).array(tensor, leaf.shape)
-        arrays.append(jnp.asarray(np.ascontiguousarray(array, dtype)))
-    return jax.tree.unflatten(structure, arrays)
+        return np.ascontiguousarray(match.layout.form(path).array(tensor, shape), dtype)
+
+    return _filled(match.network, array, dtype)
 
 
 def fill_randomly(network: nnx.Module, key: jax.Array, dtype: Any = jnp.float32) -> nnx.Module:
@@ -216,17 +223,21 @@ def fill_randomly(network: nnx.Module, key: jax.Array, dtype: Any = jnp.float32)
 
     The numbers come from NumPy, because `jax.random` would compile a program for each shape.
     """
-    leaves, structure = jax.tree.flatten(network)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-    arrays = []
-    for path, leaf in zip(tensor_names(network), leaves, strict=True):
+
+    def array(path: str, shape: Shape) -> np.ndarray:
         kind = path.split(".")[-1]
         if kind in _DEVIATIONS:
-            array = rng.standard_normal(leaf.shape, np.float32) * np.float32(_DEVIATIONS[kind](leaf.shape))
-        else:
-            array = np.full(leaf.shape, kind in _ONES, np.float32)
-        arrays.append(jnp.asarray(array, dtype))
-    return jax.tree.unflatten(structure, arrays)
+            return rng.standard_normal(shape, np.float32) * np.float32(_DEVIATIONS[kind](shape))
+        return np.full(shape, kind in _ONES, np.float32)
+
+    return _filled(network, array, dtype)
+
+
+def _filled(network: nnx.Module, array: Callable[[str, Shape], np.ndarray], dtype: Any) -> nnx.Module:
+    """A network of shapes with the arrays for their paths."""
+    arrays = [jnp.asarray(array(path, shape), dtype) for path, shape in array_shapes(network).items()]
+    return jax.tree.unflatten(jax.tree.structure(network), arrays)
 
 
 _DEVIATIONS: dict[str, Callable[[Shape], float]] = {
@@ -237,29 +248,17 @@ _DEVIATIONS: dict[str, Callable[[Shape], float]] = {
 _ONES = ("scale", "var", "gamma")
 
 
-def has_sizes(tensors: Mapping[str, Any], architecture: Architecture) -> bool:
-    """Whether a file has, under any prefix, the tensors from which an architecture's sizes are read. Quick; rules most files out."""
-    for layout in architecture.layouts:
-        first, *others = (layout.name(path) for path, _ in architecture.sizes.values())
-        prefixes = [name.removesuffix(first) for name in tensors if name == first or name.endswith(f".{first}")]
-        if any(all(prefix + other in tensors for other in others) for prefix in prefixes):
-            return True
-    return False
-
-
-def numbers_used(tensors: Mapping[str, Any], architecture: Architecture) -> int:
-    """The count of numbers in a file that an architecture does not ignore, in any layout."""
+def may_fit(tensors: Mapping[str, Any], architecture: Architecture, parameters: int) -> bool:
+    """Whether a file has about this count of numbers, and a tensor from which a size is read. Quick; rules most files out."""
     layouts = architecture.layouts
-    return sum(math.prod(tensor.shape) for name, tensor in tensors.items() if not all(layout.ignores(name) for layout in layouts))
+    used = sum(math.prod(tensor.shape) for name, tensor in tensors.items() if not all(layout.ignores(name) for layout in layouts))
+    names = tuple(layout.name(path) for layout in layouts for path, _ in architecture.sizes.values())
+    return 2 / 3 < used / parameters < 3 / 2 and any(name.endswith(names) for name in tensors)
 
 
-def length(network: nnx.Module, path: str, axis: int) -> int:
-    """The length of an axis of one of the network's arrays."""
-    return _shapes(network)[path][axis]
-
-
-def _shapes(network: nnx.Module) -> dict[str, Shape]:
-    return {path: leaf.shape for path, leaf in zip(tensor_names(network), jax.tree.leaves(network), strict=True)}
+def array_shapes(network: nnx.Module) -> dict[str, Shape]:
+    """The shapes of a network's arrays by path."""
+    return dict(zip(tensor_names(network), (leaf.shape for leaf in jax.tree.leaves(network)), strict=True))
 
 
 def _problems(tensors: Mapping[str, Any], shapes: Mapping[str, Shape], layout: Layout) -> list[str]:

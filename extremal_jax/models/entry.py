@@ -12,52 +12,6 @@ from extremal_jax.models.hub import HubFile
 from extremal_jax.models.packages import PackageFile
 from extremal_jax.models.preprocessing import Preprocessing
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A classifier, before it is loaded.
-
-    Attributes:
-      name: as in `load`.
-      family: the family of networks, and the name of its module.
-      description: one line.
-      parameters: their number.
-      activations: the names of the inner layers.
-      classes: the data set whose classes the published weights know: "imagenet", "voc", "coco" or "scenes".
-      preprocessing: the preparation of images for the published weights.
-      preprocessing_by_publisher: the preparation by publisher, where publishers of the same network differ.
-      architecture: the network, and the files that can fill it.
-      hub: the published weights on the Hugging Face hub; None: there are none.
-      package: the file of an installable package that has the weights; None: there is none.
-    """
-
-    name: str
-    family: str
-    description: str
-    parameters: int
-    activations: tuple[str, ...]
-    classes: str
-    preprocessing: Preprocessing
-    architecture: Architecture = field(repr=False)
-    preprocessing_by_publisher: Mapping[str, Preprocessing] = field(default_factory=dict, repr=False)
-    hub: HubFile | None = field(default=None, repr=False)
-    package: PackageFile | None = field(default=None, repr=False)
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(height, width) of the input in pixels; if images are not cropped, the smallest size that they are scaled to."""
-        return self.preprocessing.size
-
-
-def timm(name: str, revision: str | None = None, sha256: str | None = None) -> HubFile:
-    """Weights in one of timm's repositories, pinned to a commit, and to the digest of the file if it is known.
-
-    A file is verified against this digest and against the one that the hub publishes. Without a commit, `load` asks for the
-    repository by name.
-    """
-    return HubFile(f"timm/{name}", "model.safetensors", revision, sha256)
-
-
 IMAGENET = functools.partial(Preprocessing, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The normalisation of torchvision and timm."""
 HALVES = functools.partial(Preprocessing, (224, 224), (0.5,) * 3, (0.5,) * 3)
@@ -75,3 +29,52 @@ CAFFE = Preprocessing(
 CAFFE_WHOLE = dataclasses.replace(CAFFE, crop=None)
 CAFFE_DATASETS = {"voc": ("PASCAL VOC 2007", 20), "coco": ("COCO 2014", 80)}
 """The data sets of TorchRay's networks: title and number of classes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A classifier, before it is loaded.
+
+    Attributes:
+      name: as in `load`.
+      description: one line.
+      parameters: their number.
+      activations: the names of the inner layers.
+      architecture: the network, and the files that can fill it.
+      classes: the data set whose classes the published weights know: "imagenet", "voc", "coco" or "scenes".
+      preprocessing: the preparation of images for the published weights.
+      preprocessing_by_publisher: the preparation by publisher, where publishers of the same network differ.
+      hub: the published weights on the Hugging Face hub; None: there are none.
+      package: the file of an installable package that has the weights; None: there is none.
+    """
+
+    name: str
+    description: str
+    parameters: int
+    activations: tuple[str, ...]
+    architecture: Architecture = field(repr=False)
+    classes: str = "imagenet"
+    preprocessing: Preprocessing = IMAGENET(crop=0.875)
+    preprocessing_by_publisher: Mapping[str, Preprocessing] = field(default_factory=dict, repr=False)
+    hub: HubFile | None = field(default=None, repr=False)
+    package: PackageFile | None = field(default=None, repr=False)
+
+    @property
+    def family(self) -> str:
+        """The family of networks: the name of its module."""
+        network = getattr(self.architecture.build, "func", self.architecture.build)
+        return str(network.__module__).rpartition(".")[2]
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the input in pixels; if images are not cropped, the smallest size that they are scaled to."""
+        return self.preprocessing.size
+
+
+def timm(name: str, revision: str | None = None, sha256: str | None = None) -> HubFile:
+    """Weights in one of timm's repositories, pinned to a commit, and to the digest of the file if it is known.
+
+    A file is verified against this digest and against the one that the hub publishes. Without a commit, `load` asks for the
+    repository by name.
+    """
+    return HubFile(f"timm/{name}", "model.safetensors", revision, sha256)

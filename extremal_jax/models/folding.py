@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import itertools
+from typing import Any, TypeVar
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from extremal_jax.models.networks.layers import Chain, ConvNorm
+from extremal_jax.models.networks.layers import Chain, ConvNorm, Identity
 
 Module = TypeVar("Module", bound=nnx.Module)
 
@@ -39,5 +43,27 @@ def fold_batch_norm(module: Module) -> Module:
 def fold_in_place(module: nnx.Module) -> None:
     """As `fold_batch_norm`, but changes the module itself, layer by layer, so that it takes little memory."""
     for _, layer in nnx.iter_modules(module):
-        if isinstance(layer, ConvNorm | Chain):
-            layer.fold()
+        if isinstance(layer, ConvNorm) and layer.norm is not None:
+            _fold(layer.conv, layer.norm)
+            layer.norm = None
+        elif isinstance(layer, Chain):
+            for index, (before, norm) in enumerate(itertools.pairwise(layer), 1):
+                if isinstance(before, nnx.Conv) and isinstance(norm, nnx.BatchNorm):
+                    _fold(before, norm)
+                    layer[index] = Identity()
+
+
+def _fold(conv: nnx.Conv, norm: nnx.BatchNorm) -> None:
+    """Merge a batch norm into the convolution before it, computed in float32 and kept in the kernel's type.
+
+    NumPy computes it, except under a trace, because JAX would compile several programs for each shape.
+    """
+    assert norm.scale is not None and norm.bias is not None, "the batch norms here have both"  # noqa: PT018
+    kernel = conv.kernel[...]
+    xp: Any = jnp if isinstance(kernel, jax.core.Tracer) else np
+    mean, var, gain, shift = (xp.asarray(x[...], np.float32) for x in (norm.mean, norm.var, norm.scale, norm.bias))
+    scale = gain / xp.sqrt(var + norm.epsilon)
+    offset = -mean if conv.bias is None else xp.asarray(conv.bias[...], np.float32) - mean
+    conv.kernel[...] = jnp.asarray(xp.asarray(kernel, np.float32) * scale, kernel.dtype)
+    conv.bias = nnx.Param(jnp.asarray(shift + offset * scale, kernel.dtype))
+    conv.use_bias = True

@@ -34,19 +34,38 @@ class HubFile:
     sha256: str | None = None
 
     def fetch(self) -> Path:
-        """Download it and return its path in the cache; see `fetch`."""
-        return fetch(self.repo, self.filename, self.revision, sha256=self.sha256)
+        """Download the file, unless it is in the cache, verify it, and return its path in the cache.
+
+        The digest is verified each time, if `sha256` gives one or the hub publishes one, as it does for large files.
+
+        Raises:
+          ImportError: if huggingface_hub is not installed.
+          FileNotFoundError: if there is no such repository, revision or file.
+          PermissionError: if the repository's terms must be accepted first.
+          ConnectionError: if the hub cannot be reached, or offline mode is on, and the file is not in the cache.
+          ValueError: if an attribute is malformed or the digest is wrong.
+        """
+        if self.sha256 is not None and not _is_digest(self.sha256):
+            raise ValueError(f"sha256 must be 64 hexadecimal digits, got {self.sha256!r}")
+        try:
+            import huggingface_hub  # noqa: F401
+        except ImportError as error:
+            advice = "install it by `pip install 'extremal-jax[hub]'`, or give the name of a file"
+            raise ImportError(f"weights from the Hugging Face hub need the package huggingface_hub; {advice}") from error
+        with _sentences(self.repo, self.revision):
+            path = _download(self.repo, FILENAMES if self.filename is None else (self.filename,), self.revision)
+        _verify(path, self.sha256)
+        return path
 
     def config(self) -> dict[str, Any]:
         """The config.json of its repository at its revision; empty if there is none, or, with a warning, if it cannot be reached."""
         try:
-            text = fetch(self.repo, "config.json", self.revision).read_bytes()
+            text = HubFile(self.repo, "config.json", self.revision).fetch().read_bytes()
         except FileNotFoundError:
             return {}
         except ConnectionError as error:
-            warnings.warn(
-                f"images are prepared as for the default weights, because the config of {self.repo} is unknown: {error}", stacklevel=3
-            )
+            unknown = f"images are prepared as for the default weights, because the config of {self.repo} is unknown: {error}"
+            warnings.warn(unknown, stacklevel=3)
             return {}
         try:
             content = json.loads(text)
@@ -58,9 +77,6 @@ class HubFile:
 def parse(text: str) -> HubFile:
     """The file that "hub:owner/name", "hub:owner/name@revision" or "hub:owner/name/filename@revision" means.
 
-    Raises:
-      ValueError: if the text has another form.
-
     Example:
       >>> parse("hub:timm/resnet50.a1_in1k@main")
       HubFile(repo='timm/resnet50.a1_in1k', filename=None, revision='main', sha256=None)
@@ -69,40 +85,6 @@ def parse(text: str) -> HubFile:
     if not found:
         raise ValueError(f'weights on the hub are written "hub:owner/name" or "hub:owner/name@revision", got {text!r}')
     return HubFile(*found.groups())
-
-
-def fetch(repo: str, filename: str | None = None, revision: str | None = None, *, sha256: str | None = None) -> Path:
-    """Download a file, unless it is in the cache, and verify it.
-
-    The digest is verified each time, if `sha256` gives one or the hub publishes one, as it does for large files.
-
-    Args:
-      repo: "owner/name".
-      filename: within the repository; None: model.safetensors, or else pytorch_model.bin.
-      revision: a commit, tag or branch; None: the default branch.
-      sha256: the hexadecimal digest that the file must have.
-
-    Returns:
-      Its path in the cache.
-
-    Raises:
-      ImportError: if huggingface_hub is not installed.
-      FileNotFoundError: if there is no such repository, revision or file.
-      PermissionError: if the repository's terms must be accepted first.
-      ConnectionError: if the hub cannot be reached, or offline mode is on, and the file is not in the cache.
-      ValueError: if an argument is malformed or the digest is wrong.
-    """
-    if sha256 is not None and not _is_digest(sha256):
-        raise ValueError(f"sha256 must be 64 hexadecimal digits, got {sha256!r}")
-    try:
-        import huggingface_hub  # noqa: F401
-    except ImportError as error:
-        advice = "install it by `pip install 'extremal-jax[hub]'`, or give the name of a file"
-        raise ImportError(f"weights from the Hugging Face hub need the package huggingface_hub; {advice}") from error
-    with _sentences(repo, revision):
-        path = _download(repo, FILENAMES if filename is None else (filename,), revision)
-    _verify(path, sha256)
-    return path
 
 
 def _download(repo: str, filenames: tuple[str, ...], revision: str | None) -> Path:
@@ -138,9 +120,8 @@ def _sentences(repo: str, revision: str | None) -> Iterator[None]:
     except errors.GatedRepoError as error:
         raise PermissionError(f"{repo} is gated; accept its terms at {hub}/{repo} and log in by `hf auth login`") from error
     except errors.RepositoryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{hub} has no repository {repo!r}, or it is private; check the name, or log in by `hf auth login`"
-        ) from error
+        reason = "or it is private; check the name, or log in by `hf auth login`"
+        raise FileNotFoundError(f"{hub} has no repository {repo!r}, {reason}") from error
     except errors.RevisionNotFoundError as error:
         raise FileNotFoundError(f"{repo} has no revision {revision!r}; give a commit, tag or branch, or none") from error
     except errors.LocalEntryNotFoundError as error:

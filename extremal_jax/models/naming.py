@@ -57,10 +57,28 @@ def _named(outputs: Any, path: str) -> Any:
     """The same outputs; their arrays bear the path as their name."""
     leaves, structure = jax.tree.flatten(outputs)
     names = [path] if len(leaves) == 1 else [f"{path}.{index}" for index in range(len(leaves))]
-    named = [
-        checkpoint_name(leaf, name) if isinstance(leaf, jax.Array | np.ndarray) else leaf for leaf, name in zip(leaves, names, strict=True)
-    ]
+    pairs = zip(leaves, names, strict=True)
+    named = [checkpoint_name(leaf, name) if isinstance(leaf, jax.Array | np.ndarray) else leaf for leaf, name in pairs]
     return jax.tree.unflatten(structure, named)
+
+
+@functools.cache
+def _naming(kind: Any, path: str) -> Any:
+    """A subclass that names its outputs. The class holds the path, so that a module's fields stay as they are."""
+
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        return _named(kind.__call__(self, *arguments, **options), path)
+
+    def reduce(self: Any, protocol: Any) -> Any:
+        function, _, *rest = kind.__reduce_ex__(self, max(protocol, 2))
+        return _unpickled, (function, kind, path), *rest
+
+    names = {"__call__": call, "__reduce_ex__": reduce, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind)(kind.__name__, (kind,), names)
+
+
+def _unpickled(function: Any, kind: Any, path: str) -> Any:
+    return function(_naming(kind, path))
 
 
 def _named_nnx(model: nnx.Module) -> nnx.Module:
@@ -68,20 +86,9 @@ def _named_nnx(model: nnx.Module) -> nnx.Module:
     module: Any
     for path, module in nnx.iter_modules(copied):
         if path and callable(module):
-            module.activation_name = ".".join(map(str, path))
             kind: Any = type(module)
-            object.__setattr__(module, "__class__", _naming(kind))
+            object.__setattr__(module, "__class__", _naming(kind, ".".join(map(str, path))))
     return copied
-
-
-@functools.cache
-def _naming(kind: Any) -> type[nnx.Module]:
-    """A subclass that names its outputs: one for each class, so that equal models stay equal."""
-
-    def call(self: Any, *arguments: Any, **options: Any) -> Any:
-        return _named(kind.__call__(self, *arguments, **options), self.activation_name)
-
-    return type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__, "__doc__": kind.__doc__})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,17 +128,7 @@ def _named_equinox(value: Any, path: str) -> Any:
         return {key: inner(key, item) for key, item in value.items()}
     if not isinstance(value, Module):
         return value
-    copied = object.__new__(_naming_equinox(kind, path) if path and callable(value) else kind)
+    copied = object.__new__(_naming(kind, path) if path and callable(value) else kind)
     for field, item in vars(value).items():
         object.__setattr__(copied, field, inner(field, item))
     return copied
-
-
-@functools.cache
-def _naming_equinox(kind: Any, path: str) -> Any:
-    """A subclass that names its outputs; its class holds the path, so that the leaves stay those of the module."""
-
-    def call(self: Any, *arguments: Any, **options: Any) -> Any:
-        return _named(kind.__call__(self, *arguments, **options), path)
-
-    return type(kind)(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__, "__doc__": kind.__doc__})

@@ -10,11 +10,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
 from jaxtyping import Float, Num
 from PIL import Image
 
 from extremal_jax.data.images import MAX_PIXELS, to_rgb
-from extremal_jax.ground.checks import check_choice
+from extremal_jax.ground.checks import as_array, check_choice
 
 _LONGEST = 16  # times the shorter side, of which a square input uses the middle
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -68,7 +69,8 @@ class Preprocessing:
             raise ValueError(f"image of {image.height}x{image.width} pixels would be scaled to {height}x{width}; crop it first")
         if self.antialias:
             return np.asarray(image.resize((width, height), _FILTERS[self.interpolation]))
-        return _sampled(_sampled(np.asarray(image), height, axis=0), width, axis=1)
+        factors = (height / image.height, width / image.width, 1)
+        return scipy.ndimage.zoom(np.asarray(image, np.float32), factors, order=1, mode="nearest", grid_mode=True)
 
     def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the smallest scaled image that holds the uncropped input; its longer side is rounded down."""
@@ -94,34 +96,21 @@ def described(config: Mapping[str, Any], other: Preprocessing) -> Preprocessing:
     found = config.get("pretrained_cfg")
     if not isinstance(found, dict):
         return other
-    said: dict[str, Any] = {}
-    size: Any = found.get("input_size")
-    crop: Any = found.get("crop_pct")
-    if _numbers(size) and all(isinstance(n, int) and n > 0 for n in size):
-        said["size"] = tuple(size[1:])
-    if _numbers([crop] * 3) and 0 < crop <= 1:
-        said["crop"] = crop
-    if found.get("interpolation") in list(_FILTERS):
-        said["interpolation"] = found["interpolation"]
-    if _numbers(found.get("mean")):
-        said["mean"] = tuple(found["mean"])
-    if _numbers(found.get("std")) and min(found["std"]) > 0:
-        said["std"] = tuple(found["std"])
-    return dataclasses.replace(other, **said)
+    values: list[Any] = [found.get(key) for key in ("input_size", "mean", "std", "crop_pct", "interpolation")]
+    size, mean, std, crop, interpolation = values
+    return dataclasses.replace(
+        other,
+        size=tuple(size[1:]) if _numbers(size) and all(isinstance(n, int) and n > 0 for n in size) else other.size,
+        mean=tuple(mean) if _numbers(mean) else other.mean,
+        std=tuple(std) if _numbers(std) and min(std) > 0 else other.std,
+        crop=crop if _numbers([crop] * 3) and 0 < crop <= 1 else other.crop,
+        interpolation=interpolation if interpolation in list(_FILTERS) else other.interpolation,
+    )
 
 
-def _numbers(values: object) -> bool:
+def _numbers(values: Any) -> bool:
     """Whether these are three finite numbers."""
     return isinstance(values, list) and len(values) == 3 and all(type(n) in (int, float) and math.isfinite(n) for n in values)
-
-
-def _sampled(pixels: Num[np.ndarray, "..."], count: int, axis: int) -> Float[np.ndarray, "..."]:
-    """Linear interpolation at the centres of `count` equal parts of an axis; constant beyond the outermost pixels' centres."""
-    last = pixels.shape[axis] - 1
-    places = np.clip((np.arange(count) + 0.5) * (last + 1) / count - 0.5, 0, last)
-    below = np.floor(places).astype(int)
-    share = np.expand_dims((places - below).astype(np.float32), tuple(other for other in range(pixels.ndim) if other != axis))
-    return pixels.take(below, axis) * (1 - share) + pixels.take(np.minimum(below + 1, last), axis) * share
 
 
 def _middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -135,8 +124,7 @@ def _middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _pillow(image: Image.Image | np.ndarray | Any) -> Image.Image:
     if isinstance(image, Image.Image):
         return to_rgb(image)
-    by_dlpack = hasattr(image, "__dlpack__") and not hasattr(image, "__array__")
-    pixels = np.from_dlpack(image) if by_dlpack else np.asarray(image)
+    pixels = np.asarray(as_array("image", image))
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3):

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from extremal_jax.data import scenes
-from extremal_jax.ground.checks import check_choice, check_key, nearest
+from extremal_jax.ground.checks import check_choice, check_count, check_key, nearest
 from extremal_jax.models.classes import class_names
 from extremal_jax.models.classifier import Classifier
-from extremal_jax.models.conversion import Match, fill, fill_randomly, has_sizes, length, match, numbers_used
+from extremal_jax.models.conversion import Match, array_shapes, fill, fill_randomly, match, may_fit
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.entry import Entry
 from extremal_jax.models.folding import fold_in_place
 from extremal_jax.models.preprocessing import described
-from extremal_jax.models.weights import other_repository, read_weights
+from extremal_jax.models.weights import hub_file, read_weights
 
 _DTYPES = ("float32", "bfloat16")
 _SHOWN = 2  # problems of each kind in a message
@@ -87,70 +87,60 @@ def load(
       >>> load("resnet18", weights=None, key=jax.random.key(1), num_classes=5).classes
       ('0', '1', '2', '3', '4')
     """
-    _check_arguments(name, key, dtype, num_classes)
+    _check_arguments(name, dtype, num_classes)
+    key = check_key(key)
     entry = ENTRIES[name]
     sizes = {} if num_classes is None else {"classes": int(num_classes)}
     preprocessing = entry.preprocessing
     if weights is None:
-        network = fill_randomly(entry.architecture.abstract(sizes), jax.random.key(0) if key is None else key, dtype)
+        network = fill_randomly(entry.architecture.abstract(sizes), key, dtype)
     else:
-        tensors, source = read_weights(entry, weights, ema=ema)
+        published = hub_file(entry, weights)
+        tensors, source = read_weights(entry, published or weights, ema=ema)
         found = match(tensors, entry.architecture, sizes, ema=ema)
         if found.problems:
             raise ValueError(_report(entry, found, tensors, source))
         preprocessing = entry.preprocessing_by_publisher.get(found.layout.publisher, preprocessing)
-        if other := other_repository(entry, weights):
-            preprocessing = described(other.config(), preprocessing)
+        if published and (entry.hub is None or published.repo != entry.hub.repo):
+            preprocessing = described(published.config(), preprocessing)
         network = fill(found, tensors, dtype)
     network.eval()
     if fold:
         fold_in_place(network)
-    classes = _class_names(entry, length(network, *entry.architecture.sizes["classes"]))
+    path, axis = entry.architecture.sizes["classes"]
+    count = array_shapes(network)[path][axis]
+    classes = scenes.CLASSES if entry.classes == "scenes" else class_names(entry.classes)
+    if len(classes) != count:  # other classes than those that the published weights know
+        classes = tuple(map(str, range(count)))
     return Classifier(network, name, classes, preprocessing, entry.activations)
 
 
-def _check_arguments(name: Any, key: Any, dtype: Any, num_classes: Any) -> None:
+def _check_arguments(name: Any, dtype: Any, num_classes: Any) -> None:
     if not isinstance(name, str):
         raise TypeError(f"name must name a classifier, such as 'resnet50', got {name!r}")
     if name not in ENTRIES:
         raise ValueError(f"unknown model {name!r}; {nearest(name, ENTRIES)}")
-    check_key(key)
-    check_choice("dtype", _type_name(dtype), _DTYPES)
-    if isinstance(num_classes, bool | np.bool) or not (num_classes is None or isinstance(num_classes, int | np.integer)):
-        raise TypeError(f"num_classes must be an integer, or None for the number in the weights, got {num_classes!r}")
-    if num_classes is not None and num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-
-
-def _type_name(dtype: Any) -> Any:
-    """The name of a type of numbers; any other argument itself."""
-    try:
-        return jnp.dtype(dtype).name
-    except TypeError:
-        return dtype
+    with contextlib.suppress(TypeError):  # anything else is refused as it is
+        dtype = jnp.dtype(dtype).name
+    check_choice("dtype", dtype, _DTYPES)
+    if num_classes is not None:
+        check_count("num_classes", num_classes, 1)
 
 
 def _report(entry: Entry, found: Match, tensors: Mapping[str, np.ndarray], source: str) -> str:
     """At most ten lines: which classifier the file looks like, and the first of each kind of problem."""
-    near = [other for other in ENTRIES.values() if other is not entry and has_sizes(tensors, other.architecture)]
-    others = [other for other in near if 2 / 3 < numbers_used(tensors, other.architecture) / other.parameters < 3 / 2]
-    alike = [other.name for other in others if not match(tensors, other.architecture).problems]
+    near = [other for other in ENTRIES.values() if other is not entry and may_fit(tensors, other.architecture, other.parameters)]
+    alike = [other.name for other in near if not match(tensors, other.architecture).problems]
     lines = [f"the weights in {source} do not fit {entry.name} (in the layout of {found.layout.publisher})"]
     if found.prefix:
         lines[0] += f", looked for under {found.prefix!r}"
     if alike:
         lines[0] += f"; this file looks like {' or '.join(alike)}"
-    kinds: dict[str, list[str]] = {"missing": [], "unexpected": [], "": []}
-    for problem in found.problems:
-        kinds[next(kind for kind in kinds if problem.startswith(kind))].append(problem)
-    for kind, problems in kinds.items():
+    remaining = list(found.problems)
+    for kind in ("missing", "unexpected", ""):
+        problems = [problem for problem in remaining if problem.startswith(kind)]
+        remaining = [problem for problem in remaining if not problem.startswith(kind)]
         lines += problems[:_SHOWN]
-        if left := len(problems) - _SHOWN:
-            lines += [f"... and {left} more {kind or 'that differ'}"] if left > 0 else []
+        if left := len(problems[_SHOWN:]):
+            lines.append(f"... and {left} more {kind or 'that differ'}")
     return "\n  ".join(lines)
-
-
-def _class_names(entry: Entry, count: int) -> tuple[str, ...]:
-    """The names of the classes; their numbers, if there are more or fewer than the published weights know."""
-    names = scenes.CLASSES if entry.classes == "scenes" else class_names(entry.classes)
-    return names if len(names) == count else tuple(map(str, range(count)))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from extremal_jax.ground.files import address
 from extremal_jax.models.entry import Entry
 from extremal_jax.models.formats import safetensors
 from extremal_jax.models.formats.pytorch import is_safetensors, read_tensors
@@ -21,14 +22,9 @@ _WRAPPERS = r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_modul
 
 
 def read_weights(entry: Entry, weights: Any, *, ema: bool = False) -> tuple[dict[str, np.ndarray], str]:
-    """The tensors, and the words for where they came from.
-
-    Raises:
-      TypeError: for an argument of another type.
-      FileNotFoundError: if there is no such file.
-      ImportError: if the package with the weights is not installed.
-      ValueError: if the file cannot be read, or there are no such weights.
-    """
+    """The tensors, and the words for where they came from."""
+    if isinstance(weights, HubFile):
+        return _read_file(weights.fetch(), ema), f"hub:{weights.repo}"
     if hasattr(weights, "read"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights"
@@ -46,22 +42,15 @@ def read_weights(entry: Entry, weights: Any, *, ema: bool = False) -> tuple[dict
             raise ValueError(f"the package carries no weights for {entry.name}; give weights={hub}, or None for random ones")
         with importlib.resources.as_file(packaged) as path:
             return safetensors.read(path), str(path)
-    if isinstance(weights, str) and (weights == "hub" or weights.startswith("hub:")):
-        return _read_file(_hub_file(entry, weights).fetch(), ema), weights
-    if address := re.match(r"(https?:)/+(.*)", os.fspath(weights)):
-        raise ValueError(f'weights must be a file, or "hub:OWNER/NAME"; download {address[1]}//{address[2]} and give the file')
+    if found := address(weights):
+        raise ValueError(f'weights must be a file, or "hub:OWNER/NAME"; download {found} and give the file')
     return _read_file(Path(weights), ema), str(weights)
 
 
-def other_repository(entry: Entry, weights: Any) -> HubFile | None:
-    """The file on the hub that `weights` name, if it is not in the entry's own repository."""
-    if not isinstance(weights, str) or not weights.startswith("hub:"):
+def hub_file(entry: Entry, weights: Any) -> HubFile | None:
+    """The file on the hub that `weights` name, if they do."""
+    if not isinstance(weights, str) or not (weights == "hub" or weights.startswith("hub:")):
         return None
-    file = parse(weights)
-    return file if entry.hub is None or entry.hub.repo != file.repo else None
-
-
-def _hub_file(entry: Entry, weights: str) -> HubFile:
     if weights != "hub":
         return parse(weights)
     if entry.hub is None:

@@ -4,8 +4,8 @@
            = (Σ m² − 2 Σ top(m) + n_a) / n,   top(m): the n_a = n − ⌊(1 − a) n⌋ largest values
 
 so a selection is enough, not a sort. The selection is exact: it finds the threshold bit by bit, since non-negative
-  floats are ordered like
-their bits. That takes thirty counting passes, which are cheap on CPUs and also on TPUs, where sorting is slow.
+floats are ordered like their bits. That takes thirty counting passes, which are cheap on CPUs and also on TPUs, where
+sorting is slow.
 
 Source: Fong, Patrick and Vedaldi (2019), section 3.2; the mean is TorchRay's, the paper writes the squared norm.
 """
@@ -128,7 +128,14 @@ def area_loss(masks: Float[Array, "K n"], areas: Float[Array, " K"], ties: str =
 
 
 def binarize(masks: Float[Array, "K n"], areas: Float[Array, " K"]) -> Float[Array, "K n"]:
-    """The largest round(a n) values of each mask as ones, the rest as zeros; among ties, the last ones by position.
+    """The largest round(a n) values of each mask as ones, the rest as zeros.
+
+    Args:
+      masks: (K, n) in [0, 1]: masks as rows.
+      areas: (K,) in (0, 1]: the share of the n values to keep.
+
+    Returns:
+      (K, n), 0 and 1. Among ties, the last ones by position are kept.
 
     Example:
       >>> import jax.numpy as jnp
@@ -143,6 +150,21 @@ def area_threshold(masks: Float[Array, "K n"], areas: Float[Array, " K"], width:
     """The threshold t at which the mean of `ramp(masks, t, width)` is the area asked for.
 
     Bisection finds it; its gradient is the one of the implicit function mean(ramp(m, t)) = a.
+
+    Args:
+      masks: (K, n) in [0, 1]: masks as rows.
+      areas: (K,) in (0, 1]: the share of the n values that the ramped mask should sum to.
+      width: of the ramp, in units of mask value, positive.
+
+    Returns:
+      (K,), from −width to 1 + width.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> masks = jnp.array([[0.1, 0.4, 0.6, 0.7]])
+      >>> threshold = area_threshold(masks, jnp.array([0.25]))
+      >>> round(float(ramp(masks, threshold).mean()), 4)
+      0.25
     """
     values = lax.stop_gradient(masks)
 
@@ -172,6 +194,11 @@ def ramp(masks: Float[Array, "K *n"], threshold: Float[Array, " K"], width: floa
 
     Returns:
       (K, ...) in [0, 1].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> ramp(jnp.array([[0.2, 0.5, 0.8]]), jnp.array([0.5])).tolist()
+      [[0.0, 0.5, 1.0]]
     """
     threshold = threshold.reshape(-1, *[1] * (masks.ndim - 1))
     return jnp.clip((masks - threshold) / width + 0.5, 0, 1)

@@ -290,12 +290,8 @@ def _end_to_end(values: Array, stride: int) -> Array:
 def _over_rows(add_row: _AddRow, total: Array, arrays: list[Array], starts: np.ndarray, length: int, exponents: Array) -> Array:
     """A sum over all taps, one row of taps per turn of a loop: `total = add_row(total, windows, exponents)`.
 
-    Args:
-      add_row: adds the terms of one row of taps.
-      total: the sum so far.
-      arrays: (..., n), the values that the taps read.
-      starts: (taps,), the start of each row's window in them; windows are `length` long.
-      exponents: (taps, ...), row by row.
+    A row's windows are the `length` values of each array, (..., n), from the row's start on; exponents are (taps,
+    ...).
     """
     total, arrays, exponents = varying_alike(total, arrays, exponents)
 

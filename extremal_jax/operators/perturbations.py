@@ -97,6 +97,11 @@ def blur_pyramid(
 
     Returns:
       (..., L, H, W, C); the last level is the image.
+
+    Example:
+      >>> light = jnp.zeros((9, 9, 1)).at[4, 4].set(1.0)
+      >>> [f"{level:.2f}" for level in blur_pyramid(light, num_levels=3, max_blur=2.0)[:, 4, 4, 0]]
+      ['0.04', '0.16', '1.00']
     """
     sigmas = [max_blur * (1 - level / (num_levels - 1)) for level in range(num_levels)]
     return jnp.stack([gaussian_blur(images, sigma, padding) for sigma in sigmas], axis=-4)
@@ -111,6 +116,10 @@ def reference_pyramid(images: Float[Array, "*batch H W C"], reference: Array | f
 
     Returns:
       (..., 2, H, W, C).
+
+    Example:
+      >>> reference_pyramid(jnp.ones((1, 1, 2)), 0.5).tolist()
+      [[[[0.5, 0.5]]], [[[1.0, 1.0]]]]
     """
     reference = jnp.asarray(reference, images.dtype)
     reference = reference.reshape((1,) * (images.ndim - reference.ndim) + reference.shape)
@@ -146,6 +155,10 @@ def interpolate(levels: Float[Array, "L ..."], weights: Float[Array, "..."]) -> 
 
     Returns:
       (..., *shape).
+
+    Example:
+      >>> interpolate(jnp.array([0.0, 10.0, 40.0]), jnp.array([0.25, 0.5, 0.75])).tolist()
+      [5.0, 10.0, 25.0]
     """
     dtype = jnp.promote_types(levels.dtype, weights.dtype)
     levels = levels.reshape(len(levels), *(1,) * (weights.ndim - levels.ndim + 1), *levels.shape[1:]).astype(dtype)

@@ -85,7 +85,7 @@ REWARDS: dict[str, Reward] = {
         Reward(logit, "the target's score"),
         Reward(log_probability, "the logarithm of the target's softmax probability", scores=2),
         Reward(contrastive, "the target's score minus the highest of the others", scores=2),
-        Reward(margin, "the score of one class minus the score of another", arity=2),
+        Reward(margin, "the score of one class minus the score of another", arity=2, scores=2),
         Reward(labels, "the mean score of several classes", arity=None),
         Reward(binary, "the single score of a model of two classes, with the sign of the target, 1 or 0", scores=None),
     )

@@ -22,21 +22,12 @@ def drive(
     schedule: Mapping[str, Any],
     progress: bool | Watcher | None = None,
 ) -> tuple[State, Any]:
-    """Run all steps of a schedule.
+    """Run all steps of a schedule, arrays with a leading axis of steps; the state and the record of the whole run.
 
-    Args:
-      advance: a compiled function of (state, schedule) that runs as many steps as the schedule has, a `lax.scan`, and
-        returns the state after them and their record, with a leading axis of steps. A `jax.tree_util.Partial`, so that
-        a trace of its arrays is seen.
-      state: before the first step.
-      schedule: arrays with a leading axis of steps.
-      progress: as in `extremal_perturbation`; the record's `rewards` are what is shown.
-
-    Returns:
-      (state, record), of the whole run.
-
-    Raises:
-      ValueError: if progress is asked for under a trace.
+    `advance` is a compiled function of (state, schedule) that runs as many steps as the schedule has, a `lax.scan`,
+    and
+    returns the state after them and their record. It is a `jax.tree_util.Partial`, so that a trace of its arrays is
+    seen.
     """
     num_steps = len(jax.tree.leaves(schedule)[0])
     traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((advance, state, schedule)))

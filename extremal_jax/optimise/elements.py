@@ -12,18 +12,14 @@ from jax import Array
 class Elements:
     """How elements belong to images and areas.
 
-    Attributes:
-      count: N, or None for a single image, whose results have no axis of images.
-      num_areas: K.
-
     Example:
       >>> import jax.numpy as jnp
       >>> Elements(2, 3).by_image(jnp.zeros(6)).shape, Elements(None, 3).path(jnp.zeros((50, 3))).shape
       ((2, 3), (50, 3))
     """
 
-    count: int | None
-    num_areas: int
+    count: int | None  # N, or None for a single image, whose results have no axis of images
+    num_areas: int  # K
 
     def by_image(self, values: Array) -> Array:
         """(E, ...) -> (N, K, ...), or (K, ...)."""
@@ -36,10 +32,6 @@ class Elements:
     @property
     def _lead(self) -> tuple[int, ...]:
         return () if self.count is None else (self.count,)
-
-    def owners(self) -> Array:
-        """(E,): the image of each element."""
-        return jnp.arange((self.count or 1) * self.num_areas, dtype=jnp.int32) // self.num_areas
 
 
 def take(values: Array, elements: Array | None) -> Array:

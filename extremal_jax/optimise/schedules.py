@@ -23,7 +23,7 @@ class RunSchedule(Protocol):
         """(num_steps,): the value at every step."""
 
 
-Schedule = float | Sequence[float] | Callable[[Any], Any] | RunSchedule
+Schedule = float | Sequence[float] | np.ndarray | jax.Array | Callable[[Any], Any] | RunSchedule
 
 
 @dataclass(frozen=True)
@@ -107,15 +107,7 @@ class Linear:
 
 
 def schedule_values(name: str, schedule: Schedule, num_steps: int) -> np.ndarray:
-    """The values of any schedule.
-
-    Args:
-      name: what an error calls it.
-      schedule: a number, a sequence of `num_steps` numbers, a function of the step's index from 0, or a `RunSchedule`.
-      num_steps: the length of the run.
-
-    Returns:
-      (num_steps,) float32.
+    """The values of any schedule at each step, (num_steps,) in float32; `name` is what an error calls it.
 
     Raises:
       ValueError: if there are not as many values as steps, or if one of them is negative or not finite.

@@ -28,16 +28,7 @@ _SCHEDULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of an optimisation. Checked when they are built.
-
-    Attributes:
-      num_steps: optimisation steps, each one forward and backward pass of the model per element.
-      optimizer: any optax transformation of one element's parameters; its updates, times the learning rate, are added
-        to them.
-      learning_rate: a schedule: a number, one per step, a function of the step (optax's schedules), or one of
-        `schedules`. None: half a cosine from `PEAK` to 0 with the default optimizer, and 1 with another optimizer,
-        which has its own learning rate.
-    """
+    """The settings of an optimisation, checked when they are built; their attributes are described in `Config`."""
 
     num_steps: int
     optimizer: optax.GradientTransformation = adam
@@ -71,11 +62,7 @@ class Settings:
 
 
 def check_settings(value: object, kind: type[Kind]) -> Kind:
-    """The settings that a caller gives, or the defaults for None.
-
-    Raises:
-      TypeError: if they are settings of something else.
-    """
+    """The settings that a caller gives, or the defaults for None."""
     if value is not None and not isinstance(value, kind):
         raise TypeError(f"config must be a {kind.__name__}, such as {kind.__name__}(num_steps=20), got {type(value).__name__}")
     return kind() if value is None else value  # type: ignore[call-arg]

@@ -47,10 +47,22 @@ Projection = Callable[[Array], Array]
 
 @jax.custom_vjp
 def listen(shown: Float[Array, "R ..."], signal: Float[Array, " R"]) -> Float[Array, "R ..."]:
-    """`shown`, as it is. The gradient with respect to `signal` is the sum of the absolute gradients that reach each row
-    of `shown`.
+    """Return `shown` as it is, and listen to the gradient that comes back to it.
 
-    So the solver knows whether the model's reward has sent any gradient back, whatever other terms the objective has.
+    The gradient with respect to `signal` is the sum of the absolute gradients that reach each row of `shown`. So the
+    solver knows whether the model's reward has sent any gradient back, whatever other terms the objective has.
+
+    Args:
+      shown: (R, ...), for example masks as an objective shows them to the model.
+      signal: (R,), of any value; the objective's own argument.
+
+    Returns:
+      (R, ...): `shown`.
+
+    Example:
+      >>> shown = jnp.ones((2, 3))
+      >>> jax.grad(lambda signal: (2 * listen(shown, signal)).sum())(jnp.zeros(2)).tolist()
+      [6.0, 6.0]
     """
     return shown
 
@@ -93,7 +105,20 @@ class State:
 
 
 def init(optimizer: optax.GradientTransformation, params: Float[Array, "E ..."]) -> State:
-    """The state before the first step, from the initial parameters (E, ...)."""
+    """The state before the first step.
+
+    Args:
+      optimizer: an optax transformation of one element's parameters.
+      params: (E, ...), the initial parameters of every element.
+
+    Returns:
+      The state, in which nothing has gone wrong and no gradient has come back so far.
+
+    Example:
+      >>> state = init(optax.sgd(1.0), jnp.zeros((2, 3)))
+      >>> state.nonfinite_step.tolist(), state.no_gradient.tolist()
+      ([-1, -1], [True, True])
+    """
     # Made from the parameters, so that it varies over the same devices and batches.
     never = jnp.full_like(params, NEVER, jnp.int32).min(axis=tuple(range(1, params.ndim)))
     return State(params, params, jax.vmap(optimizer.init)(params), never, never == NEVER)
@@ -110,15 +135,27 @@ def step(
     """One step of ascent.
 
     Args:
-      objective: what to maximise.
+      objective: what to maximise: a function of (params (R, ...), elements (R,) or None for all, now, signal (R,)) that
+        returns the R values, and a record with the field `rewards`. It passes what it shows to the model through
+        `listen`.
       optimizer: an optax transformation; its updates, times the learning rate, are added to the parameters.
       state: where the optimisation stands.
-      now: the values of the schedule at this step.
+      now: the values of the schedule at this step: arrays of shape (), the number "step", the "learning_rate", and what
+        else the objective reads.
       chunk_size: the most elements that are evaluated at a time. It bounds memory and changes nothing else.
-      project: brings the parameters back into their constraints after the step.
+      project: brings the parameters back into their constraints after the step; by default into [0, 1].
 
     Returns:
       The next state, and the record of this step.
+
+    Example:
+      >>> def objective(params, elements, now, signal):
+      ...     values = -jnp.square(listen(params, signal) - 0.5).sum(axis=1)
+      ...     return values, Record(rewards=values, area_losses=0 * values)
+      >>> optimizer, now = optax.sgd(1.0), {"step": jnp.int32(0), "learning_rate": jnp.float32(0.25)}
+      >>> state, record = step(objective, optimizer, init(optimizer, jnp.zeros((1, 2))), now)
+      >>> state.params.tolist(), record.rewards.tolist()
+      ([[0.25, 0.25]], [-0.5])
     """
     gradient, received, record = in_chunks(functools.partial(_ascent, objective, now), chunk_size)(state.params)
     update = optax.with_extra_args_support(optimizer).update
@@ -170,7 +207,23 @@ def scan(
     chunk_size: int | None = None,
     project: Projection = unit_box,
 ) -> tuple[State, Any]:
-    """All steps of a schedule: one `lax.scan`, on every backend. Records are stacked along a leading axis of steps."""
+    """All steps of a schedule: one `lax.scan`, on every backend. The other arguments are those of `step`.
+
+    Args:
+      schedule: as `now` in `step`, with a leading axis of T steps.
+
+    Returns:
+      The last state, and the records, stacked along a leading axis of steps.
+
+    Example:
+      >>> def objective(params, elements, now, signal):
+      ...     values = -jnp.square(listen(params, signal) - 0.5).sum(axis=1)
+      ...     return values, Record(rewards=values, area_losses=0 * values)
+      >>> optimizer, schedule = optax.sgd(1.0), {"step": jnp.arange(20), "learning_rate": jnp.full(20, 0.25)}
+      >>> state, record = scan(objective, optimizer, init(optimizer, jnp.zeros((1, 2))), schedule)
+      >>> state.params.round(3).tolist(), record.rewards.shape
+      ([[0.5, 0.5]], (20, 1))
+    """
 
     def body(state: State, now: Now) -> tuple[State, Any]:
         return step(objective, optimizer, state, now, chunk_size, project)

@@ -18,20 +18,18 @@ Result = TypeVar("Result", bound="Saved")  # `Self`, for the type checker of the
 
 
 class Saved:
-    """A pytree that can be written to a file and read again: arrays, texts, parts that are pytrees of arrays, and settings, `config`.
+    """A pytree that can be written to a file and read again: arrays, texts, parts that are pytrees of arrays, and
+    settings,
+    `config`.
 
-    The rewards of the history are written as "history.rewards" and settings as JSON; fields that are None are left out. A field with a
-    default may be missing in a file, so that older files stay readable.
-
-    Attributes:
-      MARK: the mark of the class's files, with a version.
-      SETTINGS: the class of `config`, if there is one.
-      PARTS: the classes of the parts, by field.
+    The rewards of the history are written as "history.rewards" and settings as JSON; fields that are None are left
+    out. A
+    field with a default may be missing in a file, so that older files stay readable.
     """
 
-    MARK: ClassVar[str]
-    SETTINGS: ClassVar[type[Settings] | None] = None
-    PARTS: ClassVar[Mapping[str, type]] = {}
+    MARK: ClassVar[str]  # of the class's files, with a version
+    SETTINGS: ClassVar[type[Settings] | None] = None  # the class of `config`, if there is one
+    PARTS: ClassVar[Mapping[str, type]] = {}  # the classes of the parts, by field
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to an `.npz` file, whole or not at all. Functions among the settings are written by name.

@@ -85,9 +85,10 @@ def test_resize_and_smooth() -> None:
 
 
 def test_old_names() -> None:
+    integrated_gradients: Any = attribution.integrated_gradients
     with pytest.warns(DeprecationWarning, match="integrated_gradients: `steps` is now called `num_steps`"):
-        old = attribution.integrated_gradients(quadratic, IMAGE, 0, steps=2)
-    np.testing.assert_array_equal(old, attribution.integrated_gradients(quadratic, IMAGE, 0, num_steps=2))
+        old = integrated_gradients(quadratic, IMAGE, 0, steps=2)
+    np.testing.assert_array_equal(old, integrated_gradients(quadratic, IMAGE, 0, num_steps=2))
     with pytest.warns(DeprecationWarning, match="smooth_grad: `samples` is now called `num_samples`"):
         attribution.smooth_grad(quadratic, IMAGE, 0, samples=1)
 
@@ -150,14 +151,14 @@ def test_smooth_grad_of_any_method() -> None:
 @pytest.mark.parametrize("baseline", [[0.1, -0.2, 0.3], jnp.float32(0.5), draw(4, 5, 3), draw(2, 4, 5, 3)])
 def test_arrays_among_the_options_of_smooth_grad(baseline: Any) -> None:
     """Without noise, the maps are those of the method; each image has its own baseline."""
-    images, options = draw(2, 4, 5, 3), dict(method=attribution.integrated_gradients, num_steps=1)
+    images, options = draw(2, 4, 5, 3), dict[str, Any](method=attribution.integrated_gradients, num_steps=1)
     maps = attribution.smooth_grad(quadratic, images, 0, noise=0.0, num_samples=2, baseline=baseline, **options)
     close(maps, attribution.integrated_gradients(quadratic, images, 0, baseline=baseline, num_steps=1), 1e-4)
 
 
 def test_arrays_among_options_are_arguments(compilations: list[str]) -> None:
     image, baselines = draw(4, 4, 3), draw(2, 4, 4, 3)
-    options = dict(method=attribution.integrated_gradients, num_samples=2, key=KEY)
+    options = dict[str, Any](method=attribution.integrated_gradients, num_samples=2, key=KEY)
     first = attribution.smooth_grad(quadratic, image, 0, baseline=baselines[0], **options)
     del compilations[:]
     second = attribution.smooth_grad(quadratic, image, 0, baseline=baselines[1], **options)
@@ -168,14 +169,14 @@ def test_arrays_among_options_are_arguments(compilations: list[str]) -> None:
 def test_extremal_perturbation_of_a_layer() -> None:
     """By default smoothed like the saliency of the result; every option reaches the run."""
     config = Config(num_steps=2, pitch=2, sigma=2.0, perturbation="fade")
-    quick = dict(at="first", config=config, key=KEY)
+    quick = dict[str, Any](at="first", config=config, key=KEY)
     seen: list[Any] = []
     maps = attribution.extremal_saliency(MODEL, IMAGE, 0, areas=(0.3,), progress=seen.append, **quick)
     result = extremal_perturbation(MODEL, IMAGE, 0, (0.3,), **quick)
     np.testing.assert_array_equal(maps, result.saliency())
     assert seen[-1].num_steps == 2
     sharp = attribution.extremal_saliency(MODEL, IMAGE, 0, areas=(0.3,), resize=True, smooth=0.0, **quick)
-    np.testing.assert_allclose(sharp, resize(result.masks[0, ..., None], (20, 24))[..., 0], atol=1e-6)
+    np.testing.assert_allclose(sharp, resize(jnp.asarray(result.masks)[0, ..., None], (20, 24))[..., 0], atol=1e-6)
 
 
 def test_extremal_perturbation_that_goes_wrong_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,6 +300,6 @@ def test_submodules_may_be_named() -> None:
 
 def test_keys_of_either_kind() -> None:
     raw = jax.random.PRNGKey(3)
-    options = dict(num_masks=2, grid=3)
+    options = dict[str, Any](num_masks=2, grid=3)
     same = attribution.rise(halves, IMAGE, 0, key=raw, **options), attribution.rise(halves, IMAGE, 0, key=jax.random.key(3), **options)
     np.testing.assert_array_equal(*same)

@@ -17,16 +17,12 @@ from jax.experimental import io_callback
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import small
-from attribution_cases import IMAGES, KEY, KINDS, LAYERS, METHODS, OTHERS, TARGETS, WEIGHTS, close, explain, model_of, usual  # type: ignore[attr-defined]
+from attribution_cases import IMAGES, KEY, KINDS, LAYERS, OTHERS, TARGETS, WEIGHTS, close, explain, model_of, usual
+from extremal_jax.attribution import METHODS
 
 each_method = pytest.mark.parametrize("name", METHODS)
 each_other = pytest.mark.parametrize("name", OTHERS)  # these laws of extremal perturbation are in tests/extremal
 each_kind = pytest.mark.parametrize("name", KINDS)
-SWITCHES = {
-    "rank promotion": lambda: jax.numpy_rank_promotion("raise"),
-    "dtype promotion": lambda: jax.numpy_dtype_promotion("strict"),
-    "64 bits": lambda: jax.enable_x64(True),
-}
 RANDOM = [name for name, method in OTHERS.items() if "key" in method.options]
 CHUNKED = [name for name, method in OTHERS.items() if "chunk_size" in method.options]
 
@@ -60,7 +56,7 @@ def test_another_target_gives_another_map(name: Any) -> None:
     assert np.abs(maps - usual(name)).max(axis=(1, 2)).min() > 0
 
 
-@each_other
+@each_kind
 def test_a_batch_is_a_loop_inside_jit_and_vmap(name: Any) -> None:
     mapped = jax.jit(jax.vmap(lambda image, target: explain(name, image, target)))(IMAGES, TARGETS)
     close(mapped, usual(name))
@@ -100,18 +96,17 @@ def test_eager(name: Any) -> None:
 
 
 @each_other
-@pytest.mark.parametrize("switch", SWITCHES.values(), ids=SWITCHES)
-def test_switches_of_jax(name: Any, switch: Any) -> None:
+def test_switches_of_jax(name: Any) -> None:
     """Traced anew: mistakes of this kind are found in the trace."""
     options = {"resize": (8, 8), "smooth": 0.1, **({"baseline": 0.5} if name == "integrated_gradients" else {})}
-    with switch():
+    with small.strict():
         assert jax.eval_shape(lambda images: explain(name, images, **options), IMAGES).shape == (2, 8, 8)
 
 
 @each_kind
 def test_64_bits(name: Any) -> None:
     """Images in 32 bits give the same maps when JAX is allowed 64."""
-    with jax.enable_x64(True):
+    with small.strict():
         maps = explain(name, np.asarray(IMAGES))
         assert maps.dtype == jnp.float32
         close(maps, usual(name))
@@ -181,7 +176,7 @@ class Nnx(nnx.Module):
     """The small classifier."""
 
     def __init__(self, weights: Any) -> None:
-        options = dict(use_bias=False, kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
+        options = dict[str, Any](use_bias=False, kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
         self.first = nnx.Conv(3, 6, (3, 3), strides=2, **options)
         self.second = nnx.Conv(6, 8, (3, 3), strides=2, **options)
         self.head = nnx.Linear(8, small.CLASSES, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -72,7 +73,7 @@ def test_the_networks_are_the_recorded_ones(network: Any) -> None:
     np.testing.assert_allclose(jax.jit(model)(image[None]).ravel(), GOLDEN[network]["output"].ravel(), rtol=1e-4)
 
 
-MAPS = {
+MAPS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "gradient": (attribution.gradient, ()),
     "guided_backprop": (attribution.guided_backprop, ()),
     "deconvnet": (attribution.deconvnet, ()),

@@ -43,7 +43,8 @@ def residual(x: Any) -> Any:
     return x + conv(relu(0.3 * x))
 
 
-RELUS = {  # and how many there are
+GROUP_NORM = {"params": {"scale": jnp.ones(4), "bias": jnp.ones(4)}}
+RELUS: dict[str, tuple[Any, int]] = {  # and how many there are
     "jax": (relu, 1),
     "maximum": (lambda x: jnp.maximum(x, 0), 1),
     "zero first": (lambda x: jnp.maximum(0.0, x), 1),
@@ -63,7 +64,7 @@ RELUS = {  # and how many there are
     "ReLU6, gated": (lambda x: jax.nn.relu6(x) * jax.nn.sigmoid(pooled(conv(x))), 1),
     "before another activation": (lambda x: jax.nn.silu(relu(x)), 1),
     "normalised": (lambda x: relu(group_norm(conv(x))), 1),
-    "normalised by Flax": (lambda x: relu(linen.GroupNorm(2).apply({"params": {"scale": jnp.ones(4), "bias": jnp.ones(4)}}, x)), 1),
+    "normalised by Flax": (lambda x: relu(jnp.asarray(linen.GroupNorm(2).apply(GROUP_NORM, x))), 1),
 }
 
 

@@ -5,21 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jaxtyping
 import numpy as np
 import pytest
 
-import extremal_jax as ej
+import extremal_jax
 import small
-from extremal_jax import Config
 
+ej: Any = extremal_jax  # called wrongly below, as type checkers would say
 
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody checks the types of a caller's arguments, as the tests do elsewhere."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
+pytestmark = pytest.mark.usefixtures("unchecked")
 each_call = pytest.mark.parametrize("call", small.CALLS.values(), ids=small.CALLS)
 
 
@@ -48,7 +42,7 @@ def test_keys_beside_initial_parameters(call: Any) -> None:
 def test_settings_of_another_call(call: Any) -> None:
     with pytest.raises(TypeError, match=r"config must be a (Config|ChannelConfig|InversionConfig), such as .* got dict"):
         call(config={})
-    other = ej.ChannelConfig() if call in (small.explain, small.smallest) else Config()
+    other = ej.ChannelConfig() if call in (small.explain, small.smallest) else ej.Config()
     with pytest.raises(TypeError, match=f"got {type(other).__name__}"):
         call(config=other)
 
@@ -77,11 +71,11 @@ def test_progress_under_a_trace() -> None:
         (lambda: small.invert("a"), "activation must be an array of numbers, got 'a'; the layer is given by its name, at='second'"),
         (lambda: jax.jit(lambda c: ej.maximize_channel(small.MODEL, c, at="second", shape=(20, 24)))(1), "channels must be known numbers"),
         (lambda: ej.InversionConfig(prior=0.1), r"prior must be a NaturalImages, such as NaturalImages\(total_variation=1.0\), got float"),
-        (lambda: Config(jitter=1), "jitter must be True or False, got 1"),
-        (lambda: Config(final_update="no"), "final_update must be True or False, got 'no'"),
+        (lambda: ej.Config(jitter=1), "jitter must be True or False, got 1"),
+        (lambda: ej.Config(final_update="no"), "final_update must be True or False, got 'no'"),
         (lambda: ej.ChannelConfig(exact_area="no"), "exact_area must be True or False, got 'no'"),
         (lambda: ej.ChannelConfig(ramp="a"), "ramp must be a number, one for each step, or a schedule, got 'a'"),
-        (lambda: Config(optimizer="adam"), "optimizer must be an optax transformation such as optax.adam"),
+        (lambda: ej.Config(optimizer="adam"), "optimizer must be an optax transformation such as optax.adam"),
     ],
 )
 def test_arguments_of_another_kind(call: Any, message: str) -> None:
@@ -96,7 +90,7 @@ def test_arguments_of_another_kind(call: Any, message: str) -> None:
         (lambda: small.invert(steps=3), r"steps is now num_steps of the config: config=InversionConfig\(num_steps=...\)"),
         (lambda: small.invert(prior=ej.NaturalImages()), r"prior is now prior of the config: config=InversionConfig\(prior=...\)"),
         (lambda: ej.maximize_channel(small.MODEL, 1, at="second", learning_rate=0.1), r"config=InversionConfig\(learning_rate=...\)"),
-        (lambda: Config(parity=True), "parity is now four settings, .* ties, flips, final_update and final_evaluation"),
+        (lambda: ej.Config(parity=True), "parity is now four settings, .* ties, flips, final_update and final_evaluation"),
     ],
 )
 def test_old_names_without_a_single_new_one(call: Any, message: str) -> None:
@@ -106,11 +100,11 @@ def test_old_names_without_a_single_new_one(call: Any, message: str) -> None:
 
 def test_the_old_name_of_the_pitch_warns_once() -> None:
     with pytest.warns(DeprecationWarning, match="Config: `step` is now called `pitch`") as caught:
-        config = Config(step=4)
+        config = ej.Config(step=4)
     assert len(caught) == 1
-    assert config == Config(pitch=4)
+    assert config == ej.Config(pitch=4)
     with pytest.warns(DeprecationWarning, match="Config: `step` is now called `pitch`") as caught:
-        assert config.step == 4  # type: ignore[attr-defined]
+        assert config.step == 4
     assert len(caught) == 1
 
 

@@ -77,6 +77,7 @@ def test_a_run_takes_a_tensor() -> None:
         ([IMAGES[0], IMAGES[1, 1:]], ValueError, r"images must have one shape, got a sequence of \(19, 24, 3\), \(20, 24, 3\); resize"),
         ([Tensor(IMAGES[0]), Tensor(IMAGES[1, 1:])], ValueError, "images must have one shape, got a sequence of"),
         ([[[0.5], [0.5, 0.5]]], ValueError, "images must have one shape, got a ragged sequence"),
+        ([IMAGES[0].tolist(), IMAGES[1, 1:].tolist()], ValueError, r"one shape, got a sequence of \(19, 24, 3\), \(20, 24, 3\); resize"),
         (np.ma.masked_greater(IMAGES, 2), TypeError, r"images must not be a masked array with missing values; fill them, as in"),
         (None, TypeError, "images must be an array of numbers, got None"),
         ("cat.png", TypeError, "images must be an array of numbers, got 'cat.png'"),

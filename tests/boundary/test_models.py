@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
@@ -112,8 +111,8 @@ def test_layers_without_the_axes_that_are_masked() -> None:
         (lambda x: x @ jnp.ones((7, 5)), ValueError, "model failed when called with images of shape .4, 20, 24, 3. and dtype float32"),
     ],
 )
-def test_bad_models(monkeypatch: pytest.MonkeyPatch, model: Any, error: Any, message: str) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+@pytest.mark.usefixtures("unchecked")
+def test_bad_models(model: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         small.explain(model=model)
 
@@ -151,6 +150,7 @@ def dense(size: Any, axes: Any) -> Any:
     ("model", "shape"),
     [
         (dense((20, 24), (0, 3, 1, 2)), r"\[2, 5, 20, 24\]"),  # of the image's size
+        (dense((10, 12), (0, 3, 1, 2)), r"\[2, 5, 10, 12\]"),  # of half of it
         (Named(dense((5, 6), (0, 3, 1, 2))), r"\[2, 5, 5, 6\]"),  # of as many classes as there are names
         (Named(dense((20, 24), (0, 3, 1, 2))), r"\[2, 5, 20, 24\]"),
     ],
@@ -216,7 +216,7 @@ NESTED = {"plain": on_the_host, "jit": jax.jit(on_the_host), "scan": lambda x: j
 @pytest.mark.parametrize("model", NESTED.values(), ids=NESTED)
 @pytest.mark.parametrize("call", [small.explain, small.smallest])
 def test_models_without_gradients(call: Any, model: Any) -> None:
-    with pytest.raises(ValueError, match=r"this model cannot be differentiated, .*; rise and occlusion need no gradient"):
+    with pytest.raises(ValueError, match=r"this model cannot be differentiated; rise and occlusion need no gradient\. "):
         call(model=model)
 
 
@@ -225,7 +225,7 @@ def test_channels_of_models_without_gradients() -> None:
         return on_the_host(checkpoint_name(images, "pixels"))
 
     for call in (small.channels, small.class_channels):
-        with pytest.raises(ValueError, match=r"this model cannot be differentiated, .*; rise and occlusion need no gradient"):
+        with pytest.raises(ValueError, match=r"this model cannot be differentiated; rise and occlusion need no gradient\. "):
             call(model=model, at="pixels")
 
 

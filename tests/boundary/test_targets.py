@@ -69,7 +69,7 @@ def test_bad_targets_of_several_classes(reward: str, targets: Any, message: str)
 
 def test_one_target_for_all_images_or_one_for_each() -> None:
     assert check(3).tolist() == [3, 3]
-    assert check(np.uint8([3, 1])).tolist() == [3, 1]
+    assert check(np.array([3, 1], np.uint8)).tolist() == [3, 1]
     assert check(3, count=None).tolist() == [3]
     assert check([1, 2], reward="margin").tolist() == [[1, 2], [1, 2]]
     assert check([[1, 2, 3], [0, 1, 2]], reward="labels").shape == (2, 3)
@@ -116,6 +116,8 @@ def test_other_rewards_of_a_single_score() -> None:
         check(1, reward="logit", num_scores=1)
     with pytest.raises(ValueError, match="targets must be class indices from 0 to 1, got 2"):
         check(2, reward="binary", num_scores=1)
+    with pytest.raises(ValueError, match="the reward 'margin' needs at least 2 classes, and the model has a single score"):
+        check([0, 1], reward="margin", num_scores=1)
     with pytest.raises(ValueError, match="the reward 'binary' is for models of a single score, and this one has 5; take 'logit'"):
         check(1, reward="binary")
 

@@ -132,7 +132,7 @@ def test_columns_are_named_by_the_game(folder: Any, asked: Any, game: str, name:
 def test_a_run_that_is_not_finite(folder: Any, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its files are written, and the error names the image."""
     answer = ej.extremal_perturbation
-    status = ej.Status(np.int32([[-1, -1, -1], [-1, 0, 4]]))
+    status = ej.Status(np.array([[-1, -1, -1], [-1, 0, 4]], np.int32))
     monkeypatch.setattr(ej, "extremal_perturbation", lambda *args, **options: dataclasses.replace(answer(*args, **options), status=status))
     result = invoke("explain", "a.png", "b.png", "--target", "dog")
     assert result.exit_code == 1

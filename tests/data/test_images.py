@@ -127,7 +127,10 @@ def test_rotated_photographs_are_upright_however_they_are_read(file: Any, kind: 
     np.testing.assert_array_equal(to_rgb(upright), turn(PICTURE))  # no second turn
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
 @pytest.mark.parametrize(
     "exif",
     [
@@ -140,7 +143,7 @@ def test_rotated_photographs_are_upright_however_they_are_read(file: Any, kind: 
     ],
 )
 def test_malformed_metadata_leave_the_pixels_as_they_are(file: Any, kind: str, exif: bytes) -> None:
-    options = {"PNG": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}[kind]
+    options = OPTIONS[kind]
     path = file(encoded(PICTURE, kind, exif=exif, **options))
     np.testing.assert_array_equal(load_image(path), load_image(file(encoded(PICTURE, kind, **options))))
     path = file(encoded(PICTURE, kind, exif=exif, **options))
@@ -172,6 +175,7 @@ def test_first_frame_of_an_animation(file: Any) -> None:
     assert (load_image(file(buffer.getvalue())) == 30).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_open_files(file: Any) -> None:
     """They are read from the beginning, and stay open."""
     path = file(Image.fromarray(PICTURE))
@@ -187,6 +191,7 @@ def test_open_files(file: Any) -> None:
         load_image(opened)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("path", [None, 3, b"image.png", PICTURE], ids=lambda path: type(path).__name__)
 def test_other_things_than_paths(path: Any) -> None:
     with pytest.raises(TypeError, match=f"path must be a str or a pathlib.Path, .* got {type(path).__name__}$"):

@@ -109,9 +109,9 @@ def test_masks_are_where_the_objects_are(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence"),
     [
-        ((0, 0), {}, "count must be at least 1, got 0"),
-        ((-1, 1), {}, "must not be negative, got seed=-1"),
-        ((0, 1), {"first": -2}, "first=-2"),
+        ((0, 0), {}, "count must be a whole number, at least 1, got 0"),
+        ((-1, 1), {}, "seed must be a whole number, at least 0, got -1"),
+        ((0, 1), {"first": -2}, "first must be .* got -2"),
         ((0, 1, 31), {}, r"size must be at least 32 pixels a side, got \(31, 31\)"),
         ((0, 1, (64, 8)), {}, r"got \(64, 8\)"),
         ((0, 1), {"objects": 0}, "objects must be a number from 1 to 6"),

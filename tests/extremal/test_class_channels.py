@@ -32,7 +32,7 @@ CONFIG = ChannelConfig(num_steps=10)
 
 
 def found(model: Any = MODEL, **options: Any) -> Any:
-    return ej.class_channels(model, IMAGES, TARGETS, **dict(counts=COUNTS, at="hidden", config=CONFIG) | options)
+    return ej.class_channels(model, IMAGES, TARGETS, **dict[str, Any](counts=COUNTS, at="hidden", config=CONFIG) | options)
 
 
 def test_the_sets_are_those_that_suffice() -> None:
@@ -57,7 +57,7 @@ def test_top_and_overlap() -> None:
 
 
 def test_a_share_of_a_response_that_is_not_positive_is_undefined() -> None:
-    result = found(jax.tree_util.Partial(linear, jnp.asarray(WEIGHTS * np.float32([1, -1]))))
+    result = found(jax.tree_util.Partial(linear, jnp.asarray(WEIGHTS * np.array([1, -1], np.float32))))
     assert result.reached.tolist() == [True, False, True, False, False]
     assert not result.attributions[1].any()
 
@@ -100,7 +100,9 @@ def rgb(weights: Any, images: Any) -> Any:
 def three(weights: Any, **options: Any) -> Any:
     """Two equal images whose score needs all of their three channels."""
     model = jax.tree_util.Partial(rgb, jnp.asarray(weights)[:, None])
-    return ej.class_channels(model, np.ones((2, 2, 2, 3), np.float32), 0, **dict(counts=(1, 2, 3), at="rgb", config=CONFIG) | options)
+    return ej.class_channels(
+        model, np.ones((2, 2, 2, 3), np.float32), 0, **dict[str, Any](counts=(1, 2, 3), at="rgb", config=CONFIG) | options
+    )
 
 
 def test_precedence_ranks_equal_attributions() -> None:

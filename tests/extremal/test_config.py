@@ -62,6 +62,7 @@ def test_learning_rate_follows_the_optimizer() -> None:
 @pytest.mark.parametrize("side", [16, 28, 128, 224, 512])
 def test_lengths_follow_the_image(side: int) -> None:
     config = Config().resolve((side, 2 * side))
+    assert config.sigma is not None
     assert config.sigma == pytest.approx(max(1, side / 16))
     assert config.pitch == max(1, round(config.sigma / 3))
     assert config.max_blur == pytest.approx(20 * side / 224)
@@ -75,7 +76,7 @@ def test_given_lengths_stay() -> None:
 
 
 def test_the_area_weight_suits_the_area_loss() -> None:
-    losses = dict(), dict(exact_area=False), dict(relative_area_loss=False)  # type: ignore[var-annotated]
+    losses: list[dict[str, Any]] = [dict(), dict(exact_area=False), dict(relative_area_loss=False)]
     ends = [Config(**changes).schedules()["area_weight"][[0, -1]].round().tolist() for changes in losses]
     assert ends == [[5, 20], [30, 100], [300, 1000]]
     assert Config(area_weight=2.0, relative_area_loss=False).schedules()["area_weight"][0] == 2

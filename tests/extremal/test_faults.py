@@ -51,13 +51,13 @@ def test_a_dead_rectifier(call: Any) -> None:
 
 
 def test_a_frozen_backbone() -> None:
-    status = explain(model=lambda x: MODEL(jax.lax.stop_gradient(x))).status
+    status: Any = explain(model=lambda x: MODEL(jax.lax.stop_gradient(x))).status
     assert not status.ok
     assert status.no_gradient.all()
 
 
 def test_the_search_for_the_smallest_area_without_a_gradient() -> None:
-    status = smallest(ONE_DARK, (0, 1), model=DARK, response=0.5, resolution=10.0).status
+    status: Any = smallest(ONE_DARK, (0, 1), model=DARK, response=0.5, resolution=10.0).status
     assert status.no_gradient.tolist() == [[False, False], [True, True]]
     assert status.message.startswith("image 1, area 0: no gradient")
 
@@ -66,7 +66,7 @@ def test_pictures_without_a_gradient() -> None:
     def model(images: Any) -> Any:
         return checkpoint_name(jax.nn.relu(jnp.stack([images.mean(axis=-1), images.mean(axis=-1) - 1e6], axis=-1)), "x")
 
-    status = maximize_channel(model, [0, 1], at="x", shape=(8, 8), config=small.INVERSION_CONFIG).status
+    status: Any = maximize_channel(model, [0, 1], at="x", shape=(8, 8), config=small.INVERSION_CONFIG).status
     assert status.no_gradient.tolist() == [False, True]
     assert status.message == "picture 1: no gradient of the reward reached the picture, which therefore means nothing"
 
@@ -79,7 +79,7 @@ def test_scores_that_are_not_finite() -> None:
         return MODEL(images) * jnp.where(images[:, :1, 0, 0] == IMAGES[1, 0, 0, 0], jnp.nan, 1)
 
     marked = dataclasses.replace(small.CONFIG, perturbation="reference")  # the corner stays as it is
-    status = explain(model=sometimes, config=marked, reference=IMAGES).status
+    status: Any = explain(model=sometimes, config=marked, reference=IMAGES).status
     assert status.nonfinite_step.tolist() == [[-1, -1], [0, 0]]
     assert status.nonfinite_image.tolist() == [[False, False], [True, True]]
     assert "image 1, area 0: the reward or its gradient was not finite at step 0; the mask is that of the step before" in status.message
@@ -93,7 +93,7 @@ def test_a_response_to_the_image_that_is_not_finite() -> None:
         return jnp.stack([light, jnp.where(light > 0.999, jnp.inf, light)], axis=1)
 
     config = dataclasses.replace(small.CONFIG, perturbation="fade", anneal=0.0)
-    status = explain(np.ones_like(IMAGES), (0, 1), model=model, config=config).status
+    status: Any = explain(np.ones_like(IMAGES), (0, 1), model=model, config=config).status
     assert status.nonfinite_image.tolist() == [[False, False], [True, True]]
     assert "image 1, area 0: the response to the image itself is not finite" in status.message
 
@@ -165,7 +165,7 @@ def by_hand(images: Any) -> Any:
 @pytest.mark.parametrize("model", [linen_model(train=True), by_hand], ids=["linen", "by hand"])
 def test_a_batch_norm_that_nothing_announces(model: Any) -> None:
     """The status says so. The same masks alone, in chunks of one, depend on nothing else."""
-    result = explain(model=model)
+    result: Any = explain(model=model)
     assert result.status.depends_on_batch.any()
     assert "the response depends on the other images of the batch; switch the model to inference: model.eval()" in result.status.message
 

@@ -95,7 +95,7 @@ def test_rewards_are_responses_to_the_masks() -> None:
     """Anyone can compute the result's numbers from its masks and the public parts."""
     result = explain()
     for i in range(2):
-        pyramid = ej.perturbation.blur_pyramid(jnp.asarray(IMAGES[i]), CONFIG.num_levels, CONFIG.max_blur)
+        pyramid = ej.perturbation.blur_pyramid(jnp.asarray(IMAGES[i]), CONFIG.num_levels, small.MAX_BLUR)
         responses = MODEL(ej.perturbation.perturb(pyramid, result.masks[i]))[:, result.targets[i]]
         np.testing.assert_allclose(result.rewards[i], responses, rtol=1e-4)
         np.testing.assert_allclose(result.image_rewards[i], MODEL(IMAGES[i : i + 1])[0, result.targets[i]], rtol=1e-5)
@@ -106,7 +106,7 @@ def test_rewards_are_responses_to_the_masks() -> None:
 def test_masks_belong_to_the_parameters() -> None:
     """Without the projection, the masks are the smooth masks of the parameters."""
     result = changed(exact_area=False)
-    smooth = ej.perturbation.SmoothMasks((20, 24), CONFIG.pitch, CONFIG.sigma)
+    smooth = ej.perturbation.SmoothMasks((20, 24), small.PITCH, small.SIGMA)
     np.testing.assert_allclose(result.masks, smooth(result.params), atol=1e-5)
     np.testing.assert_allclose(result.masks_with_margin, smooth.with_margin(result.params), atol=1e-5)
     assert not same(result, explain())

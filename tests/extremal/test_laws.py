@@ -75,7 +75,7 @@ def test_without_any_compilation() -> None:
     """Equation by equation is slow, so one mask and one step must do."""
     config = dataclasses.replace(CONFIG, num_steps=1)
     with jax.disable_jit():
-        eager = run(IMAGES[0], TARGETS[0], AREAS[:1], config=config)
+        eager = run(small.IMAGES[0], small.TARGETS[0], small.AREAS[:1], config=config)
     close(eager, run(IMAGES[0], TARGETS[0], AREAS[:1], config=config))
 
 

@@ -16,13 +16,13 @@ from extremal_jax.extremal.images import check_masking
 from extremal_jax.extremal.run import check_call
 from small import AREAS, CONFIG, IMAGES
 
-AREAS_OF_ELEMENTS = np.float32(AREAS * 2)
+AREAS_OF_ELEMENTS = np.array(AREAS * 2, np.float32)
 evaluated = jax.jit(lambda problem, params, now: problem(params, None, now, jnp.zeros(len(params))))
 
 
 def problem_of(config: Config, at: str | None = None) -> Any:
     task = check_call(small.MODEL, IMAGES, small.TARGETS, len(AREAS), config, None, at)
-    return check_masking(task, config, at, None).pose(np.float32(AREAS))
+    return check_masking(task, config, at, None).pose(np.array(AREAS, np.float32))
 
 
 def objective(config: Any = CONFIG, **now: Any) -> Any:

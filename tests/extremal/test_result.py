@@ -22,7 +22,8 @@ def result() -> Any:
 
 
 def assert_same(a: Any, b: Any) -> None:
-    assert jax.tree.structure(a) == jax.tree.structure(b)
+    structure: Any = jax.tree.structure(b)
+    assert jax.tree.structure(a) == structure
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 

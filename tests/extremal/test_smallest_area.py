@@ -14,8 +14,9 @@ from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 from extremal_jax import Config
+from extremal_jax.graph import functional
 from extremal_jax.operators.perturbations import blur_pyramid, perturb
-from small import CONFIG, IMAGES, MODEL
+from small import CONFIG, IMAGES, LAYER, MAX_BLUR, MODEL
 
 TARGETS = np.asarray(MODEL(IMAGES)).argmax(axis=1)
 WHOLE = np.asarray(MODEL(IMAGES))[[0, 1], TARGETS]  # positive
@@ -23,7 +24,7 @@ AREAS = (0.1, 0.4)
 
 
 def run(images: Any = IMAGES, targets: Any = TARGETS, areas: Any = AREAS, **options: Any) -> Any:
-    return ej.smallest_area(MODEL, images, targets, areas, **dict(config=CONFIG, resolution=0.6, threshold=0.5) | options)
+    return ej.smallest_area(MODEL, images, targets, areas, **dict[str, Any](config=CONFIG, resolution=0.6, threshold=0.5) | options)
 
 
 def light(images: Any) -> Any:
@@ -54,7 +55,7 @@ def test_the_area_is_within_the_resolution_of_one_that_does_not_suffice(lit: Any
     short = curve.areas[curve.responses < 500]
     assert short.max() < lit.areas[0] <= 1.1 * short.max() * (1 + 1e-5)
     assert np.all(np.diff(curve.areas) >= 0)
-    assert set(np.float32([0.05, 0.2, 0.4])) <= set(np.asarray(curve.areas[0]))
+    assert set(np.array([0.05, 0.2, 0.4], np.float32)) <= set(np.asarray(curve.areas[0]))
 
 
 def test_nested_masks_of_a_search(lit: Any) -> None:
@@ -92,7 +93,7 @@ def test_masks_have_their_area_and_their_responses() -> None:
     for i in range(2):
         assert result.reached[i]
         np.testing.assert_allclose(result.masks[i].mean(), result.areas[i], atol=1e-4)
-        pyramid = blur_pyramid(jnp.asarray(IMAGES[i]), CONFIG.num_levels, CONFIG.max_blur)
+        pyramid = blur_pyramid(jnp.asarray(IMAGES[i]), CONFIG.num_levels, MAX_BLUR)
         n = result.masks[i].size
         binary = np.zeros(n, np.float32)
         binary[np.argsort(result.masks[i], axis=None, kind="stable")[n - round(float(result.areas[i]) * n) :]] = 1
@@ -144,7 +145,7 @@ def test_resolution_and_progress() -> None:
 def test_responses_of_any_game_are_those_to_the_kept_pixels() -> None:
     deleted = run(config=dataclasses.replace(CONFIG, game="dual"), resolution=10.0)
     assert not np.array_equal(deleted.masks, run(resolution=10.0).masks)
-    pyramid = blur_pyramid(jnp.asarray(IMAGES[0]), CONFIG.num_levels, CONFIG.max_blur)
+    pyramid = blur_pyramid(jnp.asarray(IMAGES[0]), CONFIG.num_levels, MAX_BLUR)
     np.testing.assert_allclose(deleted.responses[0], MODEL(perturb(pyramid, deleted.masks[:1]))[0, TARGETS[0]], rtol=1e-3, atol=1e-3)
     assert deleted.status.ok
 
@@ -198,6 +199,32 @@ def test_other_numbers_compile_nothing(compilations: list[str]) -> None:
     assert not compilations
 
 
+@pytest.mark.parametrize("at", [None, LAYER])
+def test_the_model_is_parted_once(monkeypatch: pytest.MonkeyPatch, at: Any) -> None:
+    calls: list[Any] = []
+
+    def partition(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return functional.partition(*arguments)
+
+    monkeypatch.setattr("extremal_jax.boundary.models.partition", partition)
+    run(at=at, config=dataclasses.replace(CONFIG, num_steps=1), response=1.0, resolution=10.0)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("chunk_size", "traces"), [(None, 2), (1, 1)])
+def test_a_closure_is_traced_once_for_each_number_of_rows(chunk_size: Any, traces: int) -> None:
+    calls = []
+
+    def model(images: Any) -> Any:
+        calls.append(images.shape)
+        return MODEL(images)
+
+    config = dataclasses.replace(CONFIG, num_steps=1)
+    ej.smallest_area(model, IMAGES, TARGETS, AREAS, response=1.0, resolution=10.0, config=config, chunk_size=chunk_size)
+    assert len(calls) == traces
+
+
 @pytest.mark.parametrize("threshold", [0, -1.0, np.nan, np.inf])
 def test_thresholds_that_are_not_positive_and_finite(threshold: Any) -> None:
     with pytest.raises(ValueError, match="threshold must be a positive, finite number, got"):
@@ -232,4 +259,4 @@ def test_errors_of_results() -> None:
     with pytest.raises(IndexError, match="this result is of 2 images, got the index 2"):
         run()[2]
     with pytest.raises(TypeError, match="areas must be known numbers, not traced"):
-        jax.eval_shape(lambda areas: run(areas=areas).areas, np.float32(AREAS))
+        jax.eval_shape(lambda areas: run(areas=areas).areas, np.array(AREAS, np.float32))

@@ -185,14 +185,14 @@ def test_arrays_are_never_frozen() -> None:
     for value in (5.0, 7.0):
         holder.weight = cell = jnp.full(2, value)
         bound = Linen().bind({"params": {"weight": cell}})
-        models = (functools.partial(holder.method, jnp.ones(2)), functools.partial(closed, jnp.ones(2)), holder, bound.__call__)
+        models: Any = (functools.partial(holder.method, jnp.ones(2)), functools.partial(closed, jnp.ones(2)), holder, bound.__call__)
         for model, factor in zip(models, (1, 1, 2, 2), strict=True):
             program, arrays = partition(model, X)
             np.testing.assert_array_equal(run(program, arrays, X), factor * value * X)
 
 
 def changed_settings() -> Iterator[Any]:
-    settings = {"factor": 2.0, "function": jnp.sin}
+    settings: dict[str, Any] = {"factor": 2.0, "function": jnp.sin}
 
     def model(x: Any) -> Any:
         return settings["function"](settings["factor"] * x)
@@ -303,8 +303,22 @@ def test_records(make: Any, others: Any) -> None:
 
 
 def test_what_is_compared_by_identity_is_not_fixed() -> None:
-    lock = object.__new__(type("Opaque", (), {"__slots__": ()}))  # type: ignore[var-annotated]
+    opaque: Any = type("Opaque", (), {"__slots__": ()})
+    lock = opaque()
     assert contents(lock) == contents(lock)
     assert not contents(lock).fixed
     assert not contents([np.ones(2)]).fixed
     assert contents((jax.nn.relu, Linen(), doubled, 3)).fixed
+
+
+def test_a_partial_that_is_another_program_each_time_is_warned_of() -> None:
+    def scaled(weight: Any, x: Any, scale: float) -> Any:
+        return scale * (x @ weight)
+
+    def take(scale: float) -> None:
+        partition(functools.partial(scaled, jnp.eye(3), scale=scale), jnp.ones((2, 3)))
+
+    for number in range(_MANY - 1):
+        take(float(number))
+    with pytest.warns(UserWarning, match=f"was another program at each of {_MANY} calls"):
+        take(float(_MANY))

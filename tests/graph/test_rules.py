@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from jax import lax
@@ -195,17 +194,17 @@ def test_refusals(table: Any, function: Any, message: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("function", "arguments", "message"),
     [
-        (lambda: Rule("r", "max", SEVENFOLD.backward), r"primitives must be a set of names, such as frozenset\({'max'}\), got 'max'"),
-        (lambda: Rule("r", None, SEVENFOLD.backward), "primitives must be a set of names, .*, got None"),
-        (lambda: with_backward_rules(jnp.sin, None), "table must be a RuleTable, got NoneType"),
+        (Rule, ("r", "max", SEVENFOLD.backward), r"primitives must be a set of names, such as frozenset\({'max'}\), got 'max'"),
+        (Rule, ("r", None, SEVENFOLD.backward), "primitives must be a set of names, .*, got None"),
+        (with_backward_rules, (jnp.sin, None), "table must be a RuleTable, got NoneType"),
     ],
 )
-def test_refusals_of_types(monkeypatch: pytest.MonkeyPatch, call: Any, message: str) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for callers, whose types nobody checks
+@pytest.mark.usefixtures("unchecked")
+def test_refusals_of_types(function: Any, arguments: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        call()
+        function(*arguments)
 
 
 def test_loops_without_a_rule_are_left_alone() -> None:

@@ -17,7 +17,7 @@ def literal_blur(image: np.ndarray, sigma: float, padding: str) -> np.ndarray:
     taps = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
     kernel = np.outer(taps, taps) / taps.sum() ** 2
     pad = [(radius, radius), (radius, radius), (0, 0)]
-    padded = np.pad(image.astype(np.float64), pad, **({"mode": "edge"} if padding == "edge" else {}))
+    padded = np.pad(image.astype(np.float64), pad, "edge" if padding == "edge" else "constant")
     out = np.zeros_like(image, np.float64)
     for i, j in np.ndindex(kernel.shape):
         out += kernel[i, j] * padded[i : i + image.shape[0], j : j + image.shape[1]]

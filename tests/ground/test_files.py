@@ -141,6 +141,7 @@ BOTH = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.usefixtures("unchecked")
 @BOTH
 @pytest.mark.parametrize("path", [io.BytesIO(), b"a.txt", 3, None], ids=lambda path: type(path).__name__)
 def test_other_things_than_paths(function: Any, path: Any) -> None:

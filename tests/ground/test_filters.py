@@ -23,19 +23,19 @@ def images(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield jnp.asarray(IMAGES, request.param)
 
 
-def test_blur(images: np.ndarray) -> None:
+def test_blur(images: jax.Array) -> None:
     blurred = gaussian_blur(images, 1.5)
     assert blurred.dtype == images.dtype
     expected = gaussian_blur(jnp.asarray(IMAGES), 1.5)
     np.testing.assert_allclose(np.asarray(blurred, np.float32), expected, atol=1e-2 if images.dtype.itemsize == 2 else 1e-6)
 
 
-def test_resize(images: np.ndarray) -> None:
+def test_resize(images: jax.Array) -> None:
     resized = resize(images, (12, 4))
     assert (resized.dtype, resized.shape) == (images.dtype, (2, 12, 4, 3))
 
 
-def test_powers_and_their_derivatives(images: np.ndarray) -> None:
+def test_powers_and_their_derivatives(images: jax.Array) -> None:
     powers, slopes = jax.jvp(exp2, (images,), (jnp.ones_like(images),))
     assert powers.dtype == slopes.dtype == images.dtype
     np.testing.assert_allclose(np.asarray(slopes, np.float64), np.log(2) * np.asarray(powers, np.float64), rtol=1e-2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,13 +29,15 @@ def test_transformations_pass_the_checks_by() -> None:
     assert jax.tree.map(lambda x: None, tree) == jax.tree.map(lambda x: None, tree)
     assert jax.jit(lambda t: jax.tree.map(lambda x: 2 * x, t))(tree).x.tolist() == [2, 2]
     assert jax.vmap(lambda t: t.x.sum())(tree).tolist() == [1, 1]
+    number: Any = 1.0
     with pytest.raises(TypeError, match="x must be an array"):
-        Checked(1.0, "a")
+        Checked(number, "a")
 
 
 def test_static_fields_are_part_of_the_structure() -> None:
     trees = [Checked(jnp.ones(2), name) for name in "aab"]
-    first, second, third = map(jax.tree.structure, trees)
+    structures: list[Any] = [jax.tree.structure(tree) for tree in trees]
+    first, second, third = structures
     assert first == second != third
     [(path, _)] = jax.tree_util.tree_leaves_with_path(trees[0])
     assert jax.tree_util.keystr(path) == ".x"

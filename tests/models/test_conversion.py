@@ -80,9 +80,9 @@ def test_integers_do_not_fit() -> None:
 
 @pytest.mark.parametrize("classes", [5, 7])
 def test_sizes_are_read_from_the_file(classes: int) -> None:
-    found = match(tensors(FITTING | {"head.weight": (classes, 4), "head.bias": (classes,)}), SMALL)
+    found: Any = match(tensors(FITTING | {"head.weight": (classes, 4), "head.bias": (classes,)}), SMALL)
     assert not found.problems
-    assert found.network.head.bias.shape == (classes,)  # type: ignore[attr-defined]
+    assert found.network.head.bias.shape == (classes,)
 
 
 def test_given_sizes_must_match_the_file() -> None:
@@ -94,10 +94,10 @@ def test_given_sizes_must_match_the_file() -> None:
 
 def test_each_array_is_filled_from_its_tensor() -> None:
     file = tensors(FITTING)
-    network = fill(match(file, SMALL), dict(file))
-    np.testing.assert_array_equal(network.head.kernel, file["head.weight"].T)  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(network.conv.kernel, np.einsum("oihw->hwio", file["conv.weight"]))  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(network.conv.bias, file["conv.bias"])  # type: ignore[attr-defined]
+    network: Any = fill(match(file, SMALL), dict(file))
+    np.testing.assert_array_equal(network.head.kernel, file["head.weight"].T)
+    np.testing.assert_array_equal(network.conv.kernel, np.einsum("oihw->hwio", file["conv.weight"]))
+    np.testing.assert_array_equal(network.conv.bias, file["conv.bias"])
     consumed = dict(file)
     fill(match(file, SMALL), consumed)
     assert not consumed
@@ -108,16 +108,17 @@ def test_the_layout_that_fits_best_is_chosen() -> None:
     file = tensors({renamed[name]: shape for name, shape in FITTING.items()})
     found = match(file, SMALL)
     assert found.layout.publisher == "other"
-    np.testing.assert_array_equal(fill(found, dict(file)).conv.kernel, np.einsum("oihw->hwio", file["stem.w"])[:, :, ::-1])  # type: ignore[attr-defined]
+    network: Any = fill(found, dict(file))
+    np.testing.assert_array_equal(network.conv.kernel, np.einsum("oihw->hwio", file["stem.w"])[:, :, ::-1])
 
 
 @pytest.mark.parametrize("stored", [np.float16, ml_dtypes.bfloat16, np.float64])
 @pytest.mark.parametrize("wanted", [jnp.float32, jnp.bfloat16])
 def test_types_of_number(stored: Any, wanted: Any) -> None:
     file = tensors(FITTING, stored)
-    network = fill(match(file, SMALL), dict(file), wanted)
+    network: Any = fill(match(file, SMALL), dict(file), wanted)
     assert {leaf.dtype for leaf in jax.tree.leaves(network)} == {jnp.dtype(wanted)}
-    np.testing.assert_array_equal(network.head.bias[...].astype(np.float32), np.arange(5))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(network.head.bias[...].astype(np.float32), np.arange(5))
 
 
 @pytest.mark.parametrize("form", [SAME, KERNEL, BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, CHANNELS_OF_MAPS])

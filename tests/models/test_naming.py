@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen
+from flax import linen, nnx
 
 import extremal_jax as ej
 from extremal_jax import graph
@@ -96,9 +96,20 @@ def test_equinox() -> None:
     assert names(jax.vmap(named)) == ["conv", "layers.0", "layers.1.layers.0", "layers.1", "heads.first"]
     np.testing.assert_array_equal(jax.vmap(named)(IMAGES), jax.vmap(model)(IMAGES))
     assert all(a is b for a, b in zip(jax.tree.leaves(named), jax.tree.leaves(model), strict=True))
-    assert jax.tree.structure(named) == jax.tree.structure(name_submodules(model))
+    structure: Any = jax.tree.structure(name_submodules(model))
+    assert jax.tree.structure(named) == structure
     assert isinstance(named.conv, eqx.nn.Conv2d)
     assert names(jax.vmap(model)) == []
+
+
+def test_named_modules_can_be_pickled() -> None:
+    block = eqx.nn.Sequential([eqx.nn.Conv2d(3, 4, 1, key=jax.random.key(0))])
+    network = nnx.Sequential(nnx.Linear(3, 4, rngs=nnx.Rngs(0)), nnx.Linear(4, 2, rngs=nnx.Rngs(1)))
+    for model, on in ((network, lambda model: model), (block, lambda model: lambda images: jax.vmap(model)(jnp.moveaxis(images, -1, 1)))):
+        named = name_submodules(model)
+        for same in (copy.deepcopy(named), *(pickle.loads(pickle.dumps(named, protocol)) for protocol in (2, 5))):
+            assert names(on(same)) == names(on(named)) == ["layers.0", "layers.1"][: len(model.layers)]
+            np.testing.assert_array_equal(on(same)(IMAGES), on(named)(IMAGES))
 
 
 def test_a_method_at_a_named_layer() -> None:

@@ -19,7 +19,7 @@ from flax import nnx
 import extremal_jax as ej
 import zoo_weights
 from extremal_jax.models.entries import ENTRIES
-from extremal_jax.models.networks.layers import Chain, Relu
+from extremal_jax.models.networks.layers import Chain, Identity, relu
 from golden_data import GOLDEN
 
 TOLERANCE = 1e-4
@@ -53,7 +53,7 @@ NAMES = {  # our names of the goldens, where they differ
 }
 
 
-ACTIVATIONS = {  # our names of the layers, where the publisher's differ
+ACTIVATIONS: dict[str, Any] = {  # our names of the layers, where the publisher's differ
     "timm/vgg16.tv_in1k": ((r"^features$", "features.30"),),
     "torchvision/convnext_tiny": ((r"features\.(\d)", lambda found: f"stages.{int(found[1]) // 2}"),),
     "torchvision/vit_b_16": ((r"encoder\.layers\.encoder_layer_", "blocks."),),
@@ -195,7 +195,7 @@ def test_folding(name: Any, tmp_path: Path) -> None:
 def test_folding_a_chain() -> None:
     """Only a norm directly after a convolution is folded, with or without a bias; also under a trace."""
     rngs = nnx.Rngs(0)
-    layers = [nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.BatchNorm(4, rngs=rngs), Relu(), nnx.BatchNorm(4, rngs=rngs)]
+    layers: list[Any] = [nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.BatchNorm(4, rngs=rngs), relu, nnx.BatchNorm(4, rngs=rngs)]
     layers += [nnx.Conv(4, 2, (1, 1), use_bias=False, rngs=rngs), nnx.BatchNorm(2, rngs=rngs)]
     chain = Chain("chain", layers)
     chain.eval()  # type: ignore[no-untyped-call]
@@ -204,7 +204,9 @@ def test_folding_a_chain() -> None:
     chain = jax.tree.unflatten(structure, drawn)
     images = jnp.asarray(zoo_weights.images(2, 8, 6))
     folded = ej.models.fold_batch_norm(chain)
-    assert [type(layer).__name__ for layer in folded] == ["Conv", "Identity", "Relu", "BatchNorm", "Conv", "Identity"]
+    kinds = [type(layer) for layer in folded]
+    assert kinds == [nnx.Conv, Identity, type(relu), nnx.BatchNorm, nnx.Conv, Identity]
+    assert len(jax.tree.leaves(folded)) == 8  # two kernels with biases, and the norm that stays
     for result in (folded(images), jax.jit(lambda chain, x: ej.models.fold_batch_norm(chain)(x))(chain, images)):
         np.testing.assert_allclose(result, chain(images), rtol=1e-5)  # a few rounding errors
 

@@ -274,7 +274,7 @@ def test_a_long_strip_takes_little_memory() -> None:
         (np.full((4, 4, 3), 255.0), ValueError, "got values from 255 to 255"),
         (np.full((4, 4, 3), -0.5), ValueError, "got values from -0.5 to -0.5"),
         (np.full((4, 4, 3), np.nan), ValueError, r"floats in \[0, 1\]"),
-        ("photo.png", ValueError, "must be a Pillow image or an array"),
+        ("photo.png", TypeError, "image must be an array of numbers, got 'photo.png'"),
     ],
 )
 def test_bad_arrays(classifier: ej.models.Classifier, image: Any, error: Any, sentence: str) -> None:

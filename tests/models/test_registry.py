@@ -49,7 +49,7 @@ def test_number_of_classes() -> None:
     model = ej.models.load("googlenet", weights=None, num_classes=3)
     assert model.classes == ("0", "1", "2")
     assert jax.eval_shape(model, jnp.zeros((2, 64, 64, 3))).shape == (2, 3)
-    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number, at least 1, got 0"):
         ej.models.load("googlenet", weights=None, num_classes=0)
 
 
@@ -73,15 +73,15 @@ def test_class_names(name: str, count: int, first: str, monkeypatch: pytest.Monk
 def test_weights_from_the_hub(weights: str, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, asked = zoo_weights.write(tmp_path / "model.safetensors", zoo_weights.tensors("torchvision/resnet18")), []
 
-    def fetch(*arguments: Any, **options: Any) -> Any:
-        asked.append(hub.HubFile(*arguments, **options))
+    def fetch(file: hub.HubFile) -> Path:
+        asked.append(file)
         return path
 
-    monkeypatch.setattr(hub, "fetch", fetch)
-    model = ej.models.load("resnet18", weights)
+    monkeypatch.setattr(hub.HubFile, "fetch", fetch)
+    model: Any = ej.models.load("resnet18", weights)
     assert asked[0] == expected
     assert asked[1:] == ([hub.HubFile(expected.repo, "config.json", expected.revision)] if expected.repo == "a/b" else [])
-    np.testing.assert_array_equal(model.network.fc.bias[...], zoo_weights.draw("fc.bias", (1000,)))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(model.network.fc.bias[...], zoo_weights.draw("fc.bias", (1000,)))
 
 
 def test_published_weights_are_pinned() -> None:
@@ -122,9 +122,9 @@ def test_dtypes() -> None:
         (dict(name=3), TypeError, "name must name a classifier, such as 'resnet50', got 3"),
         (dict(name=["resnet18"]), TypeError, "name must name a classifier"),
         (dict(weights=123), TypeError, 'weights must be a file or its name, "default", "hub", "hub:OWNER/NAME", or None, got 123'),
-        (dict(num_classes=True), TypeError, "num_classes must be an integer, or None for the number in the weights, got True"),
-        (dict(num_classes="3"), TypeError, "num_classes must be an integer, .* got '3'"),
-        (dict(num_classes=2.5), TypeError, "num_classes must be an integer, .* got 2.5"),
+        (dict(num_classes=True), ValueError, "num_classes must be a whole number, at least 1, got True"),
+        (dict(num_classes="3"), ValueError, "num_classes must be a whole number, .* got '3'"),
+        (dict(num_classes=2.5), ValueError, "num_classes must be a whole number, .* got 2.5"),
         (dict(dtype="foo"), ValueError, "dtype must be one of 'float32', 'bfloat16', got 'foo'"),
         (dict(key=0), TypeError, r"key must be one of JAX's keys, such as jax.random.key\(0\), got 0"),
     ],

@@ -123,12 +123,12 @@ def test_size_of_the_file() -> None:
 
 
 def test_folding_changes_nothing_but_the_operations(classifier: ej.models.Classifier, images: np.ndarray) -> None:
-    network, images = unfolded(), jnp.asarray(images)  # type: ignore[assignment]
-    before = network(images)
-    np.testing.assert_allclose(classifier(images), before, rtol=0, atol=1e-4)  # logits of about 10, in float32
+    network, batch = unfolded(), jnp.asarray(images)
+    before = network(batch)
+    np.testing.assert_allclose(classifier(batch), before, rtol=0, atol=1e-4)  # logits of about 10, in float32
     folded = ej.models.fold_batch_norm(network)
-    np.testing.assert_array_equal(folded(images), classifier(images))
-    np.testing.assert_array_equal(network(images), before)
+    np.testing.assert_array_equal(folded(batch), classifier(batch))
+    np.testing.assert_array_equal(network(batch), before)
     assert [layer.norm for _, layer in nnx.iter_modules(network) if isinstance(layer, ConvNorm)].count(None) == 0
     assert {layer.norm for _, layer in nnx.iter_modules(classifier) if isinstance(layer, ConvNorm)} == {None}
 

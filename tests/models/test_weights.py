@@ -109,7 +109,8 @@ def shifted(tensors: Any, by: Any) -> Any:
 
 
 def head_bias(weights: Any, **options: Any) -> Any:
-    return np.asarray(ej.models.load("scenes", weights, **options).network.head.bias[...])  # type: ignore[attr-defined]
+    network: Any = ej.models.load("scenes", weights, **options).network
+    return np.asarray(network.head.bias[...])
 
 
 def under(prefix: Any, tensors: Any) -> Any:
@@ -157,6 +158,7 @@ def test_missing_tensors_under_a_prefix(scenes: Any, tmp_path: Path) -> None:
 AVERAGES = {
     "a prefix": lambda weights, average: under("model.", weights) | under("model_ema.module.", average),
     "a prefix alone": lambda weights, average: weights | under("ema.", average),
+    "in capitals": lambda weights, average: under("model.", weights) | under("EMA.", average),
     "of three": lambda weights, average: under("net.", weights) | under("ema.online_model.", weights) | under("ema.ema_model.", average),
 }
 
@@ -214,7 +216,7 @@ def test_truncated_weights(tmp_path: Path, share: Any) -> None:
         ej.models.load("scenes", path)
 
 
-@pytest.mark.parametrize("address", ["https://example.org/a/b.pth", "http://example.org/b.safetensors?x=1"])
+@pytest.mark.parametrize("address", ["https://example.org/b.safetensors?x=1", "HTTP://example.org/b.pth", "s3://bucket/b.pth"])
 @pytest.mark.parametrize("kind", [str, Path])
 def test_an_address_is_no_file(address: str, kind: Any) -> None:
     with pytest.raises(ValueError, match='weights must be a file, or "hub:OWNER/NAME"; download ') as error:

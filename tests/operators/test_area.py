@@ -54,7 +54,7 @@ def test_shared_selection(values: Any, count: Any) -> None:
 def test_rounding_does_not_choose() -> None:
     """Values that differ only by rounding share their mark."""
     rng = np.random.default_rng(0)
-    values = np.repeat(np.float32([0.2, 0.9, 1.0]), 8)
+    values = np.repeat(np.array([0.2, 0.9, 1.0], np.float32), 8)
     marks = select(row(values + rng.uniform(-3e-7, 3e-7, ROW).astype(np.float32)), jnp.array([12]), "share")
     np.testing.assert_array_equal(marks, select(row(values), jnp.array([12]), "share"))
     np.testing.assert_array_equal(marks[0], np.repeat([0, 0.5, 1], 8))

@@ -34,14 +34,14 @@ def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
     for row, column in np.ndindex(height, width):
         y, x = row + smooth.margin, column + smooth.margin  # on the canvas
         block = y // pitch, x // pitch
-        f = []
+        exponents = []
         for i, j in np.ndindex(2 * radius + 1, 2 * radius + 1):
             value = lattice[block[0] + i, block[1] + j]
             dy = y % pitch - sigma - pitch * (i - padding)
             dx = x % pitch - sigma - pitch * (j - padding)
             distance = math.hypot(dy, dx) / sigma
-            f.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
-        f = np.array(f)  # type: ignore[assignment]
+            exponents.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
+        f = np.array(exponents)
         weights = np.exp(f / temperature)
         out[row, column] = min(1, (f * weights).sum() / weights.sum())
     return out
@@ -149,9 +149,10 @@ def test_channel_masks_are_their_parameters() -> None:
 
 
 def test_the_old_name_of_the_pitch_warns() -> None:
+    masks: Any = SmoothMasks
     with pytest.warns(DeprecationWarning, match="SmoothMasks: `step` is now called `pitch`") as caught:
-        old = SmoothMasks((16, 16), step=4, sigma=6.0)  # type: ignore[call-arg]
+        old = masks((16, 16), step=4, sigma=6.0)
     assert len(caught) == 1
     assert old == SmoothMasks((16, 16), pitch=4, sigma=6.0)
     with pytest.warns(DeprecationWarning, match="SmoothMasks: `step` is now called `pitch`"):
-        assert old.step == 4  # type: ignore[attr-defined]
+        assert old.step == 4

@@ -17,12 +17,13 @@ from extremal_jax.optimise.optimizers import PRESETS, dampened_momentum, forgott
 def test_dampened_momentum() -> None:
     """b_0 = g_0, b_t = 0.9 b_{t-1} + 0.1 g_t, as in PyTorch."""
     gradients, state = [1.0, 2.0, -4.0], dampened_momentum.init(jnp.zeros(()))
-    average, taken = None, []
+    average, taken, expected = None, [], []
     for gradient in gradients:
         update, state = dampened_momentum.update(jnp.array(gradient), state)
         average = gradient if average is None else 0.9 * average + 0.1 * gradient
-        taken.append((float(update), -average))
-    np.testing.assert_allclose(*zip(*taken, strict=True), rtol=1e-6)
+        taken.append(float(update))
+        expected.append(-average)
+    np.testing.assert_allclose(taken, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "other"), [("adam", optax.adam(1.0)), ("momentum", optax.sgd(1.0, momentum=0.9))])

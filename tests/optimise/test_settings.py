@@ -24,7 +24,7 @@ SETTINGS = {
     "torchray": Config.torchray(),
     "paper": Config.paper(sigma=30.0),
     "resolved": Config().resolve((20, 24)),
-    "values": Config(area_weight=[1.0, 2.0], ramp=np.float32([0.5, 0.25]), num_steps=2),
+    "values": Config(area_weight=[1.0, 2.0], ramp=np.array([0.5, 0.25], np.float32), num_steps=2),
     "schedules": Config(area_weight=Linear(1.0, 2.0), ramp=Linear(0.5, 0.1)),
     "channels": ChannelConfig(spread=0.2),
     "channels, paper": ChannelConfig.paper(),
@@ -67,7 +67,7 @@ def test_functions_and_records_are_written_by_name() -> None:
     own = Game("both", "the mask and its complement keep the evidence", ((False, 1), (True, 1)))
     rate = optax.linear_schedule(1.0, 0.0, 50)
     config = Config(reward=brightness, optimizer=optax.sgd(0.1), learning_rate=rate, game=own, perturbation=Blur(num_levels=3))
-    loaded = from_json(Config, to_json(config))
+    loaded: Any = from_json(Config, to_json(config))
     np.testing.assert_array_equal(loaded.schedules()["learning_rate"], config.schedules()["learning_rate"])
     with pytest.raises(ValueError, match=r"the reward of the saved run \(brightness\) is not in its file; set it again"):
         loaded.reward(jnp.zeros((1, 2)), jnp.zeros(1))

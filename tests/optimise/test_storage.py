@@ -17,7 +17,7 @@ import small
 from extremal_jax import ChannelResult, ExtremalResult, SmallestArea
 from extremal_jax.optimise.settings import to_json
 
-RESULTS = {
+RESULTS: dict[str, Any] = {
     **small.CALLS,
     "extremal, one image": lambda: small.explain(small.IMAGES[0], 1),
     "extremal, at a layer": lambda: small.explain(at="first"),
@@ -32,7 +32,8 @@ def result(name: Any = "extremal") -> Any:
 
 def assert_same(loaded: Any, saved: Any) -> None:
     assert type(loaded) is type(saved)
-    assert jax.tree.structure(loaded) == jax.tree.structure(saved)
+    structure: Any = jax.tree.structure(saved)
+    assert jax.tree.structure(loaded) == structure
     jax.tree.map(np.testing.assert_array_equal, loaded, saved)
 
 
@@ -54,7 +55,7 @@ def test_a_loaded_result_serves_like_the_run_itself(tmp_path: Path) -> None:
     assert small.explain(config=loaded.config, initial_params=loaded.params).status.ok
 
 
-OLD = {  # fields and settings that version 1 did not have, or had under another name
+OLD: dict[str, Any] = {  # fields and settings that version 1 did not have, or had under another name
     "extremal": (ExtremalResult, {"pitch": "step"}, ("ties", "flips", "final_update", "final_evaluation"), {"parity": False, "ramp": 0.15}),
     "channels": (ChannelResult, {}, ("spread",), {"ramp": {"Geometric": {"start": 1.0, "end": 0.1}}}),
     "smallest area": (SmallestArea, {"pitch": "step"}, ("ties", "flips", "final_update", "final_evaluation"), {"parity": False}),
@@ -69,9 +70,9 @@ def test_files_of_version_1(name: Any, tmp_path: Path) -> None:
     content = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(saved)}
     for new in ("no_gradient", "nonfinite_image", "depends_on_batch"):
         del content[f"status.{new}"]
-    texts = {} if saved.at is None else {"at": saved.at}
-    np.savez(tmp_path / "old.npz", format=kind.MARK, config=json.dumps({**config, **changed}), **content, **texts)  # type: ignore[attr-defined, dict-item]
-    loaded = kind.load(tmp_path / "old.npz")  # type: ignore[attr-defined]
+    texts: dict[str, Any] = {} if saved.at is None else {"at": saved.at}
+    np.savez(tmp_path / "old.npz", format=kind.MARK, config=json.dumps({**config, **changed}), **content, **texts)
+    loaded = kind.load(tmp_path / "old.npz")
     np.testing.assert_array_equal(loaded.masks, saved.masks)
     assert loaded.config == saved.config
     assert loaded.at == saved.at

@@ -19,13 +19,7 @@ DATASETS = ("imagenet", "voc", "coco")
 
 @functools.cache
 def class_names(dataset: str) -> tuple[str, ...]:
-    """The names of a dataset's classes.
-
-    Args:
-      dataset: "imagenet" (1,000 classes), "voc" (20) or "coco" (80).
-
-    Raises:
-      ValueError: for another name.
+    """The names of a dataset's classes: "imagenet" (1,000 classes), "voc" (20) or "coco" (80).
 
     Example:
       >>> class_names("voc")[:3]

@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 
 from extremal_jax.ground.files import whole_file
 from extremal_jax.models.formats import pickles
-from extremal_jax.models.formats.tensors import RefusedError, Storage, Tensor, storage
+from extremal_jax.models.formats.pickles import RefusedError, Storage, Tensor, storage
 
 MAX_BYTES = 4 * 2**30
 _MAX_PICKLE = 16 * 2**20  # ResNet-152's is 150 kB
@@ -78,19 +78,10 @@ def read_tensors(path: str | os.PathLike[str], *, ema: bool = False, max_bytes: 
 
 
 def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> tuple[str, ...]:
-    """Write the tensors of a PyTorch file to a safetensors file, which executes nothing; whole or not at all.
+    """Write the tensors of a PyTorch file to a safetensors file, whole or not at all, and return their names.
 
-    Args:
-      source: as in `read_tensors`.
-      target: ends in .safetensors; replaced if it exists. Tensors that share numbers are written in full.
-      max_bytes: as in `read_tensors`.
-
-    Returns:
-      The names of the tensors.
-
-    Raises:
-      FileNotFoundError: if there is no source.
-      ValueError: if the source cannot be read, or the target has another ending or cannot hold these types.
+    Tensors that share numbers are written in full. It raises the errors of `read_tensors`, and a ValueError if the target
+    does not end in .safetensors or cannot hold these types.
     """
     if Path(target).suffix != ".safetensors":
         raise ValueError(f"the target of a conversion must end in .safetensors, got {str(target)!r}")
@@ -150,10 +141,10 @@ def is_ema(name: object) -> bool:
     """Whether a name speaks of an exponential moving average.
 
     Example:
-      >>> is_ema("state_dict_ema"), is_ema("ema.module."), is_ema("schema")
+      >>> is_ema("state_dict_ema"), is_ema("EMA.module."), is_ema("schema")
       (True, True, False)
     """
-    return isinstance(name, str) and re.search(r"(^|[._])ema([._]|$)", name) is not None
+    return isinstance(name, str) and re.search(r"(?i)(^|[._-])(ema|moving_average)([._-]|$)|^ema(?=[A-Z])", name) is not None
 
 
 def _open_zip(archive: zipfile.ZipFile) -> _Contents:

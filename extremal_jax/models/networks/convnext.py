@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import CHANNELS_OF_MAPS, Architecture
+from extremal_jax.models.conversion import CHANNELS_OF_MAPS, Architecture, pytorch
 from extremal_jax.models.entry import IMAGENET, Entry, timm
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Mlp, conv, layer_norm, named
 
 ACTIVATIONS = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "avgpool")
@@ -105,28 +104,21 @@ _MEMBERS = {
     "small": ((3, 3, 27, 3), (96, 192, 384, 768), 50_223_688, 230),
     "base": ((3, 3, 27, 3), (128, 256, 512, 1024), 88_591_464, 232),
 }
-_HUB = {
-    "tiny": timm(
-        "convnext_tiny.fb_in1k",
-        "b43a6303c9fcf176d2d707478a128c2c91e93528",
-        "08b9dc9c3a3a29421de7996761e176501896d1ae7fc3085cf56a643772329276",
-    ),
-    "small": timm("convnext_small.fb_in1k"),
-    "base": timm("convnext_base.fb_in1k", "9868d443015978c683675b2f78030a9c943033f8"),
+_PINS = {
+    "tiny": ("b43a6303c9fcf176d2d707478a128c2c91e93528", "08b9dc9c3a3a29421de7996761e176501896d1ae7fc3085cf56a643772329276"),
+    "base": ("9868d443015978c683675b2f78030a9c943033f8",),
 }
 
 ENTRIES = tuple(
     Entry(
         name=f"convnext_{size}",
-        family="convnext",
         description=f"ConvNeXt, {size}, ImageNet",
         parameters=parameters,
         activations=ACTIVATIONS,
-        classes="imagenet",
         preprocessing=IMAGENET(crop=0.875, interpolation="bicubic"),
         preprocessing_by_publisher={"torchvision": IMAGENET(crop=224 / scaled)},
         architecture=Architecture(functools.partial(ConvNeXt, depths, widths), LAYOUTS, {"classes": ("fc.bias", 0)}),
-        hub=_HUB[size],
+        hub=timm(f"convnext_{size}.fb_in1k", *_PINS.get(size, ())),
     )
     for size, (depths, widths, parameters, scaled) in _MEMBERS.items()
 )

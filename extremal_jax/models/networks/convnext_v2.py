@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.conversion import Architecture, pytorch
 from extremal_jax.models.entry import IMAGENET, Entry
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.convnext import ACTIVATIONS, ConvNeXt
 from extremal_jax.models.networks.layers import conv, layer_norm
 
@@ -64,11 +63,9 @@ _MEMBERS = {
 ENTRIES = tuple(
     Entry(
         name=f"convnext_v2_{size}",
-        family="convnext_v2",
         description=f"ConvNeXt V2, {size}, ImageNet",
         parameters=parameters,
         activations=ACTIVATIONS,
-        classes="imagenet",
         preprocessing=IMAGENET(crop=0.875, interpolation="bicubic"),
         architecture=Architecture(functools.partial(ConvNeXt, depths, widths, block=Block), LAYOUTS, {"classes": ("fc.bias", 0)}),
     )

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import Architecture
-from extremal_jax.models.entry import IMAGENET, Entry, timm
-from extremal_jax.models.layouts import pytorch
+from extremal_jax.models.conversion import Architecture, pytorch
+from extremal_jax.models.entry import Entry, timm
 from extremal_jax.models.networks.layers import ConvNorm, MaxPool, conv, named
 
 STEM, GROWTH, BOTTLENECK = 64, 32, 4
@@ -102,27 +101,19 @@ _MEMBERS = {
     169: ((6, 12, 32, 32), 14_149_480),
     201: ((6, 12, 48, 32), 20_013_928),
 }
-_HUB = {
-    121: timm(
-        "densenet121.tv_in1k",
-        "f0d0f2698a02cb133b09d48396db6e1e46fe9f3b",
-        "c894c6d9caa317a8ca1942986dee7a16a86c77734a4d691d2abe05389cfef358",
-    ),
-    169: timm("densenet169.tv_in1k", "8c033a1f91d746e37e23229bf0445fff2125c89e"),
-    201: timm("densenet201.tv_in1k"),
+_PINS = {
+    121: ("f0d0f2698a02cb133b09d48396db6e1e46fe9f3b", "c894c6d9caa317a8ca1942986dee7a16a86c77734a4d691d2abe05389cfef358"),
+    169: ("8c033a1f91d746e37e23229bf0445fff2125c89e",),
 }
 
 ENTRIES = tuple(
     Entry(
         name=f"densenet{depth}",
-        family="densenet",
         description=f"densely connected network of {depth} layers, ImageNet",
         parameters=parameters,
         activations=ACTIVATIONS,
-        classes="imagenet",
-        preprocessing=IMAGENET(crop=0.875),
         architecture=Architecture(functools.partial(DenseNet, depths), LAYOUTS, {"classes": ("classifier.bias", 0)}),
-        hub=_HUB[depth],
+        hub=timm(f"densenet{depth}.tv_in1k", *_PINS.get(depth, ())),
     )
     for depth, (depths, parameters) in _MEMBERS.items()
 )

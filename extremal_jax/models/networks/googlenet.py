@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.conversion import Architecture, pytorch
 from extremal_jax.models.entry import HALVES, Entry
-from extremal_jax.models.layouts import pytorch
-from extremal_jax.models.networks.layers import ConvNorm, MaxPool, named
+from extremal_jax.models.networks.layers import ConvNorm, MaxPool, named, relu
 
+ConvNormRelu = functools.partial(ConvNorm, epsilon=1e-3, activation=relu)
 Pair = tuple[int, int]
 STAGES: dict[str, dict[str, tuple[int, Pair, Pair, int]]] = {  # the features of each branch; each stage begins with a max-pool
     "maxpool2": {
@@ -34,16 +36,6 @@ ACTIVATIONS = (
     *(name for pool, modules in STAGES.items() for name in (pool, *modules)),
     "avgpool",
 )
-
-
-class ConvNormRelu(ConvNorm):
-    """A convolution, batch norm and ReLU."""
-
-    def __init__(self, in_features: int, out_features: int, size: int, stride: int = 1, *, rngs: nnx.Rngs):
-        super().__init__(in_features, out_features, size, stride, epsilon=1e-3, rngs=rngs)
-
-    def __call__(self, x: Array) -> Array:
-        return nnx.relu(super().__call__(x))
 
 
 class Inception(nnx.Module):
@@ -96,11 +88,9 @@ LAYOUTS = (
 ENTRIES = (
     Entry(
         name="googlenet",
-        family="googlenet",
         description="GoogLeNet, ImageNet",
         parameters=6_624_904,
         activations=ACTIVATIONS,
-        classes="imagenet",
         preprocessing=HALVES(crop=0.875),  # torchvision's network normalises its input to that itself
         architecture=Architecture(GoogLeNet, LAYOUTS, {"classes": ("fc.bias", 0)}),
     ),

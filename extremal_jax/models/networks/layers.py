@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
+
+Layer = Callable[[Array], Array]
 
 
 def named(x: Array, name: str) -> Array:
@@ -22,6 +24,11 @@ def named(x: Array, name: str) -> Array:
     if 0 in x.shape:
         raise ValueError(f"the images are too small for this network: its layer {name!r} is empty; use larger images")
     return checkpoint_name(x, name)
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0), as a function that can be copied and pickled with its network."""
+    return nnx.relu(x)
 
 
 # Compiled once for each shape, so that networks are built and traced several times faster.
@@ -55,7 +62,7 @@ def conv(
 
 
 class ConvNorm(nnx.Module):
-    """A square convolution followed by batch norm. For inference, `fold` turns both into one convolution with a bias."""
+    """A square convolution, batch norm, None once it is folded, and an activation function, such as `relu`."""
 
     def __init__(
         self,
@@ -68,47 +75,21 @@ class ConvNorm(nnx.Module):
         groups: int = 1,
         bias: bool = False,
         epsilon: float = 1e-5,
+        activation: Layer | None = None,
         rngs: nnx.Rngs,
     ):
+        self.activation = activation
         self.conv = conv(in_features, out_features, size, stride, padding, groups=groups, bias=bias, rngs=rngs)
         self.norm: nnx.BatchNorm | None = nnx.data(nnx.BatchNorm(out_features, momentum=0.95, epsilon=epsilon, rngs=rngs))
 
     def __call__(self, x: Array) -> Array:
         x = self.conv(x)
-        return x if self.norm is None else self.norm(x)
-
-    def fold(self) -> None:
-        """Multiply the norm's scale into the kernel and make its shift a bias, in place."""
-        if self.norm is not None:
-            _fold(self.conv, self.norm)
-            self.norm = None
-
-
-def _fold(conv: nnx.Conv, norm: nnx.BatchNorm) -> None:
-    """Merge a batch norm into the convolution before it, computed in float32 and kept in the kernel's type.
-
-    NumPy computes it, except under a trace, because JAX would compile several programs for each shape.
-    """
-    assert norm.scale is not None and norm.bias is not None, "the batch norms here have both"  # noqa: PT018
-    kernel = conv.kernel[...]
-    xp: Any = jnp if isinstance(kernel, jax.core.Tracer) else np
-    mean, var, gain, shift = (xp.asarray(x[...], np.float32) for x in (norm.mean, norm.var, norm.scale, norm.bias))
-    scale = gain / xp.sqrt(var + norm.epsilon)
-    offset = -mean if conv.bias is None else xp.asarray(conv.bias[...], np.float32) - mean
-    conv.kernel[...] = jnp.asarray(xp.asarray(kernel, np.float32) * scale, kernel.dtype)
-    conv.bias = nnx.Param(jnp.asarray(shift + offset * scale, kernel.dtype))
-    conv.use_bias = True
-
-
-class Relu(nnx.Module):
-    """max(x, 0), as a member of a `Chain`."""
-
-    def __call__(self, x: Array) -> Array:
-        return nnx.relu(x)
+        x = x if self.norm is None else self.norm(x)
+        return x if self.activation is None else self.activation(x)
 
 
 class Identity(nnx.Module):
-    """x itself: the place in a `Chain` of a layer that does nothing in inference."""
+    """x itself: the place in a `Chain` of a batch norm that is folded."""
 
     def __call__(self, x: Array) -> Array:
         return x
@@ -138,12 +119,9 @@ class MaxPool(nnx.Module):
 
 
 class Chain(nnx.List):
-    """A sequence of layers whose outputs are named `features.0`, `features.1` and so on, for the name `features`.
+    """A sequence of layers whose outputs are named `features.0`, `features.1` and so on, for the name `features`."""
 
-    `fold` merges each batch norm into the convolution before it, whose name then means the normalised value.
-    """
-
-    def __init__(self, name: str, layers: Iterable[nnx.Module]):
+    def __init__(self, name: str, layers: Iterable[Layer]):
         super().__init__(layers)
         self.name = name
 
@@ -152,30 +130,41 @@ class Chain(nnx.List):
             x = named(layer(x), f"{self.name}.{index}")
         return x
 
-    def fold(self) -> None:
-        for index in range(1, len(self)):
-            before, layer = self[index - 1], self[index]
-            if isinstance(before, nnx.Conv) and isinstance(layer, nnx.BatchNorm):
-                _fold(before, layer)
-                self[index] = Identity()
 
+class WindowClassifier(nnx.Module):
+    """(B, H, W, 3) -> (B, classes): a chain of layers, whose map is resized to a window, and three linear layers.
 
-class WindowLinear(nnx.Module):
-    """A linear layer of all values in a window: (B, h, w, C) -> (B, features) for a map of the window's size.
-
-    `slide` applies it to each window of a larger map, as a convolution: (B, H, W, C) -> (B, H - h + 1, W - w + 1, features).
+    Args:
+      layers: the chain.
+      window: side of the window.
+      features: of the map.
+      classes: the number of scores.
+      first: the place of the first linear layer among the layers of `classifier`; a dropout precedes it or follows it.
+      dense: slide the linear layers over the map instead of resizing it: (B, h, w, classes).
     """
 
-    def __init__(self, size: int, in_features: int, out_features: int, *, rngs: nnx.Rngs):
-        self.conv = conv(in_features, out_features, size, padding=0, rngs=rngs)
+    def __init__(
+        self, layers: Iterable[Layer], window: int, features: int, classes: int, *, first: int, dense: bool = False, rngs: nnx.Rngs
+    ):
+        self.window, self.first, self.dense = window, first, dense
+        self.features = Chain("features", layers)
+        self.fc1 = conv(features, 4096, window, padding=0, rngs=rngs)
+        self.fc2 = nnx.Linear(4096, 4096, rngs=rngs)
+        self.fc3 = nnx.Linear(4096, classes, rngs=rngs)
 
-    def __call__(self, x: Array) -> Array:
-        kernel, bias = self.conv.kernel[...], self.conv.bias
-        assert bias is not None
-        return x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]) + bias[...][None]
-
-    def slide(self, x: Array) -> Array:
-        return self.conv(x)
+    def __call__(self, images: Array) -> Array:
+        x = self.features(images)
+        if self.dense:
+            x = self.fc1(x)
+        else:
+            x = named(adaptive_mean(x, self.window), "avgpool").reshape(len(x), -1)
+            kernel, bias = self.fc1.kernel[...], self.fc1.bias
+            assert bias is not None
+            x = x @ kernel.reshape(-1, kernel.shape[-1]) + bias[...][None]
+        x = named(x, f"classifier.{self.first}")
+        x = named(nnx.relu(x), f"classifier.{self.first + 1}")
+        x = named(self.fc2(x), f"classifier.{self.first + 3}")
+        return self.fc3(named(nnx.relu(x), f"classifier.{self.first + 4}"))
 
 
 class Mlp(nnx.Module):
@@ -215,24 +204,10 @@ def _window_means(length: int, windows: int) -> np.ndarray:
     return inside / inside.sum(axis=1, keepdims=True)
 
 
-Activation = Callable[[Array], Array]
-
-
-class ConvNormActivation(ConvNorm):
-    """A square convolution, batch norm and an activation. The arguments are those of `ConvNorm`."""
-
-    def __init__(self, *arguments: Any, activation: Activation, **options: Any):
-        super().__init__(*arguments, **options)
-        self.activation = activation
-
-    def __call__(self, x: Array) -> Array:
-        return self.activation(super().__call__(x))
-
-
 class SqueezeExcitation(nnx.Module):
     """Each channel times its gate: gate(expand(activation(reduce(means of the channels))))."""
 
-    def __init__(self, features: int, squeezed: int, *, activation: Activation = nnx.relu, gate: Activation = nnx.sigmoid, rngs: nnx.Rngs):
+    def __init__(self, features: int, squeezed: int, *, activation: Layer = relu, gate: Layer = nnx.sigmoid, rngs: nnx.Rngs):
         self.reduce = nnx.Linear(features, squeezed, rngs=rngs)
         self.expand = nnx.Linear(squeezed, features, rngs=rngs)
         self.activation, self.gate = activation, gate

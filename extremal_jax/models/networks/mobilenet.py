@@ -21,21 +21,22 @@ from extremal_jax.models.networks.efficientnet import (
     timm_layout,
     torchvision_layout,
 )
+from extremal_jax.models.networks.layers import relu
 
 _V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, features, number of blocks and stride of the first of them."""
 _V3 = {
     "large": (
-        (((16, 16, 3, 1),), False, nnx.relu),
-        (((64, 24, 3, 2), (72, 24, 3, 1)), False, nnx.relu),
-        (((72, 40, 5, 2), (120, 40, 5, 1), (120, 40, 5, 1)), True, nnx.relu),
+        (((16, 16, 3, 1),), False, relu),
+        (((64, 24, 3, 2), (72, 24, 3, 1)), False, relu),
+        (((72, 40, 5, 2), (120, 40, 5, 1), (120, 40, 5, 1)), True, relu),
         (((240, 80, 3, 2), (200, 80, 3, 1), (184, 80, 3, 1), (184, 80, 3, 1)), False, nnx.hard_swish),
         (((480, 112, 3, 1), (672, 112, 3, 1)), True, nnx.hard_swish),
         (((672, 160, 5, 2), (960, 160, 5, 1), (960, 160, 5, 1)), True, nnx.hard_swish),
     ),
     "small": (
-        (((16, 16, 3, 2),), True, nnx.relu),
-        (((72, 24, 3, 2), (88, 24, 3, 1)), False, nnx.relu),
+        (((16, 16, 3, 2),), True, relu),
+        (((72, 24, 3, 2), (88, 24, 3, 1)), False, relu),
         (((96, 40, 5, 2), (240, 40, 5, 1), (240, 40, 5, 1)), True, nnx.hard_swish),
         (((120, 48, 5, 1), (144, 48, 5, 1)), True, nnx.hard_swish),
         (((288, 96, 5, 2), (576, 96, 5, 1), (576, 96, 5, 1)), True, nnx.hard_swish),
@@ -87,7 +88,7 @@ def _layouts_v3(stages: Stages) -> tuple[Layout, ...]:
     )
 
 
-_V3_STYLE = Style(epsilon=1e-3, activation=nnx.relu, gate=nnx.hard_sigmoid)
+_V3_STYLE = Style(epsilon=1e-3, activation=relu, gate=nnx.hard_sigmoid)
 _TIMM_EPSILON = 1e-5
 _SIZES = {"classes": ("fc.bias", 0)}
 _TIMM = {"timm": IMAGENET(crop=0.875, interpolation="bicubic")}
@@ -97,12 +98,9 @@ def _v2() -> Entry:
     stages = tuple(_stages_v2())
     return Entry(
         name="mobilenet_v2",
-        family="mobilenet",
         description="MobileNetV2, ImageNet",
         parameters=3_504_872,
         activations=activations(len(stages)),
-        classes="imagenet",
-        preprocessing=IMAGENET(crop=0.875),
         preprocessing_by_publisher=_TIMM,
         architecture=Architecture(
             functools.partial(InvertedNetwork, stages, 1280, activation=nnx.relu6, style=Style()),
@@ -117,12 +115,9 @@ def _v3(size: str, parameters: int, hidden: int) -> Entry:
     width = 6 * stages[-1][-1].after
     return Entry(
         name=f"mobilenet_v3_{size}",
-        family="mobilenet",
         description=f"MobileNetV3, {size}, ImageNet",
         parameters=parameters,
         activations=activations(len(stages), hidden=True),
-        classes="imagenet",
-        preprocessing=IMAGENET(crop=0.875),
         preprocessing_by_publisher=_TIMM,
         architecture=Architecture(
             functools.partial(InvertedNetwork, stages, width, hidden, activation=nnx.hard_swish, style=_V3_STYLE),

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import POINTWISE_KERNEL, Architecture
+from extremal_jax.models.conversion import POINTWISE_KERNEL, Architecture, pytorch
 from extremal_jax.models.entry import IMAGENET, Entry
-from extremal_jax.models.layouts import pytorch
-from extremal_jax.models.networks.layers import ConvNorm, ConvNormActivation, SqueezeExcitation, named
+from extremal_jax.models.networks.layers import ConvNorm, SqueezeExcitation, named, relu
 
 STEM = 32
 ACTIVATIONS = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "avgpool")
@@ -23,7 +22,7 @@ class Block(nnx.Module):
     """relu(x + f(x)) with f a 1x1, a grouped 3x3, a squeeze-and-excitation and a 1x1."""
 
     def __init__(self, before: int, width: int, stride: int, group: int, *, rngs: nnx.Rngs):
-        layer = functools.partial(ConvNormActivation, activation=nnx.relu, rngs=rngs)
+        layer = functools.partial(ConvNorm, activation=relu, rngs=rngs)
         self.conv1 = layer(before, width, 1)
         self.conv2 = layer(width, width, 3, stride, groups=width // group)
         self.squeeze = SqueezeExcitation(width, before // 4, rngs=rngs)
@@ -32,7 +31,7 @@ class Block(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         y = self.conv3(self.squeeze(self.conv2(self.conv1(x))))
-        return nnx.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
 class RegNet(nnx.Module):
@@ -57,7 +56,7 @@ class RegNet(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        self.stem = ConvNormActivation(3, STEM, 3, 2, activation=nnx.relu, rngs=rngs)
+        self.stem = ConvNorm(3, STEM, 3, 2, activation=relu, rngs=rngs)
         before, stages = STEM, []
         for width, depth in zip((first, second, third, fourth), depths, strict=True):
             if width % group:
@@ -134,12 +133,9 @@ _MEMBERS = {
 ENTRIES = tuple(
     Entry(
         name=f"regnet_y_{name}",
-        family="regnet",
         description=f"RegNet-Y, {member.title}, ImageNet",
         parameters=member.parameters,
         activations=ACTIVATIONS,
-        classes="imagenet",
-        preprocessing=IMAGENET(crop=0.875),
         preprocessing_by_publisher={"timm": IMAGENET(crop=0.875, interpolation="bicubic")},
         architecture=Architecture(member.build(), LAYOUTS, {"classes": ("fc.bias", 0), **_WIDTHS}),
     )

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import BGR_KERNEL, Architecture
-from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, IMAGENET, Entry, timm
-from extremal_jax.models.layouts import pytorch
+from extremal_jax.models.conversion import BGR_KERNEL, Architecture, pytorch
+from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, Entry, timm
 from extremal_jax.models.networks.layers import ConvNorm, MaxPool, named
 
 WIDTHS = (64, 128, 256, 512)
@@ -25,7 +24,7 @@ class BasicBlock(nnx.Module):
 
     expansion = 1
 
-    def __init__(self, in_features: int, width: int, stride: int, *, early_stride: bool, rngs: nnx.Rngs):
+    def __init__(self, in_features: int, width: int, stride: int, *, early_stride: bool = False, rngs: nnx.Rngs):
         del early_stride  # the first convolution always has the stride
         self.conv1 = ConvNorm(in_features, width, 3, stride, rngs=rngs)
         self.conv2 = ConvNorm(width, width, 3, rngs=rngs)
@@ -44,7 +43,9 @@ class Bottleneck(nnx.Module):
 
     expansion = 4
 
-    def __init__(self, in_features: int, width: int, stride: int, *, early_stride: bool, groups: int = 1, inner: int = 1, rngs: nnx.Rngs):
+    def __init__(
+        self, in_features: int, width: int, stride: int, *, early_stride: bool = False, groups: int = 1, inner: int = 1, rngs: nnx.Rngs
+    ):
         first, second = (stride, 1) if early_stride else (1, stride)
         self.conv1 = ConvNorm(in_features, inner * width, 1, first, rngs=rngs)
         self.conv2 = ConvNorm(inner * width, inner * width, 3, second, groups=groups, rngs=rngs)
@@ -139,44 +140,31 @@ _WIDE: dict[str, tuple[str, Options, int]] = {
     "resnext50_32x4d": ("ResNeXt of 50 layers, 32 groups of 4 features", {"groups": 32, "inner": 2}, 25_028_904),
     "wide_resnet50_2": ("residual network of 50 layers, twice as wide inside", {"inner": 2}, 68_883_240),
 }
-_HUB = {
-    18: timm(
-        "resnet18.tv_in1k", "bbd144b3e5565108aad885f145491d11bc6ce807", "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81"
-    ),
-    34: timm(
-        "resnet34.tv_in1k", "1b7b21cca82ff974d341713f777bf740c2db38c4", "0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235"
-    ),
-    50: timm(
-        "resnet50.tv_in1k", "78f3ecfdb38e06d9b8397f662e7ab8fee96026fa", "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888"
-    ),
-    101: timm("resnet101.tv_in1k"),
-    152: timm("resnet152.tv_in1k", "1f8fa579af406a6f10e457a6dce6909c9157a70f"),
+_PINS = {
+    18: ("bbd144b3e5565108aad885f145491d11bc6ce807", "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81"),
+    34: ("1b7b21cca82ff974d341713f777bf740c2db38c4", "0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235"),
+    50: ("78f3ecfdb38e06d9b8397f662e7ab8fee96026fa", "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888"),
+    152: ("1f8fa579af406a6f10e457a6dce6909c9157a70f",),
 }
 
 ENTRIES = (
     *(
         Entry(
             name=f"resnet{depth}",
-            family="resnet",
             description=f"residual network of {depth} layers, ImageNet",
             parameters=parameters,
             activations=ACTIVATIONS,
-            classes="imagenet",
-            preprocessing=IMAGENET(crop=0.875),
             architecture=Architecture(functools.partial(ResNet, block, depths), LAYOUTS, _SIZES),
-            hub=_HUB[depth],
+            hub=timm(f"resnet{depth}.tv_in1k", *_PINS.get(depth, ())),
         )
         for depth, (block, depths, parameters) in _MEMBERS.items()
     ),
     *(
         Entry(
             name=name,
-            family="resnet",
             description=f"{description}, ImageNet",
             parameters=parameters,
             activations=ACTIVATIONS,
-            classes="imagenet",
-            preprocessing=IMAGENET(crop=0.875),
             architecture=Architecture(functools.partial(ResNet, *_MEMBERS[50][:2], options=options), LAYOUTS, _SIZES),
         )
         for name, (description, options, parameters) in _WIDE.items()
@@ -184,7 +172,6 @@ ENTRIES = (
     *(
         Entry(
             name=f"resnet50_{dataset}{'_fully_convolutional' if dense else ''}",
-            family="resnet",
             description=f"TorchRay's residual network of 50 layers, {title}{'; scores at each place' if dense else ''}",
             parameters=23_508_096 + 2049 * classes,
             activations=ACTIVATIONS,

@@ -14,25 +14,12 @@ from extremal_jax.data.scenes import CLASSES
 from extremal_jax.models.conversion import Architecture, Layout
 from extremal_jax.models.entry import Entry
 from extremal_jax.models.networks.layers import ConvNorm
+from extremal_jax.models.networks.resnet import BasicBlock
 from extremal_jax.models.preprocessing import Preprocessing
 
 WIDTHS = (32, 48, 96, 144, 144)
 SIZE = 128  # side in pixels
 MEAN, STD = 0.5, 0.25  # of channels in [0, 1]
-
-
-class ResidualBlock(nnx.Module):
-    """relu(x + f(x)) with f two 3x3 convolutions; a 1x1 convolution gives x the shape of f(x) if they differ."""
-
-    def __init__(self, in_features: int, out_features: int, stride: int, *, rngs: nnx.Rngs):
-        self.first = ConvNorm(in_features, out_features, 3, stride, rngs=rngs)
-        self.second = ConvNorm(out_features, out_features, 3, rngs=rngs)
-        same = stride == 1 and in_features == out_features
-        self.shortcut = None if same else ConvNorm(in_features, out_features, 1, stride, rngs=rngs)
-
-    def __call__(self, x: Array) -> Array:
-        y = self.second(nnx.relu(self.first(x)))
-        return nnx.relu(y + (x if self.shortcut is None else self.shortcut(x)))
 
 
 class ScenesNetwork(nnx.Module):
@@ -45,7 +32,7 @@ class ScenesNetwork(nnx.Module):
     def __init__(self, classes: int, widths: Sequence[int] = WIDTHS, *, rngs: nnx.Rngs):
         self.stem = ConvNorm(3, widths[0], 5, 2, rngs=rngs)
         self.blocks = nnx.List(
-            ResidualBlock(narrow, wide, 1 if narrow == wide else 2, rngs=rngs) for narrow, wide in itertools.pairwise(widths)
+            BasicBlock(narrow, wide, 1 if narrow == wide else 2, rngs=rngs) for narrow, wide in itertools.pairwise(widths)
         )
         self.head = nnx.Linear(widths[-1], classes, rngs=rngs)
 
@@ -56,17 +43,16 @@ class ScenesNetwork(nnx.Module):
         return self.head(checkpoint_name(x.mean(axis=(1, 2)), "pool"))
 
 
+LAYOUT = Layout("this project", ((r"\.conv1\.", ".first."), (r"\.conv2\.", ".second."), ("downsample", "shortcut")))
+
 ENTRIES = (
     Entry(
         name="scenes",
-        family="scenes",
         description="26 kinds of emoji objects in generated scenes; packaged, needs no network",
         parameters=871_770,
         activations=("stem", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "pool"),
         classes="scenes",
         preprocessing=Preprocessing((SIZE,) * 2, (MEAN,) * 3, (STD,) * 3),
-        architecture=Architecture(
-            functools.partial(ScenesNetwork, classes=len(CLASSES)), (Layout("this project"),), {"classes": ("head.bias", 0)}
-        ),
+        architecture=Architecture(functools.partial(ScenesNetwork, classes=len(CLASSES)), (LAYOUT,), {"classes": ("head.bias", 0)}),
     ),
 )

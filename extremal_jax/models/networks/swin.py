@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.conversion import Architecture, pytorch
 from extremal_jax.models.entry import IMAGENET, Entry
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Mlp, WindowAttention, conv, named
 
 PATCH, WINDOW, HEAD = 4, 7, 32  # sides of a patch in pixels, and of a window in patches; features of an attention head
@@ -117,11 +116,9 @@ _MEMBERS = {  # features of the first stage, blocks, parameters, and the side to
 ENTRIES = tuple(
     Entry(
         name=f"swin_{size}",
-        family="swin",
         description=f"Swin transformer, {title}, ImageNet",
         parameters=parameters,
         activations=ACTIVATIONS,
-        classes="imagenet",
         preprocessing=IMAGENET(crop=224 / scaled, interpolation="bicubic"),
         preprocessing_by_publisher={"timm": IMAGENET(crop=0.9, interpolation="bicubic")},
         architecture=Architecture(functools.partial(Swin, width, depths), LAYOUTS, {"classes": ("head.bias", 0)}),

@@ -6,18 +6,15 @@ import functools
 from collections.abc import Sequence
 
 from flax import nnx
-from jax import Array
 
-from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, Architecture, Form, Layout
-from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, IMAGENET, Entry, timm
-from extremal_jax.models.layouts import pytorch
-from extremal_jax.models.networks.layers import Chain, MaxPool, Relu, WindowLinear, adaptive_mean, conv, named
+from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, Architecture, Form, Layout, pytorch
+from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, Entry, timm
+from extremal_jax.models.networks.layers import Layer, MaxPool, WindowClassifier, conv, relu
 
 WIDTHS = (64, 128, 256, 512, 512)
-WINDOW = 7  # side of the map that the classifier takes
 
 
-class VGG(nnx.Module):
+class VGG(WindowClassifier):
     """(B, H, W, 3) -> (B, classes).
 
     Args:
@@ -29,38 +26,19 @@ class VGG(nnx.Module):
     """
 
     def __init__(
-        self,
-        depths: Sequence[int],
-        classes: int = 1000,
-        *,
-        norm: bool = False,
-        caffe: bool = False,
-        dense: bool = False,
-        rngs: nnx.Rngs,
+        self, depths: Sequence[int], classes: int = 1000, *, norm: bool = False, caffe: bool = False, dense: bool = False, rngs: nnx.Rngs
     ):
-        self.dense = dense
-        layers: list[nnx.Module] = []
+        layers: list[Layer] = []
         before = 3
         for depth, width in zip(depths, WIDTHS, strict=True):
             for _ in range(depth):
                 layers.append(conv(before, width, 3, rngs=rngs))
                 if norm:
                     layers.append(nnx.BatchNorm(width, rngs=rngs))
-                layers.append(Relu())
+                layers.append(relu)
                 before = width
             layers.append(MaxPool(2, 2, ceil=caffe))
-        self.features = Chain("features", layers)
-        self.fc1 = WindowLinear(WINDOW, before, 4096, rngs=rngs)
-        self.fc2 = nnx.Linear(4096, 4096, rngs=rngs)
-        self.fc3 = nnx.Linear(4096, classes, rngs=rngs)
-
-    def __call__(self, images: Array) -> Array:
-        x = self.features(images)
-        x = self.fc1.slide(x) if self.dense else self.fc1(named(adaptive_mean(x, WINDOW), "avgpool"))
-        x = named(x, "classifier.0")
-        x = named(nnx.relu(x), "classifier.1")
-        x = named(self.fc2(x), "classifier.3")  # 2 and 5 are dropout
-        return self.fc3(named(nnx.relu(x), "classifier.4"))
+        super().__init__(layers, 7, before, classes, first=0, dense=dense, rngs=rngs)
 
 
 def activations(depths: Sequence[int], *, norm: bool = False, dense: bool = False) -> tuple[str, ...]:
@@ -72,12 +50,12 @@ def activations(depths: Sequence[int], *, norm: bool = False, dense: bool = Fals
 
 def _layout(publisher: str, heads: tuple[str, str, str], *forms: tuple[str, Form]) -> Layout:
     """A layout that calls the three layers of the classifier by these names."""
-    return pytorch(publisher, *zip((r"^fc1\.conv", "^fc2", "^fc3"), heads, strict=True), forms=forms)
+    return pytorch(publisher, *zip(("^fc1", "^fc2", "^fc3"), heads, strict=True), forms=forms)
 
 
 _POINTWISE = (r"^fc2\.kernel$", POINTWISE_KERNEL)
 LAYOUTS = (
-    _layout("torchvision", ("classifier.0", "classifier.3", "classifier.6"), (r"^fc1\.conv\.kernel$", FLAT_KERNEL)),
+    _layout("torchvision", ("classifier.0", "classifier.3", "classifier.6"), (r"^fc1\.kernel$", FLAT_KERNEL)),
     _layout("timm", ("pre_logits.fc1", "pre_logits.fc2", "head.fc"), _POINTWISE),
 )
 CAFFE_LAYOUTS = (
@@ -97,33 +75,26 @@ _MEMBERS = {
     16: ((2, 2, 3, 3, 3), 138_357_544),
     19: ((2, 2, 4, 4, 4), 143_667_240),
 }
-_HUB = {
-    "vgg11": timm(
-        "vgg11.tv_in1k", "38b46049b490ec2bdb6d4d32b8354c74977f3347", "682c023808812148d4e60c76d80ad83dbeaf5d50eb1a952a0b836895003151e5"
-    ),
-    "vgg11_bn": timm("vgg11_bn.tv_in1k", "1eb350bbb712e01a71a259d3296ac996539a9f0e"),
-    "vgg13": timm("vgg13.tv_in1k", "398c5a92d29787ceca04d7b45c8a07efd8f934f7"),
-    "vgg13_bn": timm("vgg13_bn.tv_in1k", "ed6e64d6167edbe08697cb4d7ceaef5077972131"),
-    "vgg16": timm(
-        "vgg16.tv_in1k", "b8d8aa2dd860af9233c8c67385a8097fd6c35d3f", "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8"
-    ),
-    "vgg16_bn": timm("vgg16_bn.tv_in1k", "e00c01e7cee168262dcba6428dc4a8f41e27e965"),
-    "vgg19": timm("vgg19.tv_in1k", "128d4708565b3a414bcbb9bbad440b2fe37b9f18"),
-    "vgg19_bn": timm("vgg19_bn.tv_in1k", "857683a806d7bac35f54d8fc1ed0331536e7e68f"),
+_PINS = {
+    "vgg11": ("38b46049b490ec2bdb6d4d32b8354c74977f3347", "682c023808812148d4e60c76d80ad83dbeaf5d50eb1a952a0b836895003151e5"),
+    "vgg11_bn": ("1eb350bbb712e01a71a259d3296ac996539a9f0e",),
+    "vgg13": ("398c5a92d29787ceca04d7b45c8a07efd8f934f7",),
+    "vgg13_bn": ("ed6e64d6167edbe08697cb4d7ceaef5077972131",),
+    "vgg16": ("b8d8aa2dd860af9233c8c67385a8097fd6c35d3f", "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8"),
+    "vgg16_bn": ("e00c01e7cee168262dcba6428dc4a8f41e27e965",),
+    "vgg19": ("128d4708565b3a414bcbb9bbad440b2fe37b9f18",),
+    "vgg19_bn": ("857683a806d7bac35f54d8fc1ed0331536e7e68f",),
 }
 
 ENTRIES = (
     *(
         Entry(
-            name=f"vgg{depth}{'_bn' if norm else ''}",
-            family="vgg",
+            name=(name := f"vgg{depth}{'_bn' if norm else ''}"),
             description=f"VGG network of {depth} layers{', with batch norm' if norm else ''}, ImageNet",
             parameters=parameters + norm * 2 * sum(depth * width for depth, width in zip(depths, WIDTHS, strict=True)),
             activations=activations(depths, norm=norm),
-            classes="imagenet",
-            preprocessing=IMAGENET(crop=0.875),
             architecture=Architecture(functools.partial(VGG, depths, norm=norm), LAYOUTS, _SIZES),
-            hub=_HUB[f"vgg{depth}{'_bn' if norm else ''}"],
+            hub=timm(f"{name}.tv_in1k", *_PINS[name]),
         )
         for depth, (depths, parameters) in _MEMBERS.items()
         for norm in (False, True)
@@ -131,7 +102,6 @@ ENTRIES = (
     *(
         Entry(
             name=f"vgg16_{dataset}{'_fully_convolutional' if dense else ''}",
-            family="vgg",
             description=f"TorchRay's VGG network of 16 layers, {title}{'; slides over the image' if dense else ''}",
             parameters=134_260_544 + 4097 * classes,
             activations=activations(_MEMBERS[16][0], dense=dense),

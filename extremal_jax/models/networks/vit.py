@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import Architecture
+from extremal_jax.models.conversion import Architecture, pytorch
 from extremal_jax.models.entry import HALVES, IMAGENET, Entry, timm
-from extremal_jax.models.layouts import pytorch
 from extremal_jax.models.networks.layers import Mlp, conv, layer_norm, named
 
-PATCH, HEAD = 16, 64  # side of a patch in pixels; features of an attention head
+PATCH, HEAD, DEPTH = 16, 64, 12  # side of a patch in pixels; features of an attention head; blocks
+ACTIVATIONS = (*(f"blocks.{i}" for i in range(DEPTH)), "norm")
 
 
 class Attention(nnx.Module):
@@ -56,7 +56,7 @@ class ViT(nnx.Module):
       positions: one for the class token, and one for each patch of a square image.
     """
 
-    def __init__(self, width: int, depth: int = 12, classes: int = 1000, positions: int = 1 + (224 // PATCH) ** 2, *, rngs: nnx.Rngs):
+    def __init__(self, width: int, depth: int = DEPTH, classes: int = 1000, positions: int = 1 + (224 // PATCH) ** 2, *, rngs: nnx.Rngs):
         self.side = math.isqrt(positions - 1)
         if positions != 1 + self.side**2:
             raise ValueError(f"positions must be one more than a square number, got {positions}")
@@ -89,18 +89,14 @@ class ViT(nnx.Module):
         return jnp.concatenate([embedding[:, :1], resized.reshape(1, -1, width)], axis=1)
 
 
-def activations(depth: int = 12) -> tuple[str, ...]:
-    """The names of the inner layers of such a network."""
-    return (*(f"blocks.{i}" for i in range(depth)), "norm")
-
-
 _TORCHVISION = (
     ("^cls_token", "class_token"),
     ("^pos_embed", "encoder.pos_embedding"),
     ("^patch_embed", "conv_proj"),
     (r"^blocks\.", "encoder.layers.encoder_layer_"),
     (r"\.norm(\d)", r".ln_\1"),
-    (r"attn\.qkv\.(kernel|bias)", lambda found: "self_attention.in_proj_" + {"kernel": "weight", "bias": "bias"}[found[1]]),
+    (r"attn\.qkv\.kernel", "self_attention.in_proj_weight"),
+    (r"attn\.qkv\.bias", "self_attention.in_proj_bias"),
     (r"attn\.proj", "self_attention.out_proj"),
     ("^norm", "encoder.ln"),
     ("^head", "heads.head"),
@@ -113,42 +109,28 @@ LAYOUTS = (
 
 _PARAMETERS = {384: 22_050_664, 768: 86_567_656}
 _MEMBERS = {
-    "vit_s_16": ("vision transformer, small", 384, HALVES),
-    "vit_b_16": ("vision transformer, base", 768, HALVES),
-    "deit_s_16": ("DeiT, small", 384, IMAGENET),
-    "deit_b_16": ("DeiT, base", 768, IMAGENET),
+    "vit_s_16": ("vision transformer, small", 384, HALVES, "vit_small_patch16_224.augreg_in21k_ft_in1k"),
+    "vit_b_16": ("vision transformer, base", 768, HALVES, "vit_base_patch16_224.augreg_in21k_ft_in1k"),
+    "deit_s_16": ("DeiT, small", 384, IMAGENET, "deit_small_patch16_224.fb_in1k"),
+    "deit_b_16": ("DeiT, base", 768, IMAGENET, "deit_base_patch16_224.fb_in1k"),
 }
-_HUB = {
-    "vit_s_16": timm(
-        "vit_small_patch16_224.augreg_in21k_ft_in1k",
-        "7e2c55630205e1266030f18370f4c6ed1a514b52",
-        "79c03c635cdfd798a364a9d8c4e5c0b7255b975ea2c9616046d4f77ab01435aa",
-    ),
-    "vit_b_16": timm("vit_base_patch16_224.augreg_in21k_ft_in1k", "b5b38b8f7dd93ce67d12e356a8771556b95c8cf9"),
-    "deit_s_16": timm(
-        "deit_small_patch16_224.fb_in1k",
-        "91327a9c99f98fe6b524cd4d397b7226b80e1365",
-        "1e747b4a8d0df2cfbd3c450e8c97685d867448ab0c2ddbfb34b6885f5cb23e5b",
-    ),
-    "deit_b_16": timm(
-        "deit_base_patch16_224.fb_in1k",
-        "b78cc5532a69df6bcad9c3a8d76653fd20b31ac6",
-        "cd2da27b74ed7f68b599f16c77af3e1e80f01c75f9ad96029d22ce747a247e8e",
-    ),
+_PINS = {
+    "vit_s_16": ("7e2c55630205e1266030f18370f4c6ed1a514b52", "79c03c635cdfd798a364a9d8c4e5c0b7255b975ea2c9616046d4f77ab01435aa"),
+    "vit_b_16": ("b5b38b8f7dd93ce67d12e356a8771556b95c8cf9",),
+    "deit_s_16": ("91327a9c99f98fe6b524cd4d397b7226b80e1365", "1e747b4a8d0df2cfbd3c450e8c97685d867448ab0c2ddbfb34b6885f5cb23e5b"),
+    "deit_b_16": ("b78cc5532a69df6bcad9c3a8d76653fd20b31ac6", "cd2da27b74ed7f68b599f16c77af3e1e80f01c75f9ad96029d22ce747a247e8e"),
 }
 
 ENTRIES = tuple(
     Entry(
         name=name,
-        family="vit",
         description=f"{description}, patches of 16x16 pixels, ImageNet",
         parameters=_PARAMETERS[width],
-        activations=activations(),
-        classes="imagenet",
+        activations=ACTIVATIONS,
         preprocessing=normalised(crop=0.9, interpolation="bicubic"),
         preprocessing_by_publisher={layout.publisher: IMAGENET(crop=0.875) for layout in LAYOUTS[1:]},
         architecture=Architecture(functools.partial(ViT, width), LAYOUTS, {"classes": ("head.bias", 0), "positions": ("pos_embed", 1)}),
-        hub=_HUB[name],
+        hub=timm(repository, *_PINS[name]),
     )
-    for name, (description, width, normalised) in _MEMBERS.items()
+    for name, (description, width, normalised, repository) in _MEMBERS.items()
 )

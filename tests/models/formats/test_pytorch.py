@@ -21,7 +21,7 @@ from pytorch_programs import FILES, FOLDER, dictionary, legacy_file, name, tenso
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, dict[str, np.ndarray]]:
-    by_file = collections.defaultdict(dict)  # type: ignore[var-annotated]
+    by_file: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)
     with np.load(FOLDER / "expected.npz") as recorded:
         for name in recorded:
             file, tensor = name.split("|")

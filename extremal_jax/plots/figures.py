@@ -1,34 +1,42 @@
-"""Figures of results, as matplotlib figures without global state: `figure.savefig(path)` writes one."""
+"""The figures: what each draws of a result."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullLocator
 
 from extremal_jax.extremal.class_channels import ClassChannels
 from extremal_jax.extremal.result import ChannelResult, ExtremalResult, SmallestArea
 from extremal_jax.extremal.summary import summarize
 from extremal_jax.ground.filters import resize
+from extremal_jax.plots.panels import (
+    GUIDE,
+    LINE,
+    TEXT,
+    Names,
+    as_numbers,
+    heat_over,
+    label_axes,
+    names_of,
+    outline,
+    percent,
+    rgb_pictures,
+    select,
+    show,
+    wrapped,
+)
 
-Names = Sequence[Any] | Mapping[Any, Any] | np.ndarray | None
 Result = TypeVar("Result", ExtremalResult, SmallestArea)
 
 _CELL = 2.0  # inches
-_PALE = 0.75  # how far removed pixels are faded to white
-_TITLE = 24  # characters in a line of a title
 _DARK = 0.5  # on darker cells the text is white
-_LINE, _GUIDE = "0.2", "0.6"  # greys of curves and outlines, and of lines for comparison
-_TEXT: Any = dict(fontsize=8, parse_math=False, usetex=False)  # a class may be called "$"
 
 
 def overview(image: Any, result: ExtremalResult, classes: Names = None) -> Figure:
@@ -49,6 +57,16 @@ def overview(image: Any, result: ExtremalResult, classes: Names = None) -> Figur
       TypeError: if the image is not an array of numbers.
       ValueError: if image and result differ in size, or `classes` lacks a target. Masks of a layer are resized to the
         image.
+
+    Example:
+      >>> import extremal_jax as ej
+      >>> def model(x):  # the light of the upper half, and of the lower
+      ...     return jnp.stack([x[:, :16].sum((1, 2, 3)), x[:, 16:].sum((1, 2, 3))], axis=-1)
+      >>> image, config = jnp.ones((32, 32, 3)), ej.Config(perturbation="fade")
+      >>> result = ej.extremal_perturbation(model, image, 1, areas=[0.1], config=config)
+      >>> figure = ej.plots.overview(image, result, ["upper half", "lower half"])
+      >>> [axes.get_title().splitlines()[0] for axes in figure.axes[:2]]
+      ['lower half', 'area 10.0%']
     """
     rows = list(_rows(image, result, 3))
     columns, height, width = 1 + rows[0][1].shape[0], *rows[0][1].shape[1:]
@@ -56,12 +74,12 @@ def overview(image: Any, result: ExtremalResult, classes: Names = None) -> Figur
     axes = figure.subplots(2 * len(rows), columns, squeeze=False)
     for upper, lower, (picture, masks, one) in zip(axes[::2], axes[1::2], rows, strict=True):
         summary, areas = summarize(one), np.asarray(one.areas)
-        _show(upper[0], picture, _names(one.targets, classes), f"response {float(one.image_rewards):.2f}")
-        _show(lower[0], _heat(picture, masks.mean(axis=0)))
+        show(upper[0], picture, names_of(one.targets, classes), f"response {float(one.image_rewards):.2f}")
+        show(lower[0], heat_over(picture, masks.mean(axis=0)))
         for k, mask in enumerate(masks):
             share = "" if np.isnan(summary.shares[k]) else f" ({summary.shares[k]:.0%})"
-            _select(upper[k + 1], picture, mask, f"area {areas[k]:.1%}", f"{summary.name} {summary.values[k]:.2f}{share}")
-            _show(lower[k + 1], mask)
+            select(upper[k + 1], picture, mask, f"area {areas[k]:.1%}", f"{summary.name} {summary.values[k]:.2f}{share}")
+            show(lower[k + 1], mask)
     return figure
 
 
@@ -81,8 +99,13 @@ def comparison(image: Any, maps: Mapping[str, Any], mask: Any = None, columns: i
     Raises:
       TypeError: if the image or a map is not an array of numbers.
       ValueError: if a map or the mask is not of two dimensions, or the mask not of the image's size.
+
+    Example:
+      >>> figure = comparison(np.zeros((8, 8, 3)), {"gradient": np.eye(4), "occlusion": np.eye(2)})
+      >>> [axes.get_title() for axes in figure.axes]
+      ['', 'gradient', 'occlusion']
     """
-    picture = _pictures(image)
+    picture = rgb_pictures(image)
     if len(picture) > 1:
         raise ValueError(f"comparison draws a single image, (H, W, C), got the shape {np.shape(image)}")
     height, width = picture.shape[1:3]
@@ -93,19 +116,19 @@ def comparison(image: Any, maps: Mapping[str, Any], mask: Any = None, columns: i
     rows = -(-cells // columns)
     figure = Figure(figsize=(_CELL * columns, _CELL * rows * (height / width + 0.15)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    _show(axes[0], picture[0])
+    show(axes[0], picture[0])
     for axis, (title, values) in zip(axes[1:], maps.items(), strict=False):
-        numbers = _numbers(f"the map {title!r}", values)
+        numbers = as_numbers(f"the map {title!r}", values)
         if numbers.ndim != 2:
             raise ValueError(f"maps must be of shape (h, w), got {title!r} of shape {numbers.shape}")
         positive = jnp.asarray(np.maximum(numbers.filled(0), 0))
         heat = np.asarray(resize(positive[..., None], (height, width)))[..., 0]
-        _show(axis, _heat(picture[0], heat), title)
+        show(axis, heat_over(picture[0], heat), title)
         [cross] = axis.plot(*np.unravel_index(np.argmax(heat), heat.shape)[::-1], "x", color="white", markersize=7, markeredgewidth=2)
-        cross.set_path_effects([withStroke(linewidth=4, foreground=_LINE)])
+        cross.set_path_effects([withStroke(linewidth=4, foreground=LINE)])
     for axis in axes[:cells]:
         if mask is not None:
-            _outline(axis, np.asarray(mask, np.float32))
+            outline(axis, np.asarray(mask, np.float32))
     for axis in axes[cells:]:
         axis.set_axis_off()
     return figure
@@ -122,6 +145,15 @@ def history(result: ExtremalResult) -> Figure:
 
     Raises:
       ValueError: for the result of a batch.
+
+    Example:
+      >>> import extremal_jax as ej
+      >>> def model(x):  # the light of the upper half, and of the lower
+      ...     return jnp.stack([x[:, :16].sum((1, 2, 3)), x[:, 16:].sum((1, 2, 3))], axis=-1)
+      >>> image, config = jnp.ones((32, 32, 3)), ej.Config(perturbation="fade")
+      >>> result = ej.extremal_perturbation(model, image, 1, areas=[0.1], config=config)
+      >>> [axes.get_ylabel() for axes in ej.plots.history(result).axes]
+      ['reward', 'area loss']
     """
     rewards, losses = np.asarray(result.history.rewards), np.asarray(result.history.area_losses)
     if rewards.ndim != 2:
@@ -130,7 +162,7 @@ def history(result: ExtremalResult) -> Figure:
     for axes, values, label in zip(figure.subplots(1, 2), (rewards, losses), ("reward", "area loss"), strict=True):
         axes.set_prop_cycle(color=colormaps["viridis"](np.linspace(0, 0.9, rewards.shape[1])))  # ordered, as the areas are
         axes.plot(np.where(np.isfinite(values), values, np.nan), label=[f"{area:.1%}" for area in np.asarray(result.requested_areas)])
-        _label(axes, "step", label)
+        label_axes(axes, "step", label)
     if (losses[np.isfinite(losses)] > 0).any():
         axes.set_yscale("log")
     axes.legend(title="area", frameon=False, fontsize=8, title_fontsize=8)
@@ -150,20 +182,29 @@ def smallest_area(image: Any, result: SmallestArea, classes: Names = None) -> Fi
 
     Raises:
       TypeError, ValueError: as in `overview`.
+
+    Example:
+      >>> import extremal_jax as ej
+      >>> def model(x):  # the light of the lower quarter
+      ...     return x[:, 24:].sum((1, 2, 3))[:, None]
+      >>> image, config = jnp.ones((32, 32, 3)), ej.Config(perturbation="fade", pitch=2, sigma=4.0)
+      >>> result = ej.smallest_area(model, image, 0, threshold=0.9, areas=(0.1, 0.2, 0.4), config=config)
+      >>> [axes.get_xlabel() for axes in ej.plots.smallest_area(image, result).axes]
+      ['', '', 'area']
     """
     rows = list(_rows(image, result, 2))
     figure = Figure(figsize=(4 * _CELL, len(rows) * 1.25 * _CELL), layout="constrained")
     panels = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(1, 1, 1.6))
     for (left, middle, right), (picture, mask, one) in zip(panels, rows, strict=True):
         area = float(one.areas)
-        _show(left, picture, _names(one.targets, classes), f"response {float(one.image_responses):.2f}")
+        show(left, picture, names_of(one.targets, classes), f"response {float(one.image_responses):.2f}")
         found = f"smallest area {area:.1%}" if one.reached else "not reached; the best"
-        _select(middle, picture, mask, found, f"response {float(one.responses):.2f}")
-        right.plot(np.asarray(one.curve.areas), np.asarray(one.curve.responses), marker=".", color=_LINE)
-        right.axhline(float(one.wanted), color=_GUIDE, linestyle=":")
+        select(middle, picture, mask, found, f"response {float(one.responses):.2f}")
+        right.plot(np.asarray(one.curve.areas), np.asarray(one.curve.responses), marker=".", color=LINE)
+        right.axhline(float(one.wanted), color=GUIDE, linestyle=":")
         if one.reached:
-            right.axvline(area, color=_GUIDE, linestyle=":")
-        _label(right, "area", "response", _percent)
+            right.axvline(area, color=GUIDE, linestyle=":")
+        label_axes(right, "area", "response", percent)
     return figure
 
 
@@ -177,14 +218,19 @@ def responses(areas: Any, values: Any, label: str = "share of the response to th
 
     Returns:
       A figure with the areas on a logarithmic axis.
+
+    Example:
+      >>> [axes] = responses([0.1, 0.2], [[1.0, 2.0], [2.0, 3.0], [3.0, 9.0]]).axes
+      >>> axes.lines[0].get_ydata().tolist()
+      [2.0, 3.0]
     """
     low, median, high = np.nanpercentile(values, [25, 50, 75], axis=0)
     figure = Figure(figsize=(2.5 * _CELL, 1.75 * _CELL), layout="constrained")
     axes = figure.subplots()
     axes.fill_between(areas, low, high, color="0.85", linewidth=0)
-    axes.plot(areas, median, marker=".", color=_LINE)
-    axes.axhline(1, color=_GUIDE, linestyle=":")
-    _label(axes, "area", label, _percent)
+    axes.plot(areas, median, marker=".", color=LINE)
+    axes.axhline(1, color=GUIDE, linestyle=":")
+    label_axes(axes, "area", label, percent)
     return figure
 
 
@@ -208,9 +254,9 @@ def inversion(image: Any, inversions: Mapping[str, Any]) -> Figure:
       >>> [axes.get_title() for axes in inversion(black, {"all channels": black}).axes]
       ['original', 'all channels', '', '']
     """
-    columns = {"original": _pictures(image)}
+    columns = {"original": rgb_pictures(image)}
     for title, pictures in inversions.items():
-        found = _numbers(title, pictures).filled(1)
+        found = as_numbers(title, pictures).filled(1)
         columns[title] = found[None] if found.ndim == 3 else found
     lengths = {title: len(pictures) for title, pictures in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -219,7 +265,7 @@ def inversion(image: Any, inversions: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(_CELL * len(columns), _CELL * count + 0.25), layout="constrained")
     for row, axes in enumerate(figure.subplots(count, len(columns), squeeze=False)):
         for panel, (title, pictures) in zip(axes, columns.items(), strict=True):
-            _show(panel, pictures[row], "" if row else title)
+            show(panel, pictures[row], "" if row else title)
     return figure
 
 
@@ -235,6 +281,16 @@ def channels(result: ChannelResult) -> Figure:
 
     Raises:
       ValueError: for the result of a batch.
+
+    Example:
+      >>> import extremal_jax as ej
+      >>> from jax.ad_checkpoint import checkpoint_name
+      >>> def model(images):  # the second class adds two of three channels
+      ...     x = checkpoint_name(images, "rgb").mean(axis=(1, 2))
+      ...     return jnp.stack([x[:, 1], x[:, 0] + x[:, 2]], axis=1)
+      >>> result = ej.channel_perturbation(model, jnp.ones((8, 8, 3)), 1, areas=[2], at="rgb")
+      >>> [axes.get_ylabel() for axes in ej.plots.channels(result).axes]
+      ['response', 'size of the set']
     """
     if np.ndim(result.masks) != 2:
         raise ValueError("channels draws the result of a single image; index the result of a batch first: result[0]")
@@ -242,15 +298,15 @@ def channels(result: ChannelResult) -> Figure:
     masks, summary = np.asarray(result.binary_masks())[order], summarize(result)
     figure = Figure(figsize=(4 * _CELL, 1.5 * _CELL), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(asked[order], np.asarray(summary.values)[order], "o-", color=_LINE, label="the set")
-    left.axhline(float(result.image_rewards), color=_GUIDE, linestyle="--", label="all channels")
-    _label(left, f"channels of {result.at}", summary.name, "{:g}".format)
+    left.plot(asked[order], np.asarray(summary.values)[order], "o-", color=LINE, label="the set")
+    left.axhline(float(result.image_rewards), color=GUIDE, linestyle="--", label="all channels")
+    label_axes(left, f"channels of {result.at}", summary.name, "{:g}".format)
     left.legend(frameon=False, fontsize=8)
     first = np.where(masks.any(axis=0), masks.argmax(axis=0), len(masks))
     shown = np.argsort(first, kind="stable")[: int((first < len(masks)).sum())]
     right.imshow(masks[:, shown], cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     right.set_yticks(range(len(order)), asked[order])
-    _label(right, "channels, by the first set that includes them", "size of the set")
+    label_axes(right, "channels, by the first set that includes them", "size of the set")
     return figure
 
 
@@ -270,8 +326,20 @@ def class_channels(result: ClassChannels, pictures: Mapping[int, Any], count: in
 
     Raises:
       ValueError: if `classes` lacks a class.
+
+    Example:
+      >>> import extremal_jax as ej
+      >>> from jax.ad_checkpoint import checkpoint_name
+      >>> def model(images):  # class 0 sees the first channel, class 1 the others
+      ...     x = checkpoint_name(images, "rgb").mean(axis=(1, 2))
+      ...     return jnp.stack([x[:, 0], x[:, 1] + x[:, 2]], axis=1)
+      >>> found = ej.class_channels(model, jnp.ones((4, 2, 2, 3)), [0, 0, 1, 1], counts=(1, 2), at="rgb")
+      >>> pictures = {channel: np.full((8, 8, 3), channel / 2) for channel in range(3)}
+      >>> figure = ej.plots.class_channels(found, pictures, count=2)
+      >>> [axes.get_title() for axes in figure.axes[:2]]
+      ['0 (100%)', '']
     """
-    names = [_wrapped(_names(index, classes)) for index in result.classes]
+    names = [wrapped(names_of(index, classes)) for index in result.classes]
     top, rows = result.top(count), len(names)
     labels = 0.08 * max(len(line) for name in names for line in name.splitlines())  # inches, as all below
     side = max(0.7 * _CELL, 0.22 * _CELL * rows) + labels + 0.6
@@ -282,15 +350,15 @@ def class_channels(result: ClassChannels, pictures: Mapping[int, Any], count: in
     for name, attributions, channels, axes in zip(names, result.attributions, top, left.subplots(rows, count, squeeze=False), strict=True):
         for axis, channel in zip(axes, channels.tolist(), strict=True):
             title = f"{channel} ({attributions[channel]:.0%})" if channel >= 0 else ""
-            _show(axis, _numbers("pictures", pictures.get(channel, np.ones((1, 1, 3)))).filled(1), title)
-        axes[0].set_ylabel(name, **_TEXT)
+            show(axis, as_numbers("pictures", pictures.get(channel, np.ones((1, 1, 3)))).filled(1), title)
+        axes[0].set_ylabel(name, **TEXT)
     table, overlap = right.subplots(), result.overlap(count)
     table.imshow(overlap, cmap="Greys", vmin=0, vmax=1)
     for (i, j), share in np.ndenumerate(overlap):
         table.text(j, i, f"{share:.0%}", ha="center", va="center", fontsize=7, color="white" if share > _DARK else "black")
-    table.set_xticks(range(rows), names, rotation=90, **_TEXT)
-    table.set_yticks(range(rows), names, **_TEXT)
-    table.set_title(f"share of the top {count} channels\nof {result.at} in common", **_TEXT)
+    table.set_xticks(range(rows), names, rotation=90, **TEXT)
+    table.set_yticks(range(rows), names, **TEXT)
+    table.set_title(f"share of the top {count} channels\nof {result.at} in common", **TEXT)
     return figure
 
 
@@ -300,7 +368,7 @@ def _rows(image: Any, result: Result, rank: int) -> Iterator[tuple[np.ndarray, n
     Args:
       rank: the number of axes of the masks of a single image.
     """
-    pictures: np.ndarray = _pictures(image)
+    pictures: np.ndarray = rgb_pictures(image)
     masks: np.ndarray = np.asarray(result.masks)
     if result.at is not None:
         masks = np.asarray(jax.image.resize(masks, (*masks.shape[:-2], *pictures.shape[1:3]), "linear"))
@@ -310,91 +378,3 @@ def _rows(image: Any, result: Result, rank: int) -> Iterator[tuple[np.ndarray, n
             f"image and result must be of the same size, got an image of {np.shape(image)} and masks of {np.shape(result.masks)}"
         )
     return zip(pictures, masks[None] if masks.ndim == rank else masks, results, strict=True)
-
-
-def _names(targets: Any, classes: Names) -> str:
-    """The names of one or several classes."""
-    if classes is None or len(classes) == 0:
-        return " / ".join(f"class {index}" for index in np.ravel(targets))
-    known = classes if isinstance(classes, Mapping) else dict(enumerate(classes))
-    if missing := [int(index) for index in np.ravel(targets) if int(index) not in known]:
-        raise ValueError(f"classes must name every class that is drawn, got {len(known)} names and none of class {missing[0]}")
-    return " / ".join(str(known[int(index)]) for index in np.ravel(targets))
-
-
-def _wrapped(text: str) -> str:
-    """Two lines of a title, or less."""
-    return "\n".join(textwrap.wrap(" ".join(text.split()), _TITLE, max_lines=2, placeholder=" …"))
-
-
-def _percent(area: float) -> str:
-    return f"{100 * area:g}%"
-
-
-def _label(axes: Axes, horizontal: str, vertical: str, logarithmic: Callable[[float], str] | None = None) -> None:
-    """Label the axes; `logarithmic` formats 1, 2, 5, 10, 20 and so on along a logarithmic horizontal axis."""
-    if logarithmic is not None:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(lambda value, _: logarithmic(value))
-    axes.set_xlabel(horizontal, **_TEXT)
-    axes.set_ylabel(vertical, **_TEXT)
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _show(axes: Axes, pixels: np.ndarray, title: str = "", detail: str = "") -> None:
-    axes.imshow(np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(color="0.8", linewidth=0.5)
-    if title:
-        axes.set_title(f"{_wrapped(str(title))}\n{detail}".rstrip(), **_TEXT)
-
-
-def _select(axes: Axes, picture: np.ndarray, mask: np.ndarray, title: str, detail: str) -> None:
-    """Show the selection of a mask in colour on a pale grey picture, and its outline."""
-    pale = _PALE + (1 - _PALE) * _grey(picture)
-    _show(axes, pale + (picture - pale) * mask[..., None], title, detail)
-    _outline(axes, mask)
-
-
-def _outline(axes: Axes, mask: np.ndarray) -> None:
-    """Draw the line at which a mask is one half, if there is one."""
-    if mask.min() < 0.5 < mask.max():
-        axes.contour(mask, levels=[0.5], colors=_LINE, linewidths=0.8)
-
-
-def _heat(picture: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """A map over the picture in grey."""
-    level = saliency / max(float(saliency.max()), 1e-6)
-    opacity = 0.75 * np.sqrt(level)[..., None]
-    return (1 - opacity) * _grey(picture) + opacity * colormaps["inferno"](level)[..., :3]
-
-
-def _grey(picture: np.ndarray) -> np.ndarray:
-    return picture.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
-
-
-def _pictures(image: Any) -> np.ndarray:
-    """(N, H, W, 3), RGB in [0, 1]."""
-    pixels = _numbers("image", image)
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if pixels.ndim not in (3, 4) or pixels.size == 0:
-        raise ValueError(f"image must have the shape (H, W, C) or (N, H, W, C), got {pixels.shape}")
-    low, high = (float(pixels.min()), float(pixels.max())) if pixels.count() else (0.0, 1.0)
-    if np.issubdtype(getattr(image, "dtype", np.asarray(image).dtype), np.integer) and low >= 0 and high <= 255:
-        low, high = 0, 255
-    elif low >= 0 and high <= 1:
-        low, high = 0, 1
-    rgb = (pixels.filled(high) - low) / max(high - low, 1e-6)
-    rgb = rgb if rgb.shape[-1] == 3 else _grey(rgb)  # one channel, or many: brightness
-    return rgb[None] if rgb.ndim == 3 else rgb
-
-
-def _numbers(name: str, values: Any) -> np.ma.MaskedArray:
-    """An array of any library, or nested lists, in float32. Non-finite values are masked."""
-    try:
-        return np.ma.masked_invalid(np.ma.asarray(values).astype(np.float32))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be an array of numbers, got {type(values).__name__} ({error})") from error

@@ -1,0 +1,125 @@
+"""Many evaluations of a model: sums over chunks of them, responses to masked images, and values in place of hidden ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+from extremal_jax.attribution.common import Model, wide
+from extremal_jax.graph.varying import varying_alike
+from extremal_jax.ground.checks import as_array, check_choice, check_chunk_size, check_count, values_of
+from extremal_jax.ground.filters import gaussian_blur
+from extremal_jax.ground.pytrees import AnyArray
+
+SCORES: dict[str, Callable[[Array], Array]] = {
+    "logit": lambda scores: scores,
+    "softmax": lambda scores: jax.nn.softmax(scores, axis=-1),
+    "sigmoid": jax.nn.sigmoid,
+}
+_BLUR = 20 / 224  # the standard deviation of a blurred reference, as a share of the shorter side
+
+
+def chunk_length(name: str, count: Any, chunk_size: Any, usual: int) -> int:
+    """Choose how many of `count` elements to evaluate at a time: chunks of one length, with few elements left over.
+
+    No chunk is longer than `chunk_size`, or `usual` if that is None. A ValueError names the argument that is no whole
+    number of at least 1; the count is the argument `name`.
+
+    Example:
+      >>> chunk_length("num_masks", 40, None, usual=32)
+      20
+    """
+    check_count(name, count, 1)
+    check_chunk_size(chunk_size)
+    return math.ceil(count / math.ceil(count / (chunk_size or usual)))
+
+
+def sum_in_chunks(function: Callable[[Array, Array], Any], count: int, length: int, alike: Any) -> Any:
+    """Sum a function over the elements 0, 1, ..., count - 1.
+
+    Args:
+      function: of elements (length,) and of whether each counts (length,), bool; returns the sum over those that
+        count, a pytree.
+      count: the number of elements.
+      length: the number of elements at a time.
+      alike: arrays; the sums vary over the axes of a device mesh as these do.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> int(sum_in_chunks(lambda elements, counts: (elements * counts).sum(), 5, 2, None))
+      10
+    """
+    elements = jnp.arange(math.ceil(count / length) * length, dtype=jnp.int32).reshape(-1, length)
+    if len(elements) == 1:
+        return function(elements[0], elements[0] < count)
+
+    def add_chunk(total: Any, elements: Array) -> tuple[Any, None]:
+        chunk = function(jnp.minimum(elements, count - 1), elements < count)
+        return jax.tree.map(jnp.add, total, chunk), None
+
+    shapes = jax.eval_shape(function, elements[0], elements[0] < count)
+    zeros, _ = varying_alike(jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes), alike)
+    return lax.scan(add_chunk, zeros, elements)[0]
+
+
+def responses(
+    model: Model, score: str, images: Float[Array, "m H W C"], target: Int[Array, ""] | None
+) -> Float[Array, " m"] | Float[Array, "m classes"]:
+    """The scores of images, averaged over positions and passed through a function of `SCORES`: the target's, or all classes'."""
+    outputs = wide(model(images))
+    if score == "softmax" and outputs.shape[-1] == 1:
+        raise ValueError("score='softmax' needs at least 2 classes, and the model has a single score; take 'sigmoid' or 'logit'")
+    scores = SCORES[score](outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs)
+    return scores if target is None else scores[:, target]
+
+
+def check_pair(name: str, value: Any, units: str, of: str, most: tuple[int, int]) -> tuple[int, int]:
+    """The two whole numbers that a caller gives, or one for both; a ValueError unless they are from 1 to `most`.
+
+    Example:
+      >>> check_pair("grid", 7, "cells, or (rows, columns)", "the image's", (20, 24))
+      (7, 7)
+    """
+    sides: list[Any] = np.broadcast_to(np.asarray(value), (2,)).tolist() if np.shape(value) in ((), (2,)) else [None] * 2
+    if not all(type(n) is int and 1 <= n <= limit for n, limit in zip(sides, most, strict=True)):
+        raise ValueError(f"{name} must be a number of {units}, from 1 to {of} {most}, got {value!r}")
+    return sides[0], sides[1]
+
+
+def check_finite(name: str, array: Any) -> None:
+    """Raise a ValueError if an array, whose values are known, holds NaN or infinity."""
+    values = values_of(array, np.float32)
+    if values is not None and not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+
+
+def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H W C"]:
+    """Make the images that stand in for hidden ones.
+
+    The value of the argument `name` must be finite, and of one of the forms that `fill` of `occlusion` may have.
+
+    Example:
+      >>> import numpy as np
+      >>> substitute("baseline", (0.0, 0.5, 1.0), np.ones((1, 2, 2, 3), np.float32))[0, 0, 0].tolist()
+      [0.0, 0.5, 1.0]
+    """
+    if isinstance(value, str):
+        check_choice(name, value, ("blur",))
+        return gaussian_blur(jnp.asarray(images), _BLUR * min(images.shape[1:3]))
+    shape = images.shape
+    value = as_array(name, value)
+    is_real = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
+    if not is_real or value.shape not in ((), shape[3:], shape[1:], shape):
+        raise ValueError(
+            f'{name} must be a number, an array of the shape {shape[3:]}, {shape[1:]} or {shape}, or "blur",'
+            f" got {value.dtype}{list(value.shape)}"
+        )
+    check_finite(name, value)
+    return jnp.broadcast_to(jnp.asarray(value, images.dtype), shape)

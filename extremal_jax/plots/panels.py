@@ -1,0 +1,111 @@
+"""Panels of figures: pictures and masks as images on axes, titles, labels, and any array as pictures."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
+
+from extremal_jax.ground.checks import as_array
+
+Names = Sequence[Any] | Mapping[Any, Any] | np.ndarray | None
+
+LINE, GUIDE = "0.2", "0.6"  # greys of curves and outlines, and of lines for comparison
+TEXT: Any = dict(fontsize=8, parse_math=False, usetex=False)  # a class may be called "$"
+_PALE = 0.75  # how far removed pixels are faded to white
+_TITLE = 24  # characters in a line of a title
+
+
+def names_of(targets: Any, classes: Names) -> str:
+    """The names of one or several classes."""
+    if isinstance(classes, str | bytes | Set | Iterator):
+        raise TypeError(f"classes must be a sequence of names, or a mapping from indices to names, got {type(classes).__name__}")
+    if classes is None or len(classes) == 0:
+        return " / ".join(f"class {index}" for index in np.ravel(targets))
+    known = {int(index): name for index, name in (classes.items() if isinstance(classes, Mapping) else enumerate(classes))}
+    if missing := [int(index) for index in np.ravel(targets) if int(index) not in known]:
+        raise ValueError(f"classes must name every class that is drawn, got {len(known)} names and none of class {missing[0]}")
+    return " / ".join(str(known[int(index)]) for index in np.ravel(targets))
+
+
+def wrapped(text: str) -> str:
+    """Two lines of a title, or less."""
+    return "\n".join(textwrap.wrap(" ".join(text.split()), _TITLE, max_lines=2, placeholder=" …"))
+
+
+def percent(area: float) -> str:
+    """A share in per cent, with as many digits as it has."""
+    return f"{100 * area:g}%"
+
+
+def label_axes(axes: Axes, horizontal: str, vertical: str, logarithmic: Callable[[float], str] | None = None) -> None:
+    """Label the axes; `logarithmic` formats 1, 2, 5, 10, 20 and so on along a logarithmic horizontal axis."""
+    if logarithmic is not None:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(lambda value, _: logarithmic(value))
+    axes.set_xlabel(horizontal, **TEXT)
+    axes.set_ylabel(vertical, **TEXT)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def show(axes: Axes, pixels: np.ndarray, title: str = "", detail: str = "") -> None:
+    """Show a picture, or a mask in grey, under its title, wrapped, and a line of detail."""
+    axes.imshow(np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(color="0.8", linewidth=0.5)
+    if title:
+        axes.set_title(f"{wrapped(str(title))}\n{detail}".rstrip(), **TEXT)
+
+
+def select(axes: Axes, picture: np.ndarray, mask: np.ndarray, title: str, detail: str) -> None:
+    """Show the selection of a mask in colour on a pale grey picture, and its outline."""
+    pale = _PALE + (1 - _PALE) * grey(picture)
+    show(axes, pale + (picture - pale) * mask[..., None], title, detail)
+    outline(axes, mask)
+
+
+def outline(axes: Axes, mask: np.ndarray) -> None:
+    """Draw the line at which a mask is one half, if there is one."""
+    if mask.min() < 0.5 < mask.max():
+        axes.contour(mask, levels=[0.5], colors=LINE, linewidths=0.8)
+
+
+def heat_over(picture: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+    """A map over the picture in grey."""
+    level = saliency / max(float(saliency.max()), 1e-6)
+    opacity = 0.75 * np.sqrt(level)[..., None]
+    return (1 - opacity) * grey(picture) + opacity * colormaps["inferno"](level)[..., :3]
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """(..., 3): the mean of the channels, thrice."""
+    return picture.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
+
+
+def rgb_pictures(image: Any) -> np.ndarray:
+    """(N, H, W, 3), RGB in [0, 1]."""
+    image = image if isinstance(image, np.ma.MaskedArray) else np.asarray(as_array("image", image))
+    pixels = as_numbers("image", image)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.ndim not in (3, 4) or pixels.size == 0:
+        raise ValueError(f"image must have the shape (H, W, C) or (N, H, W, C), got {pixels.shape}")
+    low, high = (float(pixels.min()), float(pixels.max())) if pixels.count() else (0.0, 1.0)
+    most = 255 if np.issubdtype(image.dtype, np.integer) else 1
+    if low >= 0 and high <= most:
+        low, high = 0, most
+    rgb = (pixels.filled(high) - low) / max(high - low, 1e-6)
+    return (rgb if rgb.shape[-1] == 3 else grey(rgb)).reshape(-1, *rgb.shape[-3:-1], 3)  # one channel, or many: brightness
+
+
+def as_numbers(name: str, values: Any) -> np.ma.MaskedArray:
+    """An array of any library, or nested lists, in float32. Non-finite values are masked."""
+    array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(as_array(name, values))
+    return np.ma.masked_invalid(array.astype(np.float32))

@@ -6,6 +6,7 @@ through up to a hundred layers.
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,13 @@ def test_the_packaged_classifier_under_all_switches(classifier: ej.models.Classi
         assert ej.models.load("scenes")(images.astype(np.float64)).dtype == np.float64
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-4)  # another order of sums changes logits of about 10 by 1e-5
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_networks_can_be_pickled(name: Any) -> None:
+    network = zoo_weights.abstract(name)
+    before, after = (jax.tree.flatten(each) for each in (network, pickle.loads(pickle.dumps(network))))
+    assert before == after
 
 
 @pytest.mark.parametrize("name", SMALL)

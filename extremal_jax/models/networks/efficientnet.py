@@ -15,9 +15,11 @@ from jax import Array
 
 from extremal_jax.models.conversion import POINTWISE_KERNEL, Architecture, Form, Layout, pytorch
 from extremal_jax.models.entry import Entry, imagenet
-from extremal_jax.models.networks.layers import ConvNorm, Layer, SqueezeExcitation, named
+from extremal_jax.models.networks.layers import Activation, ConvNorm, Layer, SqueezeExcitation, named
 from extremal_jax.models.packages import PackageFile
 from extremal_jax.models.preprocessing import Preprocessing
+
+RELU6, SILU = Activation("relu6"), Activation("silu")
 
 
 class Inverted(NamedTuple):
@@ -56,8 +58,8 @@ class Style:
 
     padding: Literal["SAME"] | None = None
     epsilon: float = 1e-5
-    activation: Layer = nnx.silu
-    gate: Layer = nnx.sigmoid
+    activation: Layer = SILU
+    gate: Layer = Activation("sigmoid")
 
 
 class InvertedResidual(nnx.Module):
@@ -226,9 +228,7 @@ def scaled(scaling: Scaling, lite: bool) -> Stages:
         blocks = []
         for first in (True, *[False] * (depth - 1)):
             squeezed = 0 if lite else max(1, before // 4)
-            blocks.append(
-                Inverted(before, expansion * before, after, size, stride if first else 1, squeezed, nnx.relu6 if lite else nnx.silu)
-            )
+            blocks.append(Inverted(before, expansion * before, after, size, stride if first else 1, squeezed, RELU6 if lite else SILU))
             before = after
         stages.append(tuple(blocks))
     return tuple(stages)
@@ -281,7 +281,7 @@ def _lite(name: str, scaling: Scaling) -> Entry:
         preprocessing=preprocessing,
         preprocessing_by_publisher={"timm": dataclasses.replace(preprocessing, mean=(0.5,) * 3, std=(0.5,) * 3)},
         architecture=Architecture(
-            functools.partial(InvertedNetwork, stages, HEAD, activation=nnx.relu6, style=TENSORFLOW),
+            functools.partial(InvertedNetwork, stages, HEAD, activation=RELU6, style=TENSORFLOW),
             (_lite_layout(stages), timm_layout(stages)),
             _SIZES,
         ),
@@ -315,7 +315,7 @@ def _efficientnet(name: str, tensorflow: bool) -> Entry:
                 InvertedNetwork,
                 stages,
                 divisible(HEAD * scaling.width),
-                activation=nnx.silu,
+                activation=SILU,
                 style=TENSORFLOW if tensorflow else Style(),
             ),
             (timms,) if tensorflow else (torchvision_layout(stages, flat=False), timms),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import jax
@@ -29,6 +30,22 @@ def named(x: Array, name: str) -> Array:
 def relu(x: Array) -> Array:
     """max(x, 0), as a function that can be copied and pickled with its network."""
     return nnx.relu(x)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation function of `jax.nn` by its name. Unlike the function itself, it can be pickled with its network.
+
+    Example:
+      >>> Activation("relu6")(jnp.array([-1.0, 3.0, 7.0])).tolist()
+      [0.0, 3.0, 6.0]
+    """
+
+    name: str
+
+    def __call__(self, x: Array) -> Array:
+        activation: Layer = getattr(jax.nn, self.name)
+        return activation(x)
 
 
 # Compiled once for each shape, so that networks are built and traced several times faster.
@@ -207,7 +224,7 @@ def _window_means(length: int, windows: int) -> np.ndarray:
 class SqueezeExcitation(nnx.Module):
     """Each channel times its gate: gate(expand(activation(reduce(means of the channels))))."""
 
-    def __init__(self, features: int, squeezed: int, *, activation: Layer = relu, gate: Layer = nnx.sigmoid, rngs: nnx.Rngs):
+    def __init__(self, features: int, squeezed: int, *, activation: Layer = relu, gate: Layer = Activation("sigmoid"), rngs: nnx.Rngs):
         self.reduce = nnx.Linear(features, squeezed, rngs=rngs)
         self.expand = nnx.Linear(squeezed, features, rngs=rngs)
         self.activation, self.gate = activation, gate

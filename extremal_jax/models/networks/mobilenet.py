@@ -6,11 +6,10 @@ import functools
 import re
 from collections.abc import Iterator
 
-from flax import nnx
-
 from extremal_jax.models.conversion import POINTWISE_KERNEL, Architecture, Layout, shifted
 from extremal_jax.models.entry import IMAGENET, Entry
 from extremal_jax.models.networks.efficientnet import (
+    RELU6,
     Inverted,
     InvertedNetwork,
     Stages,
@@ -21,8 +20,9 @@ from extremal_jax.models.networks.efficientnet import (
     timm_layout,
     torchvision_layout,
 )
-from extremal_jax.models.networks.layers import relu
+from extremal_jax.models.networks.layers import Activation, relu
 
+HARD_SWISH = Activation("hard_swish")
 _V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, features, number of blocks and stride of the first of them."""
 _V3 = {
@@ -30,16 +30,16 @@ _V3 = {
         (((16, 16, 3, 1),), False, relu),
         (((64, 24, 3, 2), (72, 24, 3, 1)), False, relu),
         (((72, 40, 5, 2), (120, 40, 5, 1), (120, 40, 5, 1)), True, relu),
-        (((240, 80, 3, 2), (200, 80, 3, 1), (184, 80, 3, 1), (184, 80, 3, 1)), False, nnx.hard_swish),
-        (((480, 112, 3, 1), (672, 112, 3, 1)), True, nnx.hard_swish),
-        (((672, 160, 5, 2), (960, 160, 5, 1), (960, 160, 5, 1)), True, nnx.hard_swish),
+        (((240, 80, 3, 2), (200, 80, 3, 1), (184, 80, 3, 1), (184, 80, 3, 1)), False, HARD_SWISH),
+        (((480, 112, 3, 1), (672, 112, 3, 1)), True, HARD_SWISH),
+        (((672, 160, 5, 2), (960, 160, 5, 1), (960, 160, 5, 1)), True, HARD_SWISH),
     ),
     "small": (
         (((16, 16, 3, 2),), True, relu),
         (((72, 24, 3, 2), (88, 24, 3, 1)), False, relu),
-        (((96, 40, 5, 2), (240, 40, 5, 1), (240, 40, 5, 1)), True, nnx.hard_swish),
-        (((120, 48, 5, 1), (144, 48, 5, 1)), True, nnx.hard_swish),
-        (((288, 96, 5, 2), (576, 96, 5, 1), (576, 96, 5, 1)), True, nnx.hard_swish),
+        (((96, 40, 5, 2), (240, 40, 5, 1), (240, 40, 5, 1)), True, HARD_SWISH),
+        (((120, 48, 5, 1), (144, 48, 5, 1)), True, HARD_SWISH),
+        (((288, 96, 5, 2), (576, 96, 5, 1), (576, 96, 5, 1)), True, HARD_SWISH),
     ),
 }
 """The stages: the expanded features, features, size and stride of each block; squeeze-and-excitation or not; the activation."""
@@ -49,7 +49,7 @@ def _stages_v2() -> Iterator[tuple[Inverted, ...]]:
     before = 32
     for expansion, after, depth, stride in _V2:
         rows = ((before, stride), *[(after, 1)] * (depth - 1))
-        yield tuple(Inverted(features, expansion * features, after, 3, step, 0, nnx.relu6) for features, step in rows)
+        yield tuple(Inverted(features, expansion * features, after, 3, step, 0, RELU6) for features, step in rows)
         before = after
 
 
@@ -88,7 +88,7 @@ def _layouts_v3(stages: Stages) -> tuple[Layout, ...]:
     )
 
 
-_V3_STYLE = Style(epsilon=1e-3, activation=relu, gate=nnx.hard_sigmoid)
+_V3_STYLE = Style(epsilon=1e-3, activation=relu, gate=Activation("hard_sigmoid"))
 _TIMM_EPSILON = 1e-5
 _SIZES = {"classes": ("fc.bias", 0)}
 _TIMM = {"timm": IMAGENET(crop=0.875, interpolation="bicubic")}
@@ -103,7 +103,7 @@ def _v2() -> Entry:
         activations=activations(len(stages)),
         preprocessing_by_publisher=_TIMM,
         architecture=Architecture(
-            functools.partial(InvertedNetwork, stages, 1280, activation=nnx.relu6, style=Style()),
+            functools.partial(InvertedNetwork, stages, 1280, activation=RELU6, style=Style()),
             (_torchvision_v2(stages), timm_layout(stages)),
             _SIZES,
         ),
@@ -120,7 +120,7 @@ def _v3(size: str, parameters: int, hidden: int) -> Entry:
         activations=activations(len(stages), hidden=True),
         preprocessing_by_publisher=_TIMM,
         architecture=Architecture(
-            functools.partial(InvertedNetwork, stages, width, hidden, activation=nnx.hard_swish, style=_V3_STYLE),
+            functools.partial(InvertedNetwork, stages, width, hidden, activation=HARD_SWISH, style=_V3_STYLE),
             _layouts_v3(stages),
             _SIZES,
         ),

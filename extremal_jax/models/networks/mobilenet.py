@@ -45,6 +45,10 @@ _V3 = {
 """The stages: the expanded features, features, size and stride of each block; squeeze-and-excitation or not; the activation."""
 
 
+class MobileNet(InvertedNetwork):
+    """(B, H, W, 3) -> (B, classes): an `InvertedNetwork`."""
+
+
 def _stages_v2() -> Iterator[tuple[Inverted, ...]]:
     before = 32
     for expansion, after, depth, stride in _V2:
@@ -103,7 +107,7 @@ def _v2() -> Entry:
         activations=activations(len(stages)),
         preprocessing_by_publisher=_TIMM,
         architecture=Architecture(
-            functools.partial(InvertedNetwork, stages, 1280, activation=RELU6, style=Style()),
+            functools.partial(MobileNet, stages, 1280, activation=RELU6, style=Style()),
             (_torchvision_v2(stages), timm_layout(stages)),
             _SIZES,
         ),
@@ -120,7 +124,7 @@ def _v3(size: str, parameters: int, hidden: int) -> Entry:
         activations=activations(len(stages), hidden=True),
         preprocessing_by_publisher=_TIMM,
         architecture=Architecture(
-            functools.partial(InvertedNetwork, stages, width, hidden, activation=HARD_SWISH, style=_V3_STYLE),
+            functools.partial(MobileNet, stages, width, hidden, activation=HARD_SWISH, style=_V3_STYLE),
             _layouts_v3(stages),
             _SIZES,
         ),

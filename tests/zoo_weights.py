@@ -33,7 +33,7 @@ def logits(golden: str) -> np.ndarray:
         return file[golden.replace("/", "|")]
 
 
-def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def draw(name: str, shape: tuple[int, ...], scale: float = 0.5) -> np.ndarray:
     n = np.random.default_rng([0, zlib.crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
@@ -43,12 +43,12 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
         return np.float32(0.1) * n
     if len(shape) >= 2:
         return n * np.float32(np.sqrt(2 / np.prod(shape[1:])))
-    return 0.5 * (1 + 0.25 * np.tanh(n))
+    return scale * (1 + 0.25 * np.tanh(n))
 
 
-def write(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
-    """A safetensors file with weights for these names and shapes."""
-    save_file({name: np.ascontiguousarray(draw(name, shape)) for name, shape in shapes.items()}, path)
+def write(path: Path, shapes: Mapping[str, tuple[int, ...]], scale: float = 0.5) -> Path:
+    """A safetensors file with weights for these names and shapes. Norms scale by about `scale`."""
+    save_file({name: np.ascontiguousarray(draw(name, shape, scale)) for name, shape in shapes.items()}, path)
     return path
 
 
@@ -65,9 +65,10 @@ def abstract(name: str) -> Any:
     return network
 
 
-def wanted(architecture: Architecture, layout: Layout) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in a file of this layout."""
-    network = abstract(next(name for name, entry in ENTRIES.items() if entry.architecture is architecture))
+def wanted(architecture: Architecture, layout: Layout, sizes: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in a file of this layout, and of a network of these sizes, if they are given."""
+    known = next(name for name, entry in ENTRIES.items() if entry.architecture is architecture)
+    network = architecture.abstract(sizes) if sizes else abstract(known)
     leaves = zip(tensor_names(network), jax.tree.leaves(network), strict=True)
     return {layout.name(path): layout.form(path).shape(leaf.shape) for path, leaf in leaves}
 

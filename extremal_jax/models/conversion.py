@@ -63,6 +63,11 @@ CHANNELS_OF_MAPS = Form(lambda shape: (*shape, 1, 1), lambda tensor, shape: tens
 """(channels, 1, 1) for (channels,)."""
 
 
+def shifted(by: float) -> Form:
+    """The tensor plus a number: variances of a network whose batch norms have another epsilon, which is added to the variance."""
+    return Form(lambda shape: shape, lambda tensor, _: tensor + np.float32(by))
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a publisher's files name and shape the arrays of a family of networks.

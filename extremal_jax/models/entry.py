@@ -9,12 +9,20 @@ from dataclasses import dataclass, field
 
 from extremal_jax.models.conversion import Architecture
 from extremal_jax.models.hub import HubFile
+from extremal_jax.models.packages import PackageFile
 from extremal_jax.models.preprocessing import Preprocessing
 
 IMAGENET = functools.partial(Preprocessing, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The normalisation of torchvision and timm."""
 HALVES = functools.partial(Preprocessing, (224, 224), (0.5,) * 3, (0.5,) * 3)
 """The normalisation to [-1, 1]."""
+
+
+def imagenet(side: int, scaled: float, interpolation: str = "bicubic") -> Preprocessing:
+    """The preparation for a square of this side, cut out of an image whose shorter side is scaled to `scaled`, with `IMAGENET`'s mean."""
+    return dataclasses.replace(IMAGENET(crop=side / scaled, interpolation=interpolation), size=(side, side))
+
+
 CAFFE = Preprocessing(
     (224, 224), tuple(mean / 255 for mean in (123.68, 116.779, 103.939)), (1 / 255,) * 3, antialias=False
 )  # [0, 255] less the mean
@@ -37,6 +45,7 @@ class Entry:
       preprocessing: the preparation of images for the published weights.
       preprocessing_by_publisher: the preparation by publisher, where publishers of the same network differ.
       hub: the published weights on the Hugging Face hub; None: there are none.
+      package: the file of an installable package that has the weights; None: there is none.
     """
 
     name: str
@@ -48,6 +57,7 @@ class Entry:
     preprocessing: Preprocessing = IMAGENET(crop=0.875)
     preprocessing_by_publisher: Mapping[str, Preprocessing] = field(default_factory=dict, repr=False)
     hub: HubFile | None = field(default=None, repr=False)
+    package: PackageFile | None = field(default=None, repr=False)
 
     @property
     def family(self) -> str:

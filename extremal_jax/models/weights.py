@@ -32,6 +32,9 @@ def read_weights(entry: Entry, weights: Any, *, ema: bool = False) -> tuple[dict
             return _read_file(path, ema), "the given file"
     if not isinstance(weights, str | os.PathLike):
         raise TypeError(f'weights must be a file or its name, "default", "hub", "hub:OWNER/NAME", or None, got {weights!r}')
+    if weights == "default" and entry.package:
+        path = entry.package.find()
+        return _read_file(path, ema), str(path)
     if weights == "default":
         packaged = PRETRAINED / f"{entry.name}.safetensors"
         if not packaged.is_file():

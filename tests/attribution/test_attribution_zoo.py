@@ -35,7 +35,14 @@ def matches(table: Any, name: Any) -> Any:
     return found[0]
 
 
-RELUS = {"alexnet": 7, "vgg11_bn": 10, "resnet50_voc_fully_convolutional": 49, "googlenet": 57, "densenet121": 121}
+RELUS = {
+    "alexnet": 7,
+    "vgg11_bn": 10,
+    "resnet50_voc_fully_convolutional": 49,
+    "googlenet": 57,
+    "densenet121": 121,
+    "efficientnet_lite0": 33,
+}
 
 
 @pytest.mark.parametrize(("name", "relus"), RELUS.items())
@@ -44,6 +51,11 @@ def test_convolutional_classifiers_have_all_rules(name: Any, relus: Any) -> None
     assert matches(EXCITATION, name).count("relu") == relus
     assert matches(CONTRAST, name).count("negated head") == 1
     assert matches(GUIDED, name).count("guided relu") == relus
+
+
+def test_other_activations_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="a part of the activation `hard_silu` or `hard_swish`"):
+        matches(GUIDED, "mobilenet_v3_small")
 
 
 @pytest.mark.parametrize("name", ["vit_s_16", "convnext_tiny"])

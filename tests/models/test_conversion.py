@@ -136,7 +136,9 @@ def test_forms_keep_every_number(form: Any, shape: Any) -> None:
 
 
 def test_layouts_give_every_array_its_own_name() -> None:
-    for entry in {entry.architecture.layouts: entry for entry in reversed(ENTRIES.values())}.values():
+    """Of one network of each family and its publishers."""
+    first = {(entry.family, *(layout.publisher for layout in entry.architecture.layouts)): entry for entry in reversed(ENTRIES.values())}
+    for entry in first.values():
         paths = tensor_names(zoo_weights.abstract(entry.name))
         for layout in entry.architecture.layouts:
             names = [layout.name(path) for path in paths]

@@ -48,6 +48,16 @@ def test_preprocessing(recorded: Any) -> None:
         ("vit_b_16", "torchvision", 256, "bilinear"),
         ("vit_b_16", "timm", 248, "bicubic"),
         ("deit_s_16", "timm", 248, "bicubic"),
+        ("efficientnet_b0", "torchvision", 256, "bicubic"),
+        ("efficientnet_b3", "torchvision", 320, "bicubic"),
+        ("efficientnet_b4", "timm", 365, "bicubic"),
+        ("tf_efficientnet_b4", "timm", 412, "bicubic"),
+        ("mobilenet_v2", "torchvision", 256, "bilinear"),
+        ("mobilenet_v3_large", "timm", 256, "bicubic"),
+        ("regnet_y_8gf", "torchvision", 256, "bilinear"),
+        ("convnext_v2_base", "timm", 256, "bicubic"),
+        ("swin_s", "torchvision", 246, "bicubic"),
+        ("swin_b", "timm", 248, "bicubic"),
     ],
 )
 def test_published_preprocessing(name: str, publisher: str, scaled: int, interpolation: str) -> None:
@@ -55,9 +65,22 @@ def test_published_preprocessing(name: str, publisher: str, scaled: int, interpo
     entry = ENTRIES[name]
     prepare = entry.preprocessing_by_publisher.get(publisher, entry.preprocessing)
     corner = np.zeros((scaled, scaled, 3), np.uint8)
-    corner[(scaled - 224) // 2, (scaled - 224) // 2] = 255  # the first pixel of the crop, if nothing is scaled
+    first = (scaled - prepare.size[0]) // 2
+    corner[first, first] = 255  # the first pixel of the crop, if nothing is scaled
     assert prepare.interpolation == interpolation
     assert np.argwhere(prepare.picture(prepare(corner)).any(axis=-1)).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(("name", "side"), [("efficientnet_lite0", 224), ("efficientnet_lite1", 240), ("efficientnet_lite2", 260)])
+def test_preprocessing_of_lite_networks(name: str, side: int) -> None:
+    """(x - 127) / 128, of a crop that leaves 16 pixels at each side; timm's files take x / 127.5 - 1."""
+    entry = ENTRIES[name]
+    picture = np.full((side + 32, side + 32, 3), 255, np.uint8)
+    picture[16 : 16 + side, 16 : 16 + side] = (0, 127, 254)
+    assert entry.input_size == (side, side)
+    np.testing.assert_allclose(entry.preprocessing(picture), np.full((side, side, 3), (-127 / 128, 0, 127 / 128)), atol=1e-6)
+    others = entry.preprocessing_by_publisher["timm"](picture)
+    np.testing.assert_allclose(others, np.full((side, side, 3), (-1, 127 / 127.5 - 1, 254 / 127.5 - 1)), atol=1e-6)
 
 
 def test_caffe_preprocessing() -> None:

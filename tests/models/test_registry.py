@@ -30,6 +30,11 @@ def test_listing_initialises_nothing() -> None:
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
+def test_the_page_lists_all_classifiers() -> None:
+    page = (Path(ej.__file__).parents[1] / "docs" / "classifiers.md").read_text()
+    assert ENTRIES.keys() <= set(re.findall(r"`(\w+)`", page))
+
+
 def test_random_weights() -> None:
     """He initialisation, from the key alone; test_scenes_classifier.py has other keys."""
     first, second = (

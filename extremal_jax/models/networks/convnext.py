@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 from flax import nnx
@@ -33,10 +33,10 @@ class Block(nnx.Module):
 class Stage(nnx.Module):
     """Blocks of one width, preceded by a norm and a 2x2 convolution of stride 2 if the width changes."""
 
-    def __init__(self, before: int, width: int, depth: int, *, rngs: nnx.Rngs):
+    def __init__(self, before: int, width: int, depth: int, *, block: Callable[..., nnx.Module], rngs: nnx.Rngs):
         down = [layer_norm(before, rngs=rngs), conv(before, width, 2, 2, padding=0, rngs=rngs)]
         self.downsample = nnx.List([] if before == width else down)
-        self.blocks = nnx.List(Block(width, rngs=rngs) for _ in range(depth))
+        self.blocks = nnx.List(block(width, rngs=rngs) for _ in range(depth))
 
     def __call__(self, x: Array) -> Array:
         for layer in (*self.downsample, *self.blocks):
@@ -51,12 +51,23 @@ class ConvNeXt(nnx.Module):
       depths: the number of blocks in each of the four stages.
       widths: the number of features in each of them.
       classes: the number of scores.
+      block: makes a block of a width.
     """
 
-    def __init__(self, depths: Sequence[int], widths: Sequence[int], classes: int = 1000, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        depths: Sequence[int],
+        widths: Sequence[int],
+        classes: int = 1000,
+        *,
+        block: Callable[..., nnx.Module] = Block,
+        rngs: nnx.Rngs,
+    ):
         self.stem = nnx.List([conv(3, widths[0], 4, 4, padding=0, rngs=rngs), layer_norm(widths[0], rngs=rngs)])
         pairs = itertools.pairwise((widths[0], *widths))
-        self.stages = nnx.List(Stage(before, width, depth, rngs=rngs) for (before, width), depth in zip(pairs, depths, strict=True))
+        self.stages = nnx.List(
+            Stage(before, width, depth, block=block, rngs=rngs) for (before, width), depth in zip(pairs, depths, strict=True)
+        )
         self.norm = layer_norm(widths[-1], rngs=rngs)
         self.fc = nnx.Linear(widths[-1], classes, rngs=rngs)
 

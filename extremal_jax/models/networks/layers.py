@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +32,22 @@ def relu(x: Array) -> Array:
     return nnx.relu(x)
 
 
+@dataclass(frozen=True)
+class Activation:
+    """An activation function of `jax.nn` by its name. Unlike the function itself, it can be pickled with its network.
+
+    Example:
+      >>> Activation("relu6")(jnp.array([-1.0, 3.0, 7.0])).tolist()
+      [0.0, 3.0, 6.0]
+    """
+
+    name: str
+
+    def __call__(self, x: Array) -> Array:
+        activation: Layer = getattr(jax.nn, self.name)
+        return activation(x)
+
+
 # Compiled once for each shape, so that networks are built and traced several times faster.
 _he_normal = jax.jit(nnx.initializers.he_normal(), static_argnums=(1, 2))
 
@@ -39,20 +57,20 @@ def conv(
     out_features: int,
     size: int,
     stride: int = 1,
-    padding: int | None = None,
+    padding: int | Literal["SAME"] | None = None,
     *,
     groups: int = 1,
     bias: bool = True,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """A square convolution, centred unless a padding is given."""
-    padding = size // 2 if padding is None else padding
+    """A square convolution, centred unless a padding is given. "SAME" is TensorFlow's: with a stride, more after than before."""
+    margin = size // 2 if padding is None else padding
     return nnx.Conv(
         in_features,
         out_features,
         (size, size),
         strides=stride,
-        padding=[(padding, padding)] * 2,
+        padding=margin if margin == "SAME" else [(margin, margin)] * 2,
         feature_group_count=groups,
         use_bias=bias,
         kernel_init=_he_normal,
@@ -61,7 +79,7 @@ def conv(
 
 
 class ConvNorm(nnx.Module):
-    """A square, centred convolution, batch norm, None once it is folded, and an activation function, such as `relu`."""
+    """A square convolution, batch norm, None once it is folded, and an activation function, such as `relu`."""
 
     def __init__(
         self,
@@ -69,6 +87,7 @@ class ConvNorm(nnx.Module):
         out_features: int,
         size: int,
         stride: int = 1,
+        padding: Literal["SAME"] | None = None,
         *,
         groups: int = 1,
         bias: bool = False,
@@ -77,7 +96,7 @@ class ConvNorm(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.activation = activation
-        self.conv = conv(in_features, out_features, size, stride, groups=groups, bias=bias, rngs=rngs)
+        self.conv = conv(in_features, out_features, size, stride, padding, groups=groups, bias=bias, rngs=rngs)
         self.norm: nnx.BatchNorm | None = nnx.data(nnx.BatchNorm(out_features, momentum=0.95, epsilon=epsilon, rngs=rngs))
 
     def __call__(self, x: Array) -> Array:
@@ -200,3 +219,81 @@ def _window_means(length: int, windows: int) -> np.ndarray:
     positions, i = np.arange(length), np.arange(windows)[:, None]
     inside = (positions >= i * length // windows) & (positions < -(-(i + 1) * length // windows))
     return inside / inside.sum(axis=1, keepdims=True)
+
+
+class SqueezeExcitation(nnx.Module):
+    """Each channel times its gate: gate(expand(activation(reduce(means of the channels))))."""
+
+    def __init__(self, features: int, squeezed: int, *, activation: Layer = relu, gate: Layer = Activation("sigmoid"), rngs: nnx.Rngs):
+        self.reduce = nnx.Linear(features, squeezed, rngs=rngs)
+        self.expand = nnx.Linear(squeezed, features, rngs=rngs)
+        self.activation, self.gate = activation, gate
+
+    def __call__(self, x: Array) -> Array:
+        gates = self.gate(self.expand(self.activation(self.reduce(x.mean(axis=(1, 2))))))
+        return x * jnp.expand_dims(gates, (1, 2))
+
+
+class WindowAttention(nnx.Module):
+    """Self-attention within square windows of a map, which are shifted cyclically: (B, H, W, features) -> (B, H, W, features).
+
+    Zeros pad the map to whole windows. An axis of a single window is not shifted. Positions that the shift has brought together
+    from opposite borders attend to one another with a weight e^100 times smaller.
+
+    Args:
+      features: those of each position.
+      heads: the number of attention heads.
+      window: the side of a window.
+      shift: by how many positions the windows are shifted; 0: not at all.
+    """
+
+    def __init__(self, features: int, heads: int, window: int, shift: int, *, rngs: nnx.Rngs):
+        self.heads, self.window, self.shift = heads, window, shift
+        self.qkv = nnx.Linear(features, 3 * features, rngs=rngs)
+        self.proj = nnx.Linear(features, features, rngs=rngs)
+        self.relative_position_bias_table = nnx.Param(jnp.zeros(((2 * window - 1) ** 2, heads)))
+
+    def __call__(self, x: Array) -> Array:
+        batch, height, width, features = x.shape
+        side = self.window
+        rows, columns = (-(-n // side) for n in (height, width))
+        shifts = tuple(0 if windows == 1 else self.shift for windows in (rows, columns))
+        x = jnp.pad(x, ((0, 0), (0, rows * side - height), (0, columns * side - width), (0, 0)))
+        x = jnp.roll(x, [-n for n in shifts], axis=(1, 2))
+        x = x.reshape(batch, rows, side, columns, side, features).transpose(0, 1, 3, 2, 4, 5)
+        x = self._attend(x.reshape(batch, rows * columns, side * side, features), _crossings((rows, columns), side, shifts))
+        x = x.reshape(batch, rows, columns, side, side, features).transpose(0, 1, 3, 2, 4, 5)
+        x = jnp.roll(x.reshape(batch, rows * side, columns * side, features), shifts, axis=(1, 2))
+        return x[:, :height, :width]
+
+    def _attend(self, x: Array, crossings: np.ndarray | None) -> Array:
+        """(B, windows, positions, features), each window by itself; `crossings` is True for pairs that must not attend."""
+        queries, keys, values = jnp.moveaxis(self.qkv(x).reshape(*x.shape[:3], 3, self.heads, -1), 3, 0)
+        scores = jnp.einsum("bwqhd,bwkhd->bwhqk", queries * queries.shape[-1] ** -0.5, keys)
+        bias = self.relative_position_bias_table[...][_relative_positions(self.window)]
+        scores = scores + jnp.expand_dims(jnp.moveaxis(bias, -1, 0), (0, 1))
+        if crossings is not None:
+            scores = jnp.where(crossings[None, :, None], scores - 100, scores)
+        exact = scores.astype(jnp.promote_types(x.dtype, jnp.float32))
+        weights = jax.nn.softmax(exact, axis=-1).astype(x.dtype)
+        return self.proj(jnp.einsum("bwhqk,bwkhd->bwqhd", weights, values).reshape(x.shape))
+
+
+def _relative_positions(side: int) -> np.ndarray:
+    """(side², side²): for each two positions of a window, the row of the table of biases that belongs to their difference."""
+    rows, columns = np.divmod(np.arange(side * side), side)
+    down, right = (place[:, None] - place[None] + side - 1 for place in (rows, columns))
+    return down * (2 * side - 1) + right
+
+
+def _crossings(grid: tuple[int, int], side: int, shifts: tuple[int, ...]) -> np.ndarray | None:
+    """(windows, side², side²): whether two positions lay in different places before a cyclic shift; None if nothing is shifted."""
+    if not any(shifts):
+        return None
+    parts = []
+    for windows, shift in zip(grid, shifts, strict=True):
+        places = np.arange(windows * side)
+        parts.append((places >= (windows - 1) * side).astype(int) + (places >= windows * side - shift))
+    labels = 3 * parts[0][:, None] + parts[1][None]
+    labels = labels.reshape(grid[0], side, grid[1], side).transpose(0, 2, 1, 3).reshape(-1, side * side)
+    return labels[:, :, None] != labels[:, None]

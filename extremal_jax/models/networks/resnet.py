@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 from flax import nnx
@@ -35,15 +36,20 @@ class BasicBlock(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """relu(x + f(x)) with f a 1x1, a 3x3 and a 1x1 convolution; `early_stride` gives the stride to the first instead of the second."""
+    """relu(x + f(x)) with f a 1x1, a 3x3 and a 1x1 convolution; `early_stride` gives the stride to the first instead of the second.
+
+    The 3x3 convolution has `inner` times as many features as `width`, in groups.
+    """
 
     expansion = 4
 
-    def __init__(self, in_features: int, width: int, stride: int, *, early_stride: bool = False, rngs: nnx.Rngs):
+    def __init__(
+        self, in_features: int, width: int, stride: int, *, early_stride: bool = False, groups: int = 1, inner: int = 1, rngs: nnx.Rngs
+    ):
         first, second = (stride, 1) if early_stride else (1, stride)
-        self.conv1 = ConvNorm(in_features, width, 1, first, rngs=rngs)
-        self.conv2 = ConvNorm(width, width, 3, second, rngs=rngs)
-        self.conv3 = ConvNorm(width, self.expansion * width, 1, rngs=rngs)
+        self.conv1 = ConvNorm(in_features, inner * width, 1, first, rngs=rngs)
+        self.conv2 = ConvNorm(inner * width, inner * width, 3, second, groups=groups, rngs=rngs)
+        self.conv3 = ConvNorm(inner * width, self.expansion * width, 1, rngs=rngs)
         self.downsample = _shortcut(in_features, self.expansion * width, stride, rngs)
 
     def __call__(self, x: Array) -> Array:
@@ -57,6 +63,7 @@ def _shortcut(in_features: int, out_features: int, stride: int, rngs: nnx.Rngs) 
 
 
 Block = type[BasicBlock] | type[Bottleneck]
+Options = Mapping[str, int]
 
 
 class ResNet(nnx.Module):
@@ -68,18 +75,27 @@ class ResNet(nnx.Module):
       classes: the number of scores.
       caffe: a bias in the first convolution, a max-pool that rounds up instead of padding, and early strides, as in Caffe.
       dense: keep the spatial axes: (B, 1, 1, classes).
+      options: of the blocks: `groups` and `inner` of bottlenecks.
     """
 
     def __init__(
-        self, block: Block, depths: Sequence[int], classes: int = 1000, *, caffe: bool = False, dense: bool = False, rngs: nnx.Rngs
+        self,
+        block: Block,
+        depths: Sequence[int],
+        classes: int = 1000,
+        *,
+        caffe: bool = False,
+        dense: bool = False,
+        options: Options = types.MappingProxyType({}),
+        rngs: nnx.Rngs,
     ):
         self.dense = dense
         self.conv1 = ConvNorm(3, WIDTHS[0], 7, 2, bias=caffe, rngs=rngs)
         self.maxpool = MaxPool(3, 2, ceil=True) if caffe else MaxPool(3, 2, padding=1)
         widths = (WIDTHS[0], *(block.expansion * width for width in WIDTHS))
         for index, (depth, width, (before, after)) in enumerate(zip(depths, WIDTHS, itertools.pairwise(widths), strict=True)):
-            first = block(before, width, 1 if index == 0 else 2, early_stride=caffe, rngs=rngs)
-            others = [block(after, width, 1, early_stride=caffe, rngs=rngs) for _ in range(depth - 1)]
+            first = block(before, width, 1 if index == 0 else 2, early_stride=caffe, **options, rngs=rngs)
+            others = [block(after, width, 1, early_stride=caffe, **options, rngs=rngs) for _ in range(depth - 1)]
             setattr(self, f"layer{index + 1}", nnx.List([first, *others]))
         self.fc = nnx.Linear(widths[-1], classes, rngs=rngs)
 
@@ -120,6 +136,10 @@ _MEMBERS: dict[int, tuple[Block, tuple[int, ...], int]] = {
     101: (Bottleneck, (3, 4, 23, 3), 44_549_160),
     152: (Bottleneck, (3, 8, 36, 3), 60_192_808),
 }
+_WIDE: dict[str, tuple[str, Options, int]] = {
+    "resnext50_32x4d": ("ResNeXt of 50 layers, 32 groups of 4 features", {"groups": 32, "inner": 2}, 25_028_904),
+    "wide_resnet50_2": ("residual network of 50 layers, twice as wide inside", {"inner": 2}, 68_883_240),
+}
 _PINS = {
     18: ("bbd144b3e5565108aad885f145491d11bc6ce807", "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81"),
     34: ("1b7b21cca82ff974d341713f777bf740c2db38c4", "0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235"),
@@ -138,6 +158,16 @@ ENTRIES = (
             hub=timm(f"resnet{depth}.tv_in1k", *_PINS.get(depth, ())),
         )
         for depth, (block, depths, parameters) in _MEMBERS.items()
+    ),
+    *(
+        Entry(
+            name=name,
+            description=f"{description}, ImageNet",
+            parameters=parameters,
+            activations=ACTIVATIONS,
+            architecture=Architecture(functools.partial(ResNet, *_MEMBERS[50][:2], options=options), LAYOUTS, _SIZES),
+        )
+        for name, (description, options, parameters) in _WIDE.items()
     ),
     *(
         Entry(

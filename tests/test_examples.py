@@ -116,6 +116,20 @@ def test_explain(run: Any, tmp_path: Path) -> None:
     assert (tmp_path / "explained.png").stat().st_size > 10_000
 
 
+def test_photograph(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = EXAMPLES.parent / "extremal_jax" / "data" / "packaged" / "dog-and-car.png"
+    arguments = ("--steps", "2", "--targets", "dog", "car", "--areas", "0.2", "0.4")
+    printed = run("photograph.py", "--image", str(scene), *arguments)
+    assert printed.startswith("finished\n")
+    result = ej.ExtremalResult.load(tmp_path / "photograph.npz")
+    assert result.masks.shape == (2, 2, 32, 32)
+    assert result.config.num_steps == 2
+    assert (tmp_path / "photograph.png").stat().st_size > 10_000
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(SystemExit, match=r"no photograph is explained: .*pip install 'extremal-jax\[demo\]'"):
+        run("photograph.py", *arguments)
+
+
 def test_comparison(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture of several methods, and one for each."""
     several = {name: ej.attribution.METHODS[name] for name in ("extremal_perturbation", "gradient", "grad_cam", "rise")}

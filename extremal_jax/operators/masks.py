@@ -201,7 +201,7 @@ class ChannelMasks:
         """The masks: one value per channel."""
         return params
 
-    def over(self, masks: Float[Array, "*masks C"], rank: int) -> Float[Array, "*masks *ones C"]:
+    def over(self, masks: Float[Array, "*masks C"], rank: int) -> Float[Array, "... C"]:
         """The masks as weights of values (..., C) of a rank: one for all positions of a channel."""
         return masks.reshape(*masks.shape[:-1], *(1,) * (rank - 1), self.channels)
 

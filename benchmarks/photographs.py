@@ -3,12 +3,13 @@
     python benchmarks/photographs.py                                          # two photographs of scikit-image, the default preset
     python benchmarks/photographs.py --photographs DIR --part report --presets default torchray --methods grad_cam gradient
 
-The files of a folder have names that begin with the index of their ImageNet class, such as 281_tabby.jpg. Of the
-sorted files, the even ones are for choosing settings and the odd ones for reporting, so that nothing is reported on pictures that it was tuned on.
+The files of a folder have names that begin with the index of their ImageNet class, such as 281_tabby.jpg. Of the sorted
+files, the even ones are for choosing settings and the odd ones for reporting, so that nothing is reported on pictures
+that it was tuned on.
 
-What was measured is kept in a folder, picture by picture: run again, the script goes on where it was interrupted. `judge.py` says how masks
-are judged. Grids: 2x2 photographs of different classes, each recognised alone with a probability above 0.8; the share of the summed
-masks, or of a map's positive part, inside the target's cell.
+What was measured is kept in a folder, picture by picture: run again, the script goes on where it was interrupted.
+`judge.py` says how masks are judged. Grids: 2x2 photographs of different classes, each recognised alone with a
+probability above 0.8; the share of the summed masks, or of a map's positive part, inside the target's cell.
 """
 
 from __future__ import annotations
@@ -248,8 +249,8 @@ def reward_table(
         columns,
         lines,
         f"{count} photographs ({options.part}), {options.model}, areas {', '.join(map(str, AREAS))}. The target's logit when the highest"
-        " pixels of each mask, in number exactly the area's, are shown, feathered or sharp, and the rest is blurred. In brackets 95 % intervals over"
-        " photographs. Grows: the share of neighbouring areas whose larger one has the larger feathered reward. Soft: the contender's own"
+        " pixels of each mask, in number exactly the area's, are shown, feathered or sharp, and the rest is blurred. In brackets 95 %"
+        " intervals over photographs. Grows: the share of neighbouring areas whose larger one has the larger feathered reward. Soft: the contender's own"
         " reward of its masks. Seconds: the median per photograph, all areas.",
     )
 

@@ -250,8 +250,8 @@ def reward_table(
         lines,
         f"{count} photographs ({options.part}), {options.model}, areas {', '.join(map(str, AREAS))}. The target's logit when the highest"
         " pixels of each mask, in number exactly the area's, are shown, feathered or sharp, and the rest is blurred. In brackets 95 %"
-        " intervals over photographs. Grows: the share of neighbouring areas whose larger one has the larger feathered reward. Soft: the contender's own"
-        " reward of its masks. Seconds: the median per photograph, all areas.",
+        " intervals over photographs. Grows: the share of neighbouring areas whose larger one has the larger feathered"
+        " reward. Soft: the contender's own reward of its masks. Seconds: the median per photograph, all areas.",
     )
 
 

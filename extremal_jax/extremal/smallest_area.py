@@ -159,7 +159,7 @@ def _judging(game: Game) -> Game:
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def _columns(problem: Problem, state: solver.State, width: Array, final_update: bool) -> list[tuple[Array, "..."]]:
+def _columns(problem: Problem, state: solver.State, width: Array, final_update: bool) -> list[tuple[Array, ...]]:
     """For each area of a run: the areas (N,), masks and parameters, and whether anything went wrong."""
     params = state.params if final_update else state.shown
 

@@ -272,7 +272,7 @@ def _advance(problem: InversionProblem, state: solver.State, schedule: solver.No
 def _conclude(problem: InversionProblem, state: solver.State, record: InversionRecord) -> dict[str, Any]:
     """The fields of the result."""
 
-    def final(params: Array, elements: Array | None) -> tuple[Array, "..."]:
+    def final(params: Array, elements: Array | None) -> tuple[Array, ...]:
         images = problem.images(params)
         return images, *problem.compare(images, elements)
 

@@ -219,7 +219,7 @@ def _smooth_max(smooth: SmoothMasks, region: _Region, params: Array) -> Array:
     return _smooth_max_forward(smooth, region, params)[0]
 
 
-def _smooth_max_forward(smooth: SmoothMasks, region: _Region, params: Array) -> tuple[Array, tuple[Array, "..."]]:
+def _smooth_max_forward(smooth: SmoothMasks, region: _Region, params: Array) -> tuple[Array, tuple[Array, ...]]:
     taps, (stride, origin) = smooth._taps, smooth._layout(region)
     length = region.rows * stride
     flat = _end_to_end(params[:, None], stride)
@@ -243,7 +243,7 @@ def _smooth_max_forward(smooth: SmoothMasks, region: _Region, params: Array) -> 
     return out, (params, smax, denominator)
 
 
-def _smooth_max_backward(smooth: SmoothMasks, region: _Region, residuals: tuple[Array, "..."], cotangent: Array) -> tuple[Array]:
+def _smooth_max_backward(smooth: SmoothMasks, region: _Region, residuals: tuple[Array, ...], cotangent: Array) -> tuple[Array]:
     """The gradient of the parameters. The exponentials are computed again, which is cheaper than keeping (2r + 1)² of
     them per pixel.
 

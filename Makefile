@@ -4,7 +4,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints/tried.txt
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS)) --editable
-PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+WARNINGS ?= # what old dependencies deprecate among themselves
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(WARNINGS)
 
 .PHONY: help demo test lint types unit coverage slow test-newest test-oldest constraints benchmark clean
 
@@ -46,7 +47,7 @@ test-newest:
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
 
 test-oldest:
-	$(MAKE) unit VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt
+	$(MAKE) unit VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt WARNINGS="-W ignore::DeprecationWarning"
 
 constraints:
 	$(PYTHON) constraints/refresh.py $(PYTHONS)

@@ -31,7 +31,7 @@ def result(count: Any = None, game: Any = "preserve", **changes: Any) -> Any:
         image_rewards=np.full(lead, 8, np.float32),
         areas=masks.mean(axis=(-1, -2)),
         requested_areas=np.broadcast_to(np.array(AREAS, np.float32), masks.shape[:-2]),
-        targets=np.arange(count or 1, dtype=np.int32).reshape(lead) % 3,
+        targets=np.asarray(np.arange(count or 1, dtype=np.int32).reshape(lead) % 3),
         history=ej.History(*rng.random((2, *lead, 10, 3), np.float32)),
         status=ej.Status(np.full(masks.shape[:-2], -1, np.int32)),
         config=ej.Config(game=game),

@@ -66,7 +66,7 @@ class ExtremalResult(OfImages, Saved):
     image_rewards: Float[AnyArray, "*N"]
     areas: Float[AnyArray, "*N K"]
     requested_areas: Float[AnyArray, "*N K"]
-    targets: Int[AnyArray, ...]
+    targets: Int[AnyArray, "..."]
     history: History
     status: Status
     config: Config
@@ -174,7 +174,7 @@ class ChannelResult(OfImages, Saved):
     image_rewards: Float[AnyArray, "*N"]
     areas: Float[AnyArray, "*N K"]
     requested_areas: Int[AnyArray, "*N K"]
-    targets: Int[AnyArray, ...]
+    targets: Int[AnyArray, "..."]
     history: History
     status: Status
     config: ChannelConfig
@@ -257,7 +257,7 @@ class SmallestArea(OfImages, Saved):
     binary_responses: Float[AnyArray, "*N"]
     image_responses: Float[AnyArray, "*N"]
     wanted: Float[AnyArray, "*N"]
-    targets: Int[AnyArray, ...]
+    targets: Int[AnyArray, "..."]
     curve: Curve
     status: Status
     config: Config

@@ -23,7 +23,7 @@ class OfImages:
             raise TypeError(f"the index of an image must be a whole number, got {index!r}")
         if not -len(self) <= index < len(self):
             raise IndexError(f"this result is of {len(self)} images, got the index {index}")
-        return jax.tree.map(lambda x: x[index], self)
+        return jax.tree.map(lambda x: x[index, ...], self)  # of NumPy arrays too, `...` makes arrays and not scalars
 
     def __len__(self) -> int:
         if self._is_single:

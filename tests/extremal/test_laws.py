@@ -72,11 +72,11 @@ def test_inside_jit() -> None:
 
 
 def test_without_any_compilation() -> None:
-    """Equation by equation is slow, so one mask and one step must do."""
-    config = dataclasses.replace(CONFIG, num_steps=1)
+    """Equation by equation is slow, so one mask, one step and a linear model must do."""
+    options = dict(model=lambda images: images.mean(axis=(1, 2)), config=dataclasses.replace(CONFIG, num_steps=1))
     with jax.disable_jit():
-        eager = run(small.IMAGES[0], small.TARGETS[0], small.AREAS[:1], config=config)
-    close(eager, run(IMAGES[0], TARGETS[0], AREAS[:1], config=config))
+        eager = run(IMAGES[0], TARGETS[0], AREAS[:1], **options)
+    close(eager, run(IMAGES[0], TARGETS[0], AREAS[:1], **options))
 
 
 def test_inside_vmap() -> None:

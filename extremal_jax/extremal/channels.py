@@ -26,7 +26,7 @@ from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.config import ChannelConfig
 from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.result import ChannelResult
-from extremal_jax.extremal.run import Task, ascend, check_call, concluded
+from extremal_jax.extremal.run import Task, ascend, check_call, concluded, start
 from extremal_jax.extremal.swaps import search
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.varying import varying_alike
@@ -132,7 +132,7 @@ def solve(
 ) -> ChannelResult:
     """Run a checked call."""
     schedule = settings.schedules()
-    state, record = ascend(problem, initial_params, schedule, progress)
+    state, record = ascend(problem, start(problem, initial_params), schedule, progress)
     fields = _conclude(problem, state, record, jnp.asarray(schedule["ramp"][-1]), task.count, settings.swap_rounds, settings.swaps)
     return ChannelResult(**fields, config=settings, at=at)
 

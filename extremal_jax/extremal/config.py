@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from extremal_jax.ground.checks import check_choice, check_count, check_flag, check_positive, check_share, find
+from extremal_jax.ground.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share, find
 from extremal_jax.ground.filters import PADDINGS
 from extremal_jax.ground.renamed import renamed
 from extremal_jax.operators.area import REGIONS, TIES, AreaRule
@@ -22,7 +22,7 @@ from extremal_jax.optimise.settings import Settings
 FLIPS = ("random", "alternate")
 # The settings that the paper and TorchRay share, and the details in which TorchRay differs from any description.
 _PUBLISHED: dict[str, Any] = dict(
-    num_steps=800, learning_rate=0.01, pitch=7, sigma=21.0, max_blur=20.0, exact_area=False, relative_area_loss=False
+    num_steps=800, learning_rate=0.01, pitch=7, sigma=21.0, max_blur=20.0, exact_area=False, relative_area_loss=False, shift=0, num_levels=8
 )
 _TORCHRAY_DETAILS: dict[str, Any] = dict(ties="position", flips="alternate", final_update=False, final_evaluation=False)
 _PARITY = "parity is now four settings, which Config.torchray() sets: ties, flips, final_update and final_evaluation"
@@ -36,7 +36,7 @@ class MaskSettings(Settings):
     reward: str | Reward | RewardFunction = "logit"
     exact_area: bool = True
     anneal: float = 0.5
-    ramp: Schedule = 0.15
+    ramp: Schedule = Geometric(0.15, 0.02)
     area_weight: Schedule | None = None
     SCHEDULES: ClassVar[tuple[str, ...]] = ("learning_rate", "ramp", "area_weight")
 
@@ -94,18 +94,24 @@ class Config(MaskSettings):
         area asked for. A small area from the start would leave the model nothing to improve on.
       ramp: with `exact_area`, the width of the ramp in units of mask value, a schedule. The smaller it is, the closer
         masks are to binary, and the less smooth.
+      smoothing: with `exact_area`, standard deviation, in pixels, of a Gaussian that smooths masks before the ramp. It
+        joins what lies close, so that masks have fewer pieces, and drops details that hold at one place only. None: a
+        15th of the image's shorter side; 0 for activations of a layer, and without exact areas.
+      feather: with `exact_area`, standard deviation, in pixels, of a Gaussian that softens the ramp's edges, since a
+        sharp edge is evidence to a network by itself. None: a 45th of the image's shorter side; 0 as for `smoothing`.
       area_weight: λ, a schedule: the cost of one unit of the area loss, in units of the reward. It grows, so that the
-        run finds the evidence first and makes the mask binary afterwards. None: from 5 to 20 with the relative loss,
+        run finds the evidence first and makes the mask binary afterwards. None: from 1 to 10 with the relative loss,
         from 30 to 100 where that loss alone draws masks to their areas, and from 300 to 1000 with the absolute loss; 0
         for activations of a layer with exact areas.
       perturbation: "blur", "fade", "reference" (an image given to `extremal_perturbation`), or a record of your own.
         None: "blur" for images and "fade" for the activations of a layer, in which a blur would leave the evidence.
       pitch: distance between the lattice points of the parameters, in pixels; None: a third of sigma.
       sigma: radius of the smoothing kernel, in pixels: the smallest detail of a mask. Smaller kernels excite more and
-        explain less: at some size, masks become speckles. None: a sixteenth of the image's shorter side, or three
-        pitches where only the pitch is given.
+        explain less: at some size, masks become speckles. None: 3/32 of the image's shorter side, 21 of 224 as in
+        TorchRay, or a sixteenth of an activation's, or three pitches where only the pitch is given.
       temperature: T of the smooth maximum: the lower, the closer to the maximum; the paper has 1/20.
-      num_levels: levels of the blur pyramid, at least 2; between two levels, the blur is interpolated.
+      num_levels: levels of the blur pyramid, at least 2; between two levels, the blur is interpolated. With 2, a mask
+        value mixes the image with its strongest blur; with more, it is the strength of the blur, as in the paper.
       max_blur: standard deviation of the strongest blur, in pixels; None: 20 for an image of 224 pixels, in proportion
         for others.
       padding: what the blur sees beyond the border: "edge" repeats the border's pixels, "zeros" darkens the border.
@@ -118,6 +124,12 @@ class Config(MaskSettings):
       jitter: whether the images shown are flipped left to right at some of the steps, all together: evidence that
         survives a flip belongs to the object more than to the pixels. Activations of a layer are not flipped, since the
         layer would not make them of a flipped image.
+      shift: the most pixels by which the images shown are shifted at each step, all together, periodic at the border:
+        what excites the target at one alignment only is not evidence. The key draws the shifts. None: with jitter, a
+        37th of the image's shorter side; otherwise, and for activations of a layer, 0.
+      candidates: the starts that are tried for each mask. Whenever half of the steps left have passed, the better half
+        goes on, until one is left. Four candidates cost as much as 2.75 runs.
+      spread: how far below one the parameters of another candidate than the first start at most; the key draws where.
       flips: at which steps jitter flips: "random" draws them from the key; "alternate" takes the even ones.
       final_update: whether the masks of the result include the last update. TorchRay returns those of the last forward
         pass.
@@ -127,7 +139,7 @@ class Config(MaskSettings):
     Example:
       >>> config = Config(game="delete", num_steps=100)
       >>> config.resolve((224, 320)).sigma
-      14.0
+      21.0
       >>> Config(sigma=-1)
       Traceback (most recent call last):
       ValueError: sigma must be a positive number of pixels or None, got -1
@@ -138,7 +150,9 @@ class Config(MaskSettings):
     pitch: int | None = None
     sigma: float | None = None
     temperature: float = 1 / 20
-    num_levels: int = 8
+    smoothing: float | None = None
+    feather: float | None = None
+    num_levels: int = 2
     max_blur: float | None = None
     padding: str = "edge"
     area_over: str = "image"
@@ -146,8 +160,17 @@ class Config(MaskSettings):
     ties: str = "share"
     jitter: bool = True
     flips: str = "random"
+    shift: int | None = None
+    candidates: int = 1
+    spread: float = 0.6
     final_update: bool = True
     final_evaluation: bool = True
+
+    @classmethod
+    def thorough(cls, **changes: Any) -> Config:
+        """Better masks for more time: four candidates for each mask, 64 steps, 176 passes of the model per mask.
+        `changes` override settings."""
+        return cls(**dict(num_steps=64, candidates=4) | changes)
 
     @classmethod
     def torchray(cls, **changes: Any) -> Config:
@@ -176,10 +199,21 @@ class Config(MaskSettings):
         for name in ("sigma", "max_blur"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name), " of pixels or None")
+        for name in ("smoothing", "feather"):
+            if getattr(self, name) is not None:
+                check_not_negative(name, getattr(self, name), " of pixels or None")
+        if self.shift is not None:
+            check_count("shift", self.shift, 0)
+        check_count("candidates", self.candidates, 1)
+        check_share("spread", self.spread, "the full mask")
         check_positive("temperature", self.temperature)
         if self.pitch and self.sigma and self.sigma < self.pitch:
             raise ValueError(f"sigma must be at least the pitch of {self.pitch} pixels, or masks have gaps, got {self.sigma}")
         super().__post_init__()
+        if 2 ** (self.candidates - 1).bit_length() > self.num_steps:
+            raise ValueError(
+                f"candidates must leave a step for each halving, and {self.candidates} are too many for num_steps={self.num_steps}"
+            )
 
     def resolve(self, shape: tuple[int, int], *, inner: bool = False) -> Config:
         """The same settings with everything filled in that follows from the images.
@@ -189,7 +223,10 @@ class Config(MaskSettings):
           inner: whether the activation of an inner layer is masked.
         """
         side = min(shape)
-        sigma = self.sigma or (3.0 * self.pitch if self.pitch else max(1.0, side / 16))
+        sigma = self.sigma or (3.0 * self.pitch if self.pitch else max(1.0, side / 16 if inner else side * 3 / 32))
+        soft, moves = self.exact_area and not inner, self.jitter and not inner
+        smoothing = side / 15 * soft if self.smoothing is None else float(self.smoothing)
+        feather = side / 45 * soft if self.feather is None else float(self.feather)
         return dataclasses.replace(
             self,
             sigma=float(sigma),
@@ -197,7 +234,10 @@ class Config(MaskSettings):
             max_blur=self.max_blur or 20 * side / 224,
             area_weight=self.default_area_weight(inner),
             perturbation=self.perturbation or ("fade" if inner else "blur"),
-            jitter=self.jitter and not inner,
+            smoothing=smoothing,
+            feather=feather,
+            jitter=moves,
+            shift=0 if inner else round(side / 37) * moves if self.shift is None else self.shift,
         )
 
     def default_area_weight(self, inner: bool = False) -> Schedule:
@@ -207,12 +247,14 @@ class Config(MaskSettings):
             return 0.0
         if not self.relative_area_loss:
             return Geometric(300, 1000)
-        return Geometric(5, 20) if self.exact_area else Geometric(30, 100)
+        return Geometric(1, 10) if self.exact_area else Geometric(30, 100)
 
     @property
     def area_rule(self) -> AreaRule:
         """How masks are held to their areas."""
-        return AreaRule(self.exact_area, self.area_over, self.ties, self.relative_area_loss)
+        assert self.smoothing is not None, "the settings are resolved"
+        assert self.feather is not None, "the settings are resolved"
+        return AreaRule(self.exact_area, self.area_over, self.ties, self.relative_area_loss, self.smoothing, self.feather)
 
     def perturbation_record(self) -> Perturbation:
         """The perturbation of resolved settings; the fields that it shares with them are filled from them."""
@@ -229,7 +271,7 @@ class Config(MaskSettings):
             fields["pitch"] = fields.pop("step")
         if fields.pop("parity", False):
             fields |= _TORCHRAY_DETAILS
-        return fields
+        return dict(smoothing=0.0, feather=0.0, shift=0) | fields
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,11 @@ from jax import Array
 from extremal_jax.boundary.areas import check_areas, check_pixels
 from extremal_jax.boundary.images import batch_size, check_images, check_params, check_reference
 from extremal_jax.boundary.models import Model
+from extremal_jax.extremal.candidates import ascend_best
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.result import ExtremalResult
-from extremal_jax.extremal.run import Task, ascend, check_call, concluded
+from extremal_jax.extremal.run import Task, check_call, concluded
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_key
 from extremal_jax.ground.progress import Watcher
@@ -72,7 +73,7 @@ def extremal_perturbation(
       reference: the image that replaces masked pixels when the config's perturbation is "reference": (H, W, C), or one
         per image.
       config: the settings; None: `Config()`, the best settings known. `Config.torchray()` reproduces TorchRay.
-      key: for the random part (jitter); None: `jax.random.key(0)`.
+      key: for the random part (jitter, and the starts of candidates); None: `jax.random.key(0)`.
       progress: True for a bar on standard error, or a function that is called with a `Progress` from time to time.
       chunk_size: the most masks that are shown to the model at a time, to bound memory; None: all N K of them.
 
@@ -107,8 +108,8 @@ def extremal_perturbation(
     key = check_key(key)
 
     problem = masking.pose(areas)
-    schedule = {**masking.settings.schedules(), **flips(masking.settings, key)}
-    state, record = ascend(problem, initial_params, schedule, progress)
+    schedule = {**masking.settings.schedules(), **jitter(masking.settings, key)}
+    state, record = ascend_best(masking.task, model, problem, initial_params, schedule, key, progress)
     settings = masking.settings
     fields = _conclude(
         problem, state, record, jnp.asarray(schedule["ramp"][-1]), task.count, settings.final_update, settings.final_evaluation
@@ -149,6 +150,9 @@ def check_masking(task: Task, config: Config, at: str | None, reference: Any) ->
     perturbation = settings.perturbation_record()
     images = task.images if task.count is not None else task.images[0]
     reference = check_reference(reference, images, perturbation.needs_reference)
+    for name in ("smoothing", "feather"):
+        if getattr(settings, name) > min(shape) / 2:
+            raise ValueError(f"{name} must be at most {min(shape) / 2:g} pixels, half of the shorter side, got {getattr(settings, name):g}")
     assert settings.pitch is not None, "the settings are resolved"
     assert settings.sigma is not None, "the settings are resolved"
     masks = SmoothMasks(shape, settings.pitch, settings.sigma, settings.temperature)
@@ -158,16 +162,21 @@ def check_masking(task: Task, config: Config, at: str | None, reference: Any) ->
             f"{name} of {shape[0]}x{shape[1]} pixels are too small for a lattice of masks with pitch {settings.pitch};"
             f" give larger images, or a smaller pitch"
         )
-    return Masking(task, settings, masks, perturbation, reference)
+    return Masking(dataclasses.replace(task, settings=settings), settings, masks, perturbation, reference)
 
 
-def flips(config: Config, key: Array) -> dict[str, Any]:
-    """(T,): at which steps the images shown are flipped, if at any. One draw for all masks, so that a batch is a loop."""
-    if not config.jitter:
-        return {}
-    if config.flips == "alternate":
-        return dict(flipped=np.arange(config.num_steps) % 2 == 0)
-    return dict(flipped=jax.random.bernoulli(key, jnp.float32(0.5), (config.num_steps,)))  # the same draw in 64 bits
+def jitter(config: Config, key: Array) -> dict[str, Any]:
+    """At which steps the images shown are flipped, (T,), and how far they are shifted, (T, 2), if at all. One draw for
+    all masks, so that a batch is a loop."""
+    drawn: dict[str, Any] = {}
+    if config.jitter and config.flips == "alternate":
+        drawn["flipped"] = np.arange(config.num_steps) % 2 == 0
+    elif config.jitter:
+        drawn["flipped"] = jax.random.bernoulli(key, jnp.float32(0.5), (config.num_steps,))  # the same draw in 64 bits
+    if config.shift:
+        bounds = -config.shift, config.shift + 1
+        drawn["shift"] = jax.random.randint(jax.random.fold_in(key, 1), (config.num_steps, 2), *bounds, dtype=jnp.int32)
+    return drawn
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))

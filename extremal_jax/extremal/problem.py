@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import pytree
@@ -66,7 +66,7 @@ class Problem:
     ) -> tuple[Array, Record]:
         """The objective of some of the masks, or of all, and the record of this step."""
         shown = self.shown(params, elements, now["shrinkage"], now["ramp"])
-        rewards = self.rewards(shown.masks, elements, now.get("flipped"), signal)
+        rewards = self.rewards(shown.masks, elements, now, signal)
         costs = shown.area_losses
         if self.plan.area.relative:
             costs = costs / take(self.areas, elements)
@@ -82,32 +82,35 @@ class Problem:
     ) -> Shown:
         """Masks as the model is shown them: of exact area, if the rule says so."""
         family, rule = self.plan.masks, self.plan.area
+        areas = take(self.areas, elements)
         canvas: Any = None
         if with_margin or rule.over == "canvas":
-            canvas = family.with_margin(params)  # type: ignore[union-attr]
-            masks = family.crop(canvas)  # type: ignore[union-attr]
-        else:
-            masks = family(params)
+            canvas = rule.smoothed(family.with_margin(params))  # type: ignore[union-attr]
+        masks = family.crop(canvas) if rule.over == "canvas" else rule.smoothed(family(params))  # type: ignore[union-attr]
         region = (canvas if rule.over == "canvas" else masks).reshape(len(params), -1)
-        areas = take(self.areas, elements)
         losses = area_loss(region, areas, rule.ties)
         if rule.exact:
             threshold = area_threshold(region, areas**shrinkage, width)
-            masks = ramp(masks, threshold, width)
-            canvas = None if canvas is None else ramp(canvas, threshold, width)
+            masks = rule.feathered(ramp(masks, threshold, width))
+            canvas = None if canvas is None else rule.feathered(ramp(canvas, threshold, width))
+        if canvas is not None:
+            canvas = family.uncrop(masks, canvas)  # type: ignore[union-attr]
         return Shown(masks, canvas, losses)
 
     def rewards(
         self,
         masks: Float[Array, "R ..."],
         elements: Int[Array, " R"] | None,
-        flipped: Bool[Array, ""] | None = None,
+        jitter: Now | None = None,
         signal: Float[Array, " R"] | None = None,
     ) -> Float[Array, " R"]:
-        """The rewards of masks: the responses to all that the game shows, combined."""
-        perturbed = self.perturbed(masks, elements)
-        if flipped is not None:
-            perturbed = jnp.where(flipped, perturbed[..., ::-1, :], perturbed)
+        """The rewards of masks: the responses to all that the game shows, combined. Under jitter, all of it is flipped
+        and shifted, where the values of the step have "flipped" and "shift"."""
+        perturbed, jitter = self.perturbed(masks, elements), jitter or {}
+        if "flipped" in jitter:
+            perturbed = jnp.where(jitter["flipped"], perturbed[..., ::-1, :], perturbed)
+        if "shift" in jitter:
+            perturbed = jnp.roll(perturbed, jitter["shift"], axis=(-3, -2))
         if signal is not None:
             perturbed = jax.vmap(listen, in_axes=(0, None))(perturbed, signal)
         return self.plan.game.combine(self.responses(perturbed, elements))

@@ -106,17 +106,15 @@ def _posed(
 
 
 def ascend(
-    problem: Problem,
-    initial_params: Any,
-    schedule: dict[str, Any],
-    progress: bool | Watcher | None = None,
+    problem: Problem, state: solver.State, schedule: dict[str, Any], progress: bool | Watcher | None = None
 ) -> tuple[solver.State, solver.Record]:
-    """Run the solver over a schedule, from parameters (..., K, h, w) or from ones, the whole image."""
-    return drive(jax.tree_util.Partial(_advance, problem), _start(problem, initial_params), schedule, progress)
+    """Run the solver over a schedule."""
+    return drive(jax.tree_util.Partial(_advance, problem), state, schedule, progress)
 
 
 @jax.jit
-def _start(problem: Problem, initial_params: Array | None) -> solver.State:
+def start(problem: Problem, initial_params: Array | None) -> solver.State:
+    """The solver's state at parameters (..., K, h, w), or at ones, the whole image."""
     dtype = jnp.promote_types(problem.levels.dtype, jnp.float32)
     shape = (len(problem.areas), *problem.plan.masks.lattice)
     params = jnp.ones(shape, dtype) if initial_params is None else initial_params.reshape(shape).astype(dtype)

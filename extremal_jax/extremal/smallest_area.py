@@ -26,15 +26,16 @@ from extremal_jax.boundary.areas import check_areas, check_pixels
 from extremal_jax.boundary.images import batch_size, check_images
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut, narrow, order_of, stack
+from extremal_jax.extremal.candidates import ascend_best
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.evaluation import evaluate
-from extremal_jax.extremal.images import check_masking, flips
+from extremal_jax.extremal.images import check_masking, jitter
 from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.result import SmallestArea
-from extremal_jax.extremal.run import ascend, check_call
+from extremal_jax.extremal.run import ascend, check_call, start
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_key, is_positive
-from extremal_jax.ground.progress import Progress, Watcher, watching
+from extremal_jax.ground.progress import Watcher, later, watching
 from extremal_jax.operators.games import PRESERVE, Game
 from extremal_jax.optimise import solver
 from extremal_jax.optimise.elements import Elements
@@ -116,7 +117,7 @@ def smallest_area(
     check_pixels(sweep, masking.num_pixels)
 
     response = None if response is None else _check_response(response, count, len(task.images))
-    single = task.for_areas(model, 1)
+    single = masking.task.for_areas(model, 1)
 
     first = masking.pose(sweep)  # all areas of the sweep at once; the bisection tries one area at a time
     one = dataclasses.replace(first, arrays=single.parted.arrays, areas=first.areas[:: len(sweep)], plan=single.plan(masking.masks, 1))
@@ -135,8 +136,12 @@ def smallest_area(
         def solve(turn: int, problem: Problem, initial_params: Array | None = None) -> list[Tried]:
             done = settings.num_steps + (turn - 1) * near.num_steps if turn else 0
             config = near if turn else masking.settings
-            schedule = {**config.schedules(), **flips(config, keys[turn])}
-            state, _ = ascend(problem, initial_params, schedule, _later(watcher, done, total))
+            schedule = {**config.schedules(), **jitter(config, keys[turn])}
+            watched = later(watcher, done, total)
+            if turn:
+                state, _ = ascend(problem, start(problem, initial_params), schedule, watched)
+            else:
+                state, _ = ascend_best(masking.task, model, problem, None, schedule, keys[0], watched)
             columns = _columns(problem, state, jnp.asarray(schedule["ramp"][-1]), masking.settings.final_update)
             return [_judged(judge, *column) for column in columns]
 
@@ -238,9 +243,8 @@ def _from_neighbours(config: Config) -> Config:
     steps = math.ceil(_SHARE * config.num_steps)
     chosen = np.linspace(0, config.num_steps - 1, steps).round().astype(int)
     values = config.schedules()
-    return dataclasses.replace(
-        config, num_steps=steps, anneal=0.0, learning_rate=values["learning_rate"][chosen], area_weight=values["area_weight"][chosen]
-    )
+    rates, weights = (values[name][chosen] for name in ("learning_rate", "area_weight"))
+    return dataclasses.replace(config, num_steps=steps, candidates=1, anneal=0.0, learning_rate=rates, area_weight=weights)
 
 
 def _halvings(sweep: np.ndarray, resolution: float) -> int:
@@ -249,8 +253,3 @@ def _halvings(sweep: np.ndarray, resolution: float) -> int:
     ratios = np.diff(np.log([*sweep.astype(np.float64), 1.0]))
     widest = ratios.max()
     return max(0, math.ceil(math.log2(widest / math.log1p(resolution)) - 1e-9)) if widest > 0 else 0
-
-
-def _later(watcher: Watcher | None, done: int, total: int) -> Watcher | None:
-    """A watcher of one run among several, which counts the steps of all of them."""
-    return watcher and (lambda now: watcher(Progress(done + now.step, total, now.reward)))

@@ -96,6 +96,12 @@ def check_positive(name: str, value: Any, unit: str = "") -> None:
         raise ValueError(f"{name} must be a positive number{unit}, got {value!r}")
 
 
+def check_not_negative(name: str, value: Any, unit: str = "") -> None:
+    """Raise a ValueError unless a value is zero or a positive, finite number."""
+    if not is_number(value) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be zero or a positive number{unit}, got {value!r}")
+
+
 def check_share(name: str, value: Any, of: str) -> None:
     """Raise a ValueError unless a value is a number from 0 to 1."""
     if not is_number(value) or not 0 <= value <= 1:

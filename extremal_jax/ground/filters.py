@@ -11,7 +11,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-PADDINGS = ("edge", "zeros")
+_MODES = {"edge": "nearest", "zeros": "constant", "mirror": "reflect"}  # as SciPy calls them
+PADDINGS = ("edge", "zeros")  # of images
 
 
 def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: str = "edge") -> Float[Array, "*batch H W C"]:
@@ -19,7 +20,7 @@ def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: s
     they are.
 
     Beyond the border, the padding "edge" repeats the border's pixels, so that a constant image stays constant; "zeros",
-    as in TorchRay, darkens the border. The sums are in single precision at least.
+    as in TorchRay, darkens the border; "mirror" keeps the mean of any image. The sums are in single precision at least.
 
     Example:
       >>> import jax.numpy as jnp
@@ -39,8 +40,7 @@ def _blur_matrix(size: int, sigma: float, padding: str) -> np.ndarray:
     """(size, size): a one-dimensional blur as a matrix, whose border is exact and which is a matrix product on every backend."""
     from scipy.ndimage import gaussian_filter1d
 
-    mode = {"edge": "nearest", "zeros": "constant"}[padding]
-    return gaussian_filter1d(np.eye(size), sigma, axis=0, mode=mode, radius=math.ceil(4 * sigma)).astype(np.float32)
+    return gaussian_filter1d(np.eye(size), sigma, axis=0, mode=_MODES[padding], radius=math.ceil(4 * sigma)).astype(np.float32)
 
 
 def resize(images: Float[Array, "*batch H W C"], shape: tuple[int, int]) -> Float[Array, "*batch H2 W2 C"]:

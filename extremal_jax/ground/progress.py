@@ -24,6 +24,11 @@ class Progress(NamedTuple):
 Watcher = Callable[[Progress], None]
 
 
+def later(watcher: Watcher | None, done: int, total: int) -> Watcher | None:
+    """A watcher of one run among several, which counts the steps of all of them."""
+    return watcher and (lambda now: watcher(Progress(done + now.step, total, now.reward)))
+
+
 @contextlib.contextmanager
 def watching(progress: bool | Watcher | None) -> Iterator[Watcher | None]:
     """Yield the function that a run should call, or None. For True, a bar on standard error is shown while the block

@@ -23,6 +23,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.graph.varying import varying_alike
+from extremal_jax.ground.filters import gaussian_blur
 
 REGIONS = ("image", "canvas")
 TIES = ("share", "position")
@@ -42,12 +43,29 @@ class AreaRule:
       over: the region that the area is a share of: "image", or "canvas" with the margin around it.
       ties: where ties go in the area loss, as for `select_top`.
       relative: whether the area loss counts as a share of the area, R_a / a.
+      smoothing: with `exact`, standard deviation in pixels of the Gaussian that smooths masks before the ramp.
+      feather: with `exact`, standard deviation in pixels of the Gaussian that softens the ramp's edges.
     """
 
     exact: bool = True
     over: str = "image"
     ties: str = "share"
     relative: bool = False
+    smoothing: float = 0.0
+    feather: float = 0.0
+
+    def smoothed(self, masks: Float[Array, "K *n"]) -> Float[Array, "K *n"]:  # noqa: F821
+        """Masks before the ramp, without small details."""
+        return _softened(masks, self.smoothing) if self.exact else masks
+
+    def feathered(self, masks: Float[Array, "K *n"]) -> Float[Array, "K *n"]:  # noqa: F821
+        """Masks after the ramp, with soft edges: a sharp edge is evidence to a network by itself."""
+        return _softened(masks, self.feather) if self.exact else masks
+
+
+def _softened(masks: Float[Array, "K *n"], sigma: float) -> Float[Array, "K *n"]:  # noqa: F821
+    """Masks blurred by a Gaussian that keeps their areas."""
+    return gaussian_blur(masks[..., None], sigma, "mirror")[..., 0] if sigma else masks
 
 
 def num_kept(areas: Float[Array, " K"], n: int) -> Int[Array, " K"]:

@@ -120,6 +120,11 @@ class SmoothMasks:
         """The part of masks with margin that lies on the image."""
         return masks_with_margin[..., self.margin : self.margin + self.shape[0], self.margin : self.margin + self.shape[1]]
 
+    def uncrop(self, masks: Float[Array, "*masks H W"], masks_with_margin: Float[Array, "*masks H2 W2"]) -> Float[Array, "*masks H2 W2"]:
+        """Masks with margin whose part on the image is that of other masks."""
+        rows, columns = (slice(self.margin, self.margin + side) for side in self.shape)
+        return masks_with_margin.at[..., rows, columns].set(masks)
+
     def over(self, masks: Float[Array, "*masks H W"], rank: int) -> Float[Array, "*masks H W 1"]:
         """The masks as weights of values (H, W, C), whose rank is 3: one for all channels of a pixel."""
         return masks[..., None]

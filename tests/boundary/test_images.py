@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,12 @@ def test_images_too_small_for_a_lattice() -> None:
     message = "images of 4x24 pixels are too small for a lattice of masks with pitch 4; give larger images, or a smaller pitch"
     with pytest.raises(ValueError, match=message):
         small.explain(IMAGES[:, :4])
+
+
+@pytest.mark.parametrize("name", ["smoothing", "feather"])
+def test_lengths_beyond_the_image(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at most 10 pixels, half of the shorter side, got 11$"):
+        small.explain(config=dataclasses.replace(small.CONFIG, **cast(Any, {name: 11.0})))
 
 
 @pytest.mark.parametrize(

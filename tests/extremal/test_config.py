@@ -34,6 +34,9 @@ from extremal_jax.operators.perturbations import Blur
         (dict(max_blur="20"), "max_blur must be a positive number of pixels or None, got '20'"),
         (dict(ramp=0), "ramp must be a positive number, or positive at every step"),
         (dict(ramp=[0.5] * 49 + [0.0]), "ramp must be a positive number, or positive at every step, got values from 0.0 to 0.5"),
+        (dict(smoothing=-1.0), "smoothing must be zero or a positive number of pixels or None, got -1.0"),
+        (dict(feather="5"), "feather must be zero or a positive number of pixels or None, got '5'"),
+        (dict(shift=0.5), "shift must be a whole number, at least 0, got 0.5"),
         (dict(ties="first"), "ties must be one of 'share', 'position', got 'first'"),
         (dict(flips="never"), "flips must be one of 'random', 'alternate', got 'never'"),
         (dict(anneal=1.5), "anneal must be a share of the steps, from 0 to 1, got 1.5"),
@@ -63,9 +66,10 @@ def test_learning_rate_follows_the_optimizer() -> None:
 def test_lengths_follow_the_image(side: int) -> None:
     config = Config().resolve((side, 2 * side))
     assert config.sigma is not None
-    assert config.sigma == pytest.approx(max(1, side / 16))
+    assert config.sigma == pytest.approx(max(1, side * 3 / 32))
     assert config.pitch == max(1, round(config.sigma / 3))
     assert config.max_blur == pytest.approx(20 * side / 224)
+    assert (config.smoothing, config.feather, config.shift) == pytest.approx((side / 15, side / 45, round(side / 37)))
     assert config.resolve((7, 7)) == config  # nothing is left to fill in
 
 
@@ -73,12 +77,19 @@ def test_given_lengths_stay() -> None:
     config = Config(pitch=4, max_blur=3.0).resolve((128, 128))
     assert (config.pitch, config.sigma, config.max_blur) == (4, 12.0, 3.0)
     assert Config(sigma=9).resolve((128, 128)).pitch == 3
+    config = Config(smoothing=3, feather=0.0, shift=2).resolve((128, 128))
+    assert (config.smoothing, config.feather, config.shift) == (3.0, 0.0, 2)
+
+
+def test_masks_are_smoothed_only_where_their_areas_are_exact() -> None:
+    config = Config(exact_area=False).resolve((128, 128))
+    assert (config.smoothing, config.feather) == (0, 0)
 
 
 def test_the_area_weight_suits_the_area_loss() -> None:
     losses: list[dict[str, Any]] = [dict(), dict(exact_area=False), dict(relative_area_loss=False)]
     ends = [Config(**changes).schedules()["area_weight"][[0, -1]].round().tolist() for changes in losses]
-    assert ends == [[5, 20], [30, 100], [300, 1000]]
+    assert ends == [[1, 10], [30, 100], [300, 1000]]
     assert Config(area_weight=2.0, relative_area_loss=False).schedules()["area_weight"][0] == 2
 
 
@@ -90,6 +101,8 @@ def test_presets() -> None:
     assert parity == [("position", "alternate", False, False), *[("share", "random", True, True)] * 2]
     assert Config.torchray(num_steps=3, game="delete") == dataclasses.replace(torchray, num_steps=3, game="delete")
     assert (torchray.relative_area_loss, paper.relative_area_loss) == (False, False)  # λ R_a, as published
+    for preset in (torchray.resolve((224, 224)), paper.resolve((224, 224))):
+        assert (preset.smoothing, preset.feather, preset.shift, preset.num_levels) == (0, 0, 0, 8)
     assert Config.paper(jitter=True).jitter
     np.testing.assert_allclose(torchray.schedules()["area_weight"][[0, 799]], [300, 300 * 1.0035**799], rtol=1e-4)
 
@@ -102,4 +115,5 @@ def test_the_perturbations_record_follows_the_settings() -> None:
 def test_settings_of_a_layer() -> None:
     inner = Config().resolve((8, 8), inner=True)
     assert (inner.perturbation, inner.jitter, inner.area_weight) == ("fade", False, 0.0)
+    assert (inner.smoothing, inner.feather, inner.shift) == (0, 0, 0)
     assert Config(perturbation="blur", area_weight=1.0).resolve((8, 8), inner=True).perturbation == "blur"

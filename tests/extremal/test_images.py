@@ -25,7 +25,7 @@ from extremal_jax.optimise import driver
 from extremal_jax.optimise.schedules import Linear
 from small import CONFIG, IMAGES, MODEL, explain
 
-SGD = dataclasses.replace(CONFIG, jitter=False, anneal=0.0, learning_rate=0.1, area_weight=10.0, optimizer=optax.sgd(1.0))
+SGD = dataclasses.replace(CONFIG, jitter=False, anneal=0.0, ramp=0.15, learning_rate=0.1, area_weight=10.0, optimizer=optax.sgd(1.0))
 
 
 def changed(**changes: Any) -> Any:
@@ -174,7 +174,8 @@ def test_every_argument_matters() -> None:
         dict(perturbation="fade"),
         dict(flips="alternate"),
         dict(final_update=False),
-        dict(jitter=False),
+        dict(jitter=False, shift=1),  # the shift alone stays
+        dict(shift=2),
         dict(optimizer=SGD.optimizer, learning_rate=0.01),
         dict(ties="position"),
     ],
@@ -188,7 +189,7 @@ def test_settings_change_the_masks(changes: Any) -> None:
 def test_flips_alternate() -> None:
     """At even steps, whatever the key; the key draws them otherwise."""
     keys = [jax.random.key(seed) for seed in range(3)]
-    alternating = [explain(config=dataclasses.replace(CONFIG, flips="alternate"), key=key) for key in keys]
+    alternating = [explain(config=dataclasses.replace(CONFIG, flips="alternate", shift=0), key=key) for key in keys]
     assert all(same(alternating[0], other) for other in alternating[1:])
 
 

@@ -43,7 +43,16 @@ def test_the_objective_is_the_reward_minus_the_weighted_area_loss(relative: bool
     assert np.all(record.area_losses > 1e-3)
 
 
-@pytest.mark.parametrize("now", [dict(area_weight=3.0), dict(ramp=0.6), dict(shrinkage=0.5), dict(flipped=True)], ids=", ".join)
+STEPS: list[dict[str, Any]] = [
+    dict(area_weight=3.0),
+    dict(ramp=0.6),
+    dict(shrinkage=0.5),
+    dict(flipped=True),
+    dict(shift=np.array([2, 1])),
+]
+
+
+@pytest.mark.parametrize("now", STEPS, ids=", ".join)
 def test_the_numbers_of_a_step_matter(now: Any) -> None:
     assert not np.allclose(objective(**now)[0], objective()[0], rtol=1e-4)
 
@@ -60,6 +69,8 @@ def test_the_numbers_of_a_step_matter(now: Any) -> None:
         dict(sigma=6.0),
         dict(temperature=0.2),
         dict(num_levels=3),
+        dict(smoothing=1.0),
+        dict(feather=1.0),
         dict(area_over="canvas"),
         dict(exact_area=False),
     ],

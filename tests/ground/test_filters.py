@@ -30,6 +30,14 @@ def test_blur(images: jax.Array) -> None:
     np.testing.assert_allclose(np.asarray(blurred, np.float32), expected, atol=1e-2 if images.dtype.itemsize == 2 else 1e-6)
 
 
+@pytest.mark.parametrize("sigma", [0.0, 0.3, 2.0, 6.0])
+def test_a_mirrored_blur_keeps_the_mean(sigma: float) -> None:
+    images = np.random.default_rng(1).random((3, 12, 17, 1), np.float32) ** 4
+    blurred = gaussian_blur(jnp.asarray(images), sigma, "mirror")
+    np.testing.assert_allclose(blurred.mean(axis=(1, 2)), images.mean(axis=(1, 2)), rtol=1e-5)
+    assert np.array_equal(blurred, images) == (sigma == 0)
+
+
 def test_resize(images: jax.Array) -> None:
     resized = resize(images, (12, 4))
     assert (resized.dtype, resized.shape) == (images.dtype, (2, 12, 4, 3))

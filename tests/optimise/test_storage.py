@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import small
-from extremal_jax import ChannelResult, ExtremalResult, SmallestArea
-from extremal_jax.optimise.settings import to_json
+from extremal_jax import ChannelResult, Config, ExtremalResult, SmallestArea
+from extremal_jax.optimise.settings import from_json, to_json
 
 RESULTS: dict[str, Any] = {
     **small.CALLS,
@@ -56,7 +56,7 @@ def test_a_loaded_result_serves_like_the_run_itself(tmp_path: Path) -> None:
 
 
 OLD: dict[str, Any] = {  # fields and settings that version 1 did not have, or had under another name
-    "extremal": (ExtremalResult, {"pitch": "step"}, ("ties", "flips", "final_update", "final_evaluation"), {"parity": False, "ramp": 0.15}),
+    "extremal": (ExtremalResult, {"pitch": "step"}, ("ties", "flips", "final_update", "final_evaluation"), {"parity": False}),
     "channels": (ChannelResult, {}, ("spread",), {"ramp": {"Geometric": {"start": 1.0, "end": 0.1}}}),
     "smallest area": (SmallestArea, {"pitch": "step"}, ("ties", "flips", "final_update", "final_evaluation"), {"parity": False}),
 }
@@ -77,6 +77,15 @@ def test_files_of_version_1(name: Any, tmp_path: Path) -> None:
     assert loaded.config == saved.config
     assert loaded.at == saved.at
     assert loaded.status.message == "finished"
+
+
+def test_settings_of_files_from_before_feathers() -> None:
+    """The masks in them have none, and one candidate."""
+    fields = json.loads(to_json(Config().resolve((32, 32))))
+    for new in ("smoothing", "feather", "shift", "candidates", "spread"):
+        del fields[new]
+    loaded = from_json(Config, json.dumps(fields))
+    assert (loaded.smoothing, loaded.feather, loaded.shift, loaded.candidates) == (0, 0, 0, 1)
 
 
 def test_files_that_are_no_results(tmp_path: Path) -> None:

@@ -34,7 +34,12 @@ import machine
 from extremal_jax.ground.files import whole_file
 
 AREAS = (0.025, 0.05, 0.1, 0.2)
-PRESETS: dict[str, Callable[[], ej.Config]] = {"default": ej.Config, "torchray": ej.Config.torchray, "paper": ej.Config.paper}
+PRESETS: dict[str, Callable[[], ej.Config]] = {
+    "default": ej.Config,
+    "thorough": ej.Config.thorough,
+    "torchray": ej.Config.torchray,
+    "paper": ej.Config.paper,
+}
 CONFIDENT = 0.8  # of an image that may stand in a grid
 CAM_LAYER = -3  # among a model's activations, the last stage before its head, for the methods that need a layer
 

@@ -96,7 +96,9 @@ def starts(problem: Problem, initial_params: Any, count: int, spread: float, key
     One draw for all masks, so that a batch is a loop."""
     lattice = problem.plan.masks.lattice
     first = jnp.ones((len(problem.areas), *lattice)) if initial_params is None else jnp.asarray(initial_params).reshape(-1, *lattice)
-    noise = jax.image.resize(jax.random.uniform(key, (count, _CELLS, _CELLS), first.dtype), (count, *lattice), "linear")
+    noise = jax.image.resize(
+        jax.random.uniform(jax.random.fold_in(key, 2), (count, _CELLS, _CELLS), first.dtype), (count, *lattice), "linear"
+    )
     noise = noise.at[0].set(0)
     return jnp.clip(first[:, None] - spread * noise[None], 0, 1).reshape(-1, *lattice)
 
@@ -104,11 +106,8 @@ def starts(problem: Problem, initial_params: Any, count: int, spread: float, key
 @jax.jit(static_argnums=3)
 def better_half(problem: Problem, state: solver.State, width: Array, count: int) -> Int[Array, " R"]:
     """The rows of the candidates that go on: those whose masks, of the areas asked for, have the highest rewards."""
-
-    def shown(params: Array, elements: Array | None) -> Array:
-        return problem.shown(params, elements, jnp.ones((), params.dtype), width).masks
-
-    rewards = evaluate(problem, solver.in_chunks(shown, problem.plan.chunk_size)(state.params)).rewards[0]
+    masks = solver.in_chunks(lambda params, elements: problem.final(params, elements, width), problem.plan.chunk_size)(state.params)
+    rewards = evaluate(problem, masks).rewards[0]
     healthy = jnp.isfinite(rewards) & (state.nonfinite_step == solver.NEVER)
     _, best = lax.top_k(jnp.where(healthy, rewards, -jnp.inf).reshape(-1, count), -(-count // 2))
     return (jnp.arange(len(best), dtype=best.dtype)[:, None] * count + best).reshape(-1)

@@ -147,7 +147,7 @@ def _conclude(
     def final(params: Array, elements: Array | None) -> Array:
         if swap_rounds:
             return search(problem, params, elements, swap_rounds, swaps)
-        return problem.shown(params, elements, jnp.ones((), params.dtype), width).masks
+        return problem.final(params, elements, width)
 
     masks = canonical(solver.in_chunks(final, problem.plan.chunk_size))(state.params)
     counts = jnp.round(problem.areas * masks.shape[-1]).astype(jnp.int32)

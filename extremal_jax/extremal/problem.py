@@ -81,21 +81,26 @@ class Problem:
         with_margin: bool = False,
     ) -> Shown:
         """Masks as the model is shown them: of exact area, if the rule says so."""
-        family, rule = self.plan.masks, self.plan.area
-        areas = take(self.areas, elements)
-        canvas: Any = None
-        if with_margin or rule.over == "canvas":
-            canvas = rule.smoothed(family.with_margin(params))  # type: ignore[union-attr]
-        masks = family.crop(canvas) if rule.over == "canvas" else rule.smoothed(family(params))  # type: ignore[union-attr]
-        region = (canvas if rule.over == "canvas" else masks).reshape(len(params), -1)
+        family: Any = self.plan.masks
+        rule = self.plan.area
+        areas, on_canvas = take(self.areas, elements), rule.over == "canvas"
+        masks = rule.smoothed(family.with_margin(params) if on_canvas else family(params))
+        region = masks.reshape(len(params), -1)
         losses = area_loss(region, areas, rule.ties)
-        if rule.exact:
-            threshold = area_threshold(region, areas**shrinkage, width)
-            masks = rule.feathered(ramp(masks, threshold, width))
-            canvas = None if canvas is None else rule.feathered(ramp(canvas, threshold, width))
-        if canvas is not None:
-            canvas = family.uncrop(masks, canvas)  # type: ignore[union-attr]
+        threshold = area_threshold(region, areas**shrinkage, width) if rule.exact else None
+
+        def finished(masks: Array) -> Array:
+            return masks if threshold is None else rule.feathered(ramp(masks, threshold, width))
+
+        masks = finished(masks)
+        if on_canvas:
+            return Shown(family.crop(masks), masks, losses)
+        canvas = family.uncrop(masks, finished(rule.smoothed(family.with_margin(params)))) if with_margin else None
         return Shown(masks, canvas, losses)
+
+    def final(self, params: Float[Array, "R ..."], elements: Int[Array, " R"] | None, width: Float[Array, ""]) -> Float[Array, "R ..."]:
+        """Masks of the areas asked for, as at the end of a run."""
+        return self.shown(params, elements, jnp.ones((), params.dtype), width).masks
 
     def rewards(
         self,

@@ -168,10 +168,7 @@ def _columns(problem: Problem, state: solver.State, width: Array, final_update: 
     """For each area of a run: the areas (N,), masks and parameters, and whether anything went wrong."""
     params = state.params if final_update else state.shown
 
-    def shown(params: Array, elements: Array | None) -> Array:
-        return problem.shown(params, elements, jnp.ones((), params.dtype), width).masks
-
-    masks = solver.in_chunks(shown, problem.plan.chunk_size)(params)
+    masks = solver.in_chunks(lambda params, elements: problem.final(params, elements, width), problem.plan.chunk_size)(params)
     elements = Elements(len(problem.targets), problem.plan.num_areas)
     fields = [elements.by_image(x) for x in (problem.areas, masks, params, state.nonfinite_step, state.no_gradient)]
     return [tuple(field[:, k] for field in fields) for k in range(problem.plan.num_areas)]

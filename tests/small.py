@@ -21,7 +21,7 @@ CLASSES = 5
 LAYER, CHANNELS = "second", 8  # a layer of the classifier, and its number of channels
 TARGETS, AREAS, COUNTS = (1, 3), (0.1, 0.3), (1, 3)
 PITCH, SIGMA, MAX_BLUR = 4, 4.0, 4.0
-CONFIG = ej.Config(num_steps=4, pitch=PITCH, sigma=SIGMA, num_levels=2, max_blur=MAX_BLUR)
+CONFIG = ej.Config(num_steps=4, pitch=PITCH, sigma=SIGMA, num_levels=2, max_blur=MAX_BLUR, exchange=False)
 CHANNEL_CONFIG = ej.ChannelConfig(num_steps=4, swap_rounds=1, swaps=4)
 INVERSION_CONFIG = ej.InversionConfig(num_steps=4)
 

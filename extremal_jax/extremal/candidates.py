@@ -3,24 +3,32 @@
 The objective has many hills, and more steps do not lead from one to another, but other starts do. So a run begins with
 C candidates for each image and area. Whenever half of the steps left have passed, the better half of the candidates
 goes on, until one is left. Four candidates cost 2.75 runs.
+
+The masks of an image's other areas are candidates too. Their parameters make a mask of any area, so at each
+selection, and at the end, each area goes on with those that suit it best. A larger area then keeps what a smaller one
+has found, and its reward is higher.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.boundary.models import Model
-from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.run import Task, ascend, start
+from extremal_jax.graph.canonical import canonical
 from extremal_jax.ground.progress import Watcher, later, watching
+from extremal_jax.operators.area import binarize
 from extremal_jax.optimise import solver
+from extremal_jax.optimise.elements import take
 
 _CELLS = 5  # of the noise in the starts, across the lattice: hills are as wide as objects
 
@@ -46,44 +54,63 @@ def ascend_best(
       progress: as for `ascend`.
     """
     settings: Any = task.settings
-    count, num_steps = settings.candidates, settings.num_steps
-    if count == 1:
+    num_areas = problem.plan.num_areas
+    exchange = settings.exchange and num_areas > 1
+    planned = stages(settings.candidates, settings.num_steps, exchange)
+    if len(planned) == 1:
         return ascend(problem, start(problem, initial_params), schedule, progress)
     width, begin = jnp.asarray(schedule["ramp"][-1]), 0
+    state: Any = start(
+        _repeated(task, model, problem, settings.candidates),
+        starts(problem, initial_params, settings.candidates, settings.spread, key),
+    )
     record: Any = None
-    state: Any = None
     with watching(progress) as watcher:
-        for candidates, end in stages(count, num_steps):
-            current = _of_candidates(task, model, problem, candidates)
-            if state is None:
-                state = start(current, starts(problem, initial_params, count, settings.spread, key))
+        for (candidates, end), left in zip(planned, [*(count for count, _ in planned[1:]), 1], strict=True):
+            current = _repeated(task, model, problem, candidates)
             part = {name: values[begin:end] for name, values in schedule.items()}
-            state, latest = ascend(current, state, part, later(watcher, begin, num_steps))
+            state, latest = ascend(current, state, part, later(watcher, begin, settings.num_steps))
             record = latest if record is None else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), record, latest)
-            if candidates > 1:
-                rows = better_half(current, state, width, candidates)
+            if candidates > left or exchange:
+                pools = candidate_rows(len(task.images), num_areas, candidates, exchange)
+                chunk = min(task.chunk_size or pools.size, len(problem.areas) * candidates)
+                judge = _repeated(dataclasses.replace(task, chunk_size=chunk), model, problem, pools.shape[1])
+                rows = best_rows(judge, state, jnp.asarray(pools), width, left)
                 state = jax.tree.map(lambda values, rows=rows: values[rows], state)
                 record = jax.tree.map(lambda values, rows=rows: values[:, rows], record)
             begin = end
     return state, record
 
 
-def stages(count: int, num_steps: int) -> list[tuple[int, int]]:
-    """How many candidates there are, and the step at which this changes.
+def stages(count: int, num_steps: int, exchange: bool) -> list[tuple[int, int]]:
+    """How many candidates there are, and the step at which the best are selected; the last stage ends the run.
 
     Example:
-      >>> stages(4, 60), stages(3, 60), stages(1, 60)
-      ([(4, 30), (2, 45), (1, 60)], [(3, 30), (2, 45), (1, 60)], [(1, 60)])
+      >>> stages(4, 60, False), stages(1, 60, True), stages(1, 60, False)
+      ([(4, 30), (2, 45), (1, 60)], [(1, 30), (1, 60)], [(1, 60)])
     """
-    found, begin = [], 0
-    while count > 1:
+    found: list[tuple[int, int]] = []
+    begin = 0
+    while count > 1 or (exchange and not found and num_steps > 1):
         begin += -(-(num_steps - begin) // 2)
         found.append((count, begin))
         count = -(-count // 2)
     return [*found, (1, num_steps)]
 
 
-def _of_candidates(task: Task, model: Model, problem: Problem, count: int) -> Problem:
+def candidate_rows(num_images: int, num_areas: int, count: int, exchange: bool) -> Int[np.ndarray, "E P"]:
+    """The rows of the state, `count` for each mask, among which each mask selects: its own, or those of all areas of
+    its image.
+
+    Example:
+      >>> candidate_rows(1, 2, 2, False).tolist(), candidate_rows(1, 2, 2, True).tolist()
+      ([[0, 1], [2, 3]], [[0, 1, 2, 3], [0, 1, 2, 3]])
+    """
+    rows = np.arange(num_images * num_areas * count, dtype=np.int32)
+    return np.repeat(rows.reshape(num_images, -1), num_areas, axis=0) if exchange else rows.reshape(-1, count)
+
+
+def _repeated(task: Task, model: Model, problem: Problem, count: int) -> Problem:
     """The problem of so many candidates for each mask, side by side."""
     num_areas = problem.plan.num_areas * count
     wider = task.for_areas(model, num_areas)
@@ -103,11 +130,17 @@ def starts(problem: Problem, initial_params: Any, count: int, spread: float, key
     return jnp.clip(first[:, None] - spread * noise[None], 0, 1).reshape(-1, *lattice)
 
 
-@jax.jit(static_argnums=3)
-def better_half(problem: Problem, state: solver.State, width: Array, count: int) -> Int[Array, " R"]:
-    """The rows of the candidates that go on: those whose masks, of the areas asked for, have the highest rewards."""
-    masks = solver.in_chunks(lambda params, elements: problem.final(params, elements, width), problem.plan.chunk_size)(state.params)
-    rewards = evaluate(problem, masks).rewards[0]
-    healthy = jnp.isfinite(rewards) & (state.nonfinite_step == solver.NEVER)
-    _, best = lax.top_k(jnp.where(healthy, rewards, -jnp.inf).reshape(-1, count), -(-count // 2))
-    return (jnp.arange(len(best), dtype=best.dtype)[:, None] * count + best).reshape(-1)
+@functools.partial(jax.jit, static_argnums=4)
+def best_rows(problem: Problem, state: solver.State, candidates: Int[Array, "E P"], width: Array, keep: int) -> Int[Array, " R"]:
+    """The rows that go on: of each mask's candidates the `keep` whose binary masks, feathered like those of the run, have
+    the highest rewards. The problem is that of all candidates of all masks."""
+
+    def rewards(params: Array, elements: Array | None) -> Array:
+        masks = problem.final(params, elements, width)
+        binary = binarize(masks.reshape(len(masks), -1), take(problem.areas, elements)).reshape(masks.shape)
+        return problem.rewards(problem.plan.area.feathered(binary), elements)
+
+    found = canonical(solver.in_chunks(rewards, problem.plan.chunk_size))(state.params[candidates.reshape(-1)]).reshape(candidates.shape)
+    healthy = jnp.isfinite(found) & (state.nonfinite_step == solver.NEVER)[candidates]
+    _, best = lax.top_k(jnp.where(healthy, found, -jnp.inf), keep)
+    return jnp.take_along_axis(candidates, best, axis=1).reshape(-1)

@@ -22,7 +22,16 @@ from extremal_jax.optimise.settings import Settings
 FLIPS = ("random", "alternate")
 # The settings that the paper and TorchRay share, and the details in which TorchRay differs from any description.
 _PUBLISHED: dict[str, Any] = dict(
-    num_steps=800, learning_rate=0.01, pitch=7, sigma=21.0, max_blur=20.0, exact_area=False, relative_area_loss=False, shift=0, num_levels=8
+    num_steps=800,
+    learning_rate=0.01,
+    pitch=7,
+    sigma=21.0,
+    max_blur=20.0,
+    exact_area=False,
+    relative_area_loss=False,
+    shift=0,
+    num_levels=8,
+    exchange=False,
 )
 _TORCHRAY_DETAILS: dict[str, Any] = dict(ties="position", flips="alternate", final_update=False, final_evaluation=False)
 _PARITY = "parity is now four settings, which Config.torchray() sets: ties, flips, final_update and final_evaluation"
@@ -96,7 +105,7 @@ class Config(MaskSettings):
         masks are to binary, and the less smooth.
       smoothing: with `exact_area`, standard deviation, in pixels, of a Gaussian that smooths masks before the ramp. It
         joins what lies close, so that masks have fewer pieces, and drops details that hold at one place only. None: a
-        15th of the image's shorter side; 0 for activations of a layer, and without exact areas.
+        12th of the image's shorter side; 0 for activations of a layer, and without exact areas.
       feather: with `exact_area`, standard deviation, in pixels, of a Gaussian that softens the ramp's edges, since a
         sharp edge is evidence to a network by itself. None: a 45th of the image's shorter side; 0 as for `smoothing`.
       area_weight: λ, a schedule: the cost of one unit of the area loss, in units of the reward. It grows, so that the
@@ -130,6 +139,10 @@ class Config(MaskSettings):
       candidates: the starts that are tried for each mask. Whenever half of the steps left have passed, the better half
         goes on, until one is left. Four candidates cost as much as 2.75 runs.
       spread: how far below one the parameters of another candidate than the first start at most; the key draws where.
+      exchange: whether, at half time, each area goes on with the best of the masks of all areas of its image, drawn to its
+        own area. It costs K forward passes per mask, and keeps larger areas from lower rewards than smaller ones. The
+        masks of an area then depend on which other areas are asked for. Without effect where areas are not exact, and
+        for activations of a layer.
       flips: at which steps jitter flips: "random" draws them from the key; "alternate" takes the even ones.
       final_update: whether the masks of the result include the last update. TorchRay returns those of the last forward
         pass.
@@ -163,6 +176,7 @@ class Config(MaskSettings):
     shift: int | None = None
     candidates: int = 1
     spread: float = 0.6
+    exchange: bool = True
     final_update: bool = True
     final_evaluation: bool = True
 
@@ -192,7 +206,7 @@ class Config(MaskSettings):
         for name, options in dict(padding=PADDINGS, area_over=REGIONS, ties=TIES, flips=FLIPS).items():
             check_choice(name, getattr(self, name), options)
         check_count("num_levels", self.num_levels, 2)
-        for name in ("relative_area_loss", "jitter", "final_update", "final_evaluation"):
+        for name in ("relative_area_loss", "jitter", "exchange", "final_update", "final_evaluation"):
             check_flag(name, getattr(self, name))
         if self.pitch is not None:
             check_count("pitch", self.pitch, 1)
@@ -225,7 +239,7 @@ class Config(MaskSettings):
         side = min(shape)
         sigma = self.sigma or (3.0 * self.pitch if self.pitch else max(1.0, side / 16 if inner else side * 3 / 32))
         soft, moves = self.exact_area and not inner, self.jitter and not inner
-        smoothing = side / 15 * soft if self.smoothing is None else float(self.smoothing)
+        smoothing = side / 12 * soft if self.smoothing is None else float(self.smoothing)
         feather = side / 45 * soft if self.feather is None else float(self.feather)
         return dataclasses.replace(
             self,
@@ -237,6 +251,7 @@ class Config(MaskSettings):
             smoothing=smoothing,
             feather=feather,
             jitter=moves,
+            exchange=self.exchange and soft,
             shift=0 if inner else round(side / 37) * moves if self.shift is None else self.shift,
         )
 
@@ -271,7 +286,7 @@ class Config(MaskSettings):
             fields["pitch"] = fields.pop("step")
         if fields.pop("parity", False):
             fields |= _TORCHRAY_DETAILS
-        return dict(smoothing=0.0, feather=0.0, shift=0) | fields
+        return dict(smoothing=0.0, feather=0.0, shift=0, exchange=False) | fields
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,10 +48,10 @@ def chunks(num_steps: int) -> list[slice]:
     """The steps of a run in parts of about ten, of equal length if possible: each length is compiled once.
 
     Example:
-      >>> [part.stop for part in chunks(30)], [part.stop for part in chunks(23)]
-      ([10, 20, 30], [10, 20, 23])
+      >>> [part.stop for part in chunks(30)], [part.stop for part in chunks(15)], [part.stop for part in chunks(23)]
+      ([10, 20, 30], [5, 10, 15], [10, 20, 23])
     """
-    length = next((n for n in range(_CHUNK, _CHUNK // 2, -1) if num_steps % n == 0), _CHUNK)
+    length = next((n for n in range(_CHUNK, _CHUNK // 2 - 1, -1) if num_steps % n == 0), _CHUNK)
     return [slice(start, min(start + length, num_steps)) for start in range(0, num_steps, length)]
 
 

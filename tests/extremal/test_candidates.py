@@ -1,4 +1,4 @@
-"""Several candidates for each mask."""
+"""Several candidates for each mask, and the masks of other areas as candidates."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from extremal_jax.extremal.candidates import stages
 from small import AREAS, CONFIG, IMAGES, TARGETS
 
 MANY = dataclasses.replace(CONFIG, candidates=2)
+EXCHANGE = dataclasses.replace(CONFIG, exchange=True)
+each_config = pytest.mark.parametrize("config", [MANY, EXCHANGE], ids=["candidates", "exchange"])
 
 
 def run(*arguments: Any, config: ej.Config = MANY, **options: Any) -> Any:
@@ -26,10 +28,14 @@ def close(a: Any, b: Any) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-4, rtol=1e-4), a, b)
 
 
-@pytest.mark.parametrize(("count", "num_steps"), [(1, 1), (2, 2), (3, 4), (4, 50), (7, 100), (8, 8)])
-def test_stages(count: int, num_steps: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "num_steps", "exchange"),
+    [(1, 1, True), (1, 3, True), (2, 2, True), (3, 4, False), (4, 50, True), (7, 100, False), (8, 8, True)],
+)
+def test_stages(count: int, num_steps: int, exchange: bool) -> None:
     """Each has a step at least; the last has one candidate, and ends the run."""
-    found = stages(count, num_steps)
+    found = stages(count, num_steps, exchange)
+    assert len(found) > 1 or num_steps == 1
     assert found[0][0] == count
     assert found[-1] == (1, num_steps)
     ends = [0, *(end for _, end in found)]
@@ -40,8 +46,9 @@ def test_stages(count: int, num_steps: int) -> None:
 
 def test_four_candidates_cost_less_than_three_runs() -> None:
     config = ej.Config.thorough()
-    ends = [0, *(end for _, end in stages(config.candidates, config.num_steps))]
-    passes = sum(count * (end - begin) for (count, end), begin in zip(stages(config.candidates, config.num_steps), ends, strict=False))
+    found = stages(config.candidates, config.num_steps, config.exchange)
+    ends = [0, *(end for _, end in found)]
+    passes = sum(count * (end - begin) for (count, end), begin in zip(found, ends, strict=False))
     assert (config.candidates, passes) == (4, 2.75 * config.num_steps)
     assert passes <= 200
 
@@ -70,13 +77,73 @@ def test_the_first_start_is_the_one_given() -> None:
     close(run(config=none, initial_params=start).params, run(config=one, initial_params=start).params)
 
 
-def test_laws() -> None:
-    base = run()
-    close(run(chunk_size=5), base)
-    close(jax.jit(lambda images: run(images))(jnp.asarray(IMAGES)), base)
+@each_config
+def test_laws(config: ej.Config) -> None:
+    base = run(config=config)
+    close(run(config=config, chunk_size=3), base)
+    close(jax.jit(lambda images: run(images, config=config))(jnp.asarray(IMAGES)), base)
     for index in range(2):
-        close(run(IMAGES[index], TARGETS[index], AREAS), base[index])
-    jax.tree.map(np.testing.assert_array_equal, run(), base)
+        close(run(IMAGES[index], TARGETS[index], AREAS, config=config), base[index])
+    jax.tree.map(np.testing.assert_array_equal, run(config=config), base)
+
+
+@each_config
+def test_sharded_images(config: ej.Config) -> None:
+    sharding = jax.sharding.NamedSharding(jax.sharding.Mesh(np.array(jax.devices()[:2]), ("images",)), jax.sharding.PartitionSpec("images"))
+    close(run(jax.device_put(IMAGES, sharding), np.array(TARGETS), config=config), run(config=config))
+
+
+@each_config
+def test_second_calls_compile_nothing(config: ej.Config, compilations: list[str]) -> None:
+    run(config=config)
+    del compilations[:]
+    run(2 * IMAGES, np.array(TARGETS[::-1]), np.array(AREAS) / 2, config=config, key=jax.random.key(1))
+    assert not compilations
+
+
+def half(x: Any) -> Any:
+    """The light of the left half of an image."""
+    return x[:, :, :12].sum(axis=(1, 2, 3))[:, None]
+
+
+def test_an_area_takes_the_better_masks_of_another() -> None:
+    """The second area starts where it sees nothing of the target and cannot move; the first starts on the target."""
+    images = np.ones((2, 20, 24, 3), np.float32)
+    config = dataclasses.replace(EXCHANGE, perturbation="fade", learning_rate=0.0, jitter=False)
+    start = np.zeros((2, 2, *run().params.shape[2:]), np.float32)
+    start[:, 0, :, :2], start[:, 1, :, -2:] = 1, 1
+    alone = run(images, 0, AREAS, model=half, initial_params=start, config=dataclasses.replace(config, exchange=False))
+    together = run(images, 0, AREAS, model=half, initial_params=start, config=config)
+    assert np.all(alone.rewards[:, 0] > 10 * alone.rewards[:, 1])
+    assert np.all(together.rewards[:, 1] > 2 * together.rewards[:, 0])
+    np.testing.assert_array_equal(together.params[:, 1], start[:, 0])
+    np.testing.assert_allclose(together.areas, alone.areas, atol=1e-6)  # of its own area still
+
+
+def test_an_image_does_not_take_the_masks_of_another() -> None:
+    images = np.ones((2, 20, 24, 3), np.float32)
+    config = dataclasses.replace(EXCHANGE, perturbation="fade", learning_rate=0.0, jitter=False)
+    start = np.zeros((2, 2, *run().params.shape[2:]), np.float32)
+    start[0, :, :, :2], start[1, :, :, -2:] = 1, 1
+    found = run(images, 0, AREAS, model=half, initial_params=start, config=config)
+    np.testing.assert_array_equal(found.params, start)
+
+
+def test_one_area_has_nothing_to_exchange() -> None:
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        run(areas=AREAS[:1], config=EXCHANGE).masks,
+        run(areas=AREAS[:1], config=CONFIG).masks,
+    )
+
+
+@pytest.mark.parametrize(
+    "config", [ej.Config(exact_area=False), ej.Config.torchray(), ej.Config.paper()], ids=["inexact", "torchray", "paper"]
+)
+def test_areas_that_are_not_exact_exchange_nothing(config: ej.Config) -> None:
+    assert not config.resolve((224, 224)).exchange
+    assert not ej.Config().resolve((14, 14), inner=True).exchange
+    assert ej.Config().resolve((224, 224)).exchange
 
 
 def test_the_key_draws_the_starts() -> None:

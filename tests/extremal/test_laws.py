@@ -19,7 +19,7 @@ from small import CONFIG
 
 IMAGES, TARGETS, AREAS = jnp.asarray(small.IMAGES), jnp.array(small.TARGETS), jnp.array(small.AREAS)
 QUICK = dict(num_steps=4, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)
-CONFIGS = {"default": CONFIG, "torchray": Config.torchray(**QUICK), "paper": Config.paper(**QUICK, game="dual")}
+CONFIGS = {"areas alone": CONFIG, "torchray": Config.torchray(**QUICK), "paper": Config.paper(**QUICK, game="dual")}
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 

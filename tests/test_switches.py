@@ -31,7 +31,9 @@ def test_switches(call: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [dict(game="dual"), dict(area_over="canvas"), dict(exact_area=False), dict(ties="position")], ids=", ".join
+    "changes",
+    [dict(game="dual"), dict(area_over="canvas"), dict(exact_area=False), dict(ties="position"), dict(min_strength=0.5, noise=0.1)],
+    ids=", ".join,
 )
 def test_switches_with_other_settings(changes: Any) -> None:
     """Traced only: what promotes, promotes then."""

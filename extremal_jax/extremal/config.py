@@ -136,6 +136,13 @@ class Config(MaskSettings):
       shift: the most pixels by which the images shown are shifted at each step, all together, periodic at the border:
         what excites the target at one alignment only is not evidence. The key draws the shifts. None: with jitter, a
         37th of the image's shorter side; otherwise, and for activations of a layer, 0.
+      min_strength: the weakest perturbation shown, as a share of the full one. At each step a mask m is shown as 1 − s (1
+        − m), and the key draws s from here to 1, one for all masks: what excites the target under one strength of the
+        blur only is not evidence. 1: always the full perturbation; also for activations of a layer.
+      noise: standard deviation of the Gaussian noise that is added to the images shown, in units of the model's input,
+        where most preparations give values of about one. The key draws it anew at each step, the same for all masks.
+        Evidence that a little noise destroys is texture that a network sees and a person does not. 0: none; also for
+        activations of a layer.
       candidates: the starts that are tried for each mask. Whenever half of the steps left have passed, the better half
         goes on, until one is left. Four candidates cost as much as 2.75 runs.
       spread: how far below one the parameters of another candidate than the first start at most; the key draws where.
@@ -174,6 +181,8 @@ class Config(MaskSettings):
     jitter: bool = True
     flips: str = "random"
     shift: int | None = None
+    min_strength: float = 1.0
+    noise: float = 0.0
     candidates: int = 1
     spread: float = 0.6
     exchange: bool = True
@@ -218,6 +227,8 @@ class Config(MaskSettings):
                 check_not_negative(name, getattr(self, name), " of pixels or None")
         if self.shift is not None:
             check_count("shift", self.shift, 0)
+        check_share("min_strength", self.min_strength, "the full perturbation")
+        check_not_negative("noise", self.noise, " in units of the model's input")
         check_count("candidates", self.candidates, 1)
         check_share("spread", self.spread, "the full mask")
         check_positive("temperature", self.temperature)
@@ -251,6 +262,8 @@ class Config(MaskSettings):
             smoothing=smoothing,
             feather=feather,
             jitter=moves,
+            min_strength=1.0 if inner else self.min_strength,
+            noise=0.0 if inner else self.noise,
             exchange=self.exchange and soft,
             shift=0 if inner else round(side / 37) * moves if self.shift is None else self.shift,
         )

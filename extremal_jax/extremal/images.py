@@ -166,8 +166,9 @@ def check_masking(task: Task, config: Config, at: str | None, reference: Any) ->
 
 
 def jitter(config: Config, key: Array) -> dict[str, Any]:
-    """At which steps the images shown are flipped, (T,), and how far they are shifted, (T, 2), if at all. One draw for
-    all masks, so that a batch is a loop."""
+    """At which steps the images shown are flipped, (T,), how far they are shifted, (T, 2), how strongly they are
+    perturbed, (T,), and the keys and scale of their noise, (T,) each, if at all. One draw for all masks, so that a
+    batch is a loop."""
     drawn: dict[str, Any] = {}
     if config.jitter and config.flips == "alternate":
         drawn["flipped"] = np.arange(config.num_steps) % 2 == 0
@@ -176,6 +177,12 @@ def jitter(config: Config, key: Array) -> dict[str, Any]:
     if config.shift:
         bounds = -config.shift, config.shift + 1
         drawn["shift"] = jax.random.randint(jax.random.fold_in(key, 1), (config.num_steps, 2), *bounds, dtype=jnp.int32)
+    if config.min_strength < 1:
+        bounds = jnp.float32(config.min_strength), jnp.float32(1)
+        drawn["strength"] = jax.random.uniform(jax.random.fold_in(key, 3), (config.num_steps,), jnp.float32, *bounds)
+    if config.noise:
+        drawn["noise"] = jax.random.split(jax.random.fold_in(key, 4), config.num_steps)
+        drawn["noise_scale"] = np.full(config.num_steps, config.noise, np.float32)
     return drawn
 
 

@@ -109,22 +109,31 @@ class Problem:
         jitter: Now | None = None,
         signal: Float[Array, " R"] | None = None,
     ) -> Float[Array, " R"]:
-        """The rewards of masks: the responses to all that the game shows, combined. Under jitter, all of it is flipped
-        and shifted, where the values of the step have "flipped" and "shift"."""
-        perturbed, jitter = self.perturbed(masks, elements), jitter or {}
+        """The rewards of masks: the responses to all that the game shows, combined. Under jitter, what is shown is
+        perturbed less, flipped, shifted and noisy, where the values of the step have "strength", "flipped", "shift" and
+        "noise"."""
+        jitter = jitter or {}
+        perturbed = self.perturbed(masks, elements, jitter.get("strength"))
         if "flipped" in jitter:
             perturbed = jnp.where(jitter["flipped"], perturbed[..., ::-1, :], perturbed)
         if "shift" in jitter:
             perturbed = jnp.roll(perturbed, jitter["shift"], axis=(-3, -2))
+        if "noise" in jitter:
+            noise = jax.random.normal(jitter["noise"], (1, 1, *perturbed.shape[2:]), perturbed.dtype)
+            perturbed = perturbed + jitter["noise_scale"].astype(perturbed.dtype) * noise
         if signal is not None:
             perturbed = jax.vmap(listen, in_axes=(0, None))(perturbed, signal)
         return self.plan.game.combine(self.responses(perturbed, elements))
 
-    def perturbed(self, masks: Float[Array, "R ..."], elements: Int[Array, " R"] | None) -> Float[Array, "terms R ..."]:
-        """m ⊗ x, for each mask that the game shows."""
+    def perturbed(
+        self, masks: Float[Array, "R ..."], elements: Int[Array, " R"] | None, strength: Float[Array, ""] | None = None
+    ) -> Float[Array, "terms R ..."]:
+        """m ⊗ x, for each mask that the game shows; with a share of the perturbation's full strength, if it is given."""
         plan = self.plan
         levels = self.levels if elements is None else self.levels[elements // plan.num_areas]
         masks = plan.game.show(masks)  # (terms, R, *shape)
+        if strength is not None:
+            masks = 1 - strength.astype(masks.dtype) * (1 - masks)
         weights = plan.masks.over(masks, levels.ndim - 2)
         grouped = weights.reshape(len(masks), len(levels), -1, *weights.shape[2:])
         perturbed = jax.vmap(interpolate, in_axes=(0, 1), out_axes=1)(levels, grouped)

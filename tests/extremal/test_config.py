@@ -37,6 +37,8 @@ from extremal_jax.operators.perturbations import Blur
         (dict(smoothing=-1.0), "smoothing must be zero or a positive number of pixels or None, got -1.0"),
         (dict(feather="5"), "feather must be zero or a positive number of pixels or None, got '5'"),
         (dict(shift=0.5), "shift must be a whole number, at least 0, got 0.5"),
+        (dict(min_strength=1.5), "min_strength must be a share of the full perturbation, from 0 to 1, got 1.5"),
+        (dict(noise=-0.1), "noise must be zero or a positive number in units of the model's input, got -0.1"),
         (dict(ties="first"), "ties must be one of 'share', 'position', got 'first'"),
         (dict(flips="never"), "flips must be one of 'random', 'alternate', got 'never'"),
         (dict(anneal=1.5), "anneal must be a share of the steps, from 0 to 1, got 1.5"),
@@ -69,7 +71,7 @@ def test_lengths_follow_the_image(side: int) -> None:
     assert config.sigma == pytest.approx(max(1, side * 3 / 32))
     assert config.pitch == max(1, round(config.sigma / 3))
     assert config.max_blur == pytest.approx(20 * side / 224)
-    assert (config.smoothing, config.feather, config.shift) == pytest.approx((side / 15, side / 45, round(side / 37)))
+    assert (config.smoothing, config.feather, config.shift) == pytest.approx((side / 12, side / 45, round(side / 37)))
     assert config.resolve((7, 7)) == config  # nothing is left to fill in
 
 
@@ -103,6 +105,7 @@ def test_presets() -> None:
     assert (torchray.relative_area_loss, paper.relative_area_loss) == (False, False)  # λ R_a, as published
     for preset in (torchray.resolve((224, 224)), paper.resolve((224, 224))):
         assert (preset.smoothing, preset.feather, preset.shift, preset.num_levels) == (0, 0, 0, 8)
+        assert (preset.min_strength, preset.noise, preset.exchange) == (1, 0, False)
     assert Config.paper(jitter=True).jitter
     np.testing.assert_allclose(torchray.schedules()["area_weight"][[0, 799]], [300, 300 * 1.0035**799], rtol=1e-4)
 
@@ -113,7 +116,7 @@ def test_the_perturbations_record_follows_the_settings() -> None:
 
 
 def test_settings_of_a_layer() -> None:
-    inner = Config().resolve((8, 8), inner=True)
+    inner = Config(min_strength=0.5, noise=0.1).resolve((8, 8), inner=True)
     assert (inner.perturbation, inner.jitter, inner.area_weight) == ("fade", False, 0.0)
-    assert (inner.smoothing, inner.feather, inner.shift) == (0, 0, 0)
+    assert (inner.smoothing, inner.feather, inner.shift, inner.min_strength, inner.noise) == (0, 0, 0, 1, 0)
     assert Config(perturbation="blur", area_weight=1.0).resolve((8, 8), inner=True).perturbation == "blur"

@@ -176,6 +176,8 @@ def test_every_argument_matters() -> None:
         dict(final_update=False),
         dict(jitter=False, shift=1),  # the shift alone stays
         dict(shift=2),
+        dict(min_strength=0.3),
+        dict(noise=0.5),
         dict(optimizer=SGD.optimizer, learning_rate=0.01),
         dict(ties="position"),
     ],
@@ -184,6 +186,25 @@ def test_every_argument_matters() -> None:
 def test_settings_change_the_masks(changes: Any) -> None:
     """`test_problem` has the settings that change the objective."""
     assert not same(explain(), changed(**changes))
+
+
+def test_noise_and_strength_are_one_draw_for_all_masks() -> None:
+    """So a batch is a loop, a key gives the same bits, and another key others."""
+    robust = dataclasses.replace(CONFIG, min_strength=0.3, noise=0.5)
+    base = explain(config=robust)
+    assert same(base, explain(config=robust))
+    assert not same(base, explain(config=robust, key=jax.random.key(1)))
+    for index in range(2):
+        np.testing.assert_allclose(explain(IMAGES[index], small.TARGETS[index], config=robust).masks, base.masks[index], atol=1e-4)
+    np.testing.assert_allclose(explain(config=robust, chunk_size=3).masks, base.masks, atol=1e-4)
+
+
+def test_rewards_of_results_are_without_noise() -> None:
+    """The run's own are noisy, but the result's are evaluated on the image itself, perturbed in full."""
+    still = dict(learning_rate=0.0, jitter=False, shift=0)
+    plain, robust = changed(**still), changed(**still, min_strength=0.1, noise=1.0)
+    np.testing.assert_allclose(robust.rewards, plain.rewards, rtol=1e-5)
+    assert not np.allclose(robust.history.rewards, plain.history.rewards, rtol=1e-2)
 
 
 def test_flips_alternate() -> None:

@@ -49,6 +49,8 @@ STEPS: list[dict[str, Any]] = [
     dict(shrinkage=0.5),
     dict(flipped=True),
     dict(shift=np.array([2, 1])),
+    dict(strength=0.5),
+    dict(noise=jax.random.key(0), noise_scale=0.5),
 ]
 
 

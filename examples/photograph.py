@@ -30,7 +30,7 @@ def photograph() -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, help="another photograph")
-    parser.add_argument("--targets", nargs="+", default=["espresso", "wooden spoon"], help="classes of ImageNet")
+    parser.add_argument("--targets", nargs="+", default=["espresso", "cup"], help="classes of ImageNet")
     parser.add_argument("--areas", nargs="+", type=float, default=[0.05, 0.1, 0.2], help="shares of the image")
     parser.add_argument("--steps", type=int, default=50, help="optimisation steps")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to")

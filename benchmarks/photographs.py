@@ -194,7 +194,7 @@ def main() -> None:
     machine.warn_if_busy()
     model, other = ej.models.load(options.model), ej.models.load(options.other)
     photos = photographs(options, model, other)
-    settings = {name: repr(PRESETS[name]()) for name in options.presets} | dict.fromkeys(METHODS, ej.__version__)
+    settings = {name: settings_text(PRESETS[name]()) for name in options.presets} | dict.fromkeys(METHODS, ej.__version__)
     presets = {name: preset(model, PRESETS[name]()) for name in options.presets}
     explained, judged, chosen = {}, {}, {}
     for name, explain in (presets | {name: method(model, name) for name in options.methods}).items():
@@ -209,6 +209,11 @@ def main() -> None:
         everyone = presets | {name: method(model, name) for name in dict.fromkeys([*options.methods, *options.grid_methods])}
         tables.append(grid_table(model, photos, everyone, settings, options))
     machine.report("photographs", "Masks on photographs", tables)
+
+
+def settings_text(config: ej.Config) -> str:
+    """The settings as a text that is the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(config))
 
 
 def handful(name: str, count: int, most: int) -> np.ndarray:

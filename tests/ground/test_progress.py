@@ -12,7 +12,7 @@ import extremal_jax as ej
 from extremal_jax.ground.progress import watching
 
 IMAGE = np.linspace(0, 1, 32 * 32 * 3, dtype=np.float32).reshape(32, 32, 3)
-CONFIG = ej.Config(num_steps=30, perturbation="fade")
+CONFIG = ej.Config(num_steps=30, perturbation="fade", exchange=False)  # the history is of the masks that were selected
 
 
 def model(images: Any) -> Any:

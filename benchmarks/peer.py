@@ -62,6 +62,15 @@ def torchvision_models() -> Any:
     return torchvision.models
 
 
+def efficientnet_lite(name: str) -> Any:
+    """An EfficientNet-lite of efficientnet-lite-pytorch, with random weights."""
+    if importlib.util.find_spec("efficientnet_lite_pytorch") is None:
+        raise SystemExit("the comparison needs efficientnet-lite-pytorch in this environment; run\n  pip install efficientnet-lite-pytorch")
+    from efficientnet_lite_pytorch import EfficientNet
+
+    return EfficientNet.from_name(name.replace("_", "-"))
+
+
 def synchronize() -> None:
     """Wait until PyTorch's device is done."""
     import torch

@@ -73,9 +73,7 @@ def ascend_best(
             record = latest if record is None else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), record, latest)
             if candidates > left or exchange:
                 pools = candidate_rows(len(task.images), num_areas, candidates, exchange)
-                chunk = min(task.chunk_size or pools.size, len(problem.areas) * candidates)
-                judge = _repeated(dataclasses.replace(task, chunk_size=chunk), model, problem, pools.shape[1])
-                rows = best_rows(judge, state, jnp.asarray(pools), width, left)
+                rows = best_rows(_judge(task, model, problem, pools, candidates), state, jnp.asarray(pools), width, left)
                 state = jax.tree.map(lambda values, rows=rows: values[rows], state)
                 record = jax.tree.map(lambda values, rows=rows: values[:, rows], record)
             begin = end
@@ -116,6 +114,13 @@ def _repeated(task: Task, model: Model, problem: Problem, count: int) -> Problem
     wider = task.for_areas(model, num_areas)
     plan: Any = wider.plan(problem.plan.masks, num_areas)
     return dataclasses.replace(problem, arrays=wider.parted.arrays, areas=jnp.repeat(problem.areas, count), plan=plan)
+
+
+def _judge(task: Task, model: Model, problem: Problem, pools: np.ndarray, count: int) -> Problem:
+    """The problem of all candidates (E, P) of all masks, of which no more are shown at a time than in a step of `count`
+    candidates for each mask."""
+    chunk_size = min(task.chunk_size or pools.size, len(problem.areas) * count)
+    return _repeated(dataclasses.replace(task, chunk_size=chunk_size), model, problem, pools.shape[1])
 
 
 def starts(problem: Problem, initial_params: Any, count: int, spread: float, key: Array) -> Float[Array, "R h w"]:

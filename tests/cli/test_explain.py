@@ -59,6 +59,7 @@ DEFAULTS = {"areas": (0.025, 0.05, 0.1, 0.2), "at": None, "config": ej.Config(),
             ["--preset", "torchray", "--game", "delete", "--perturbation", "fade"],
             {"config": ej.Config.torchray(game="delete", perturbation="fade")},
         ),
+        (["--preset", "thorough"], {"config": ej.Config.thorough()}),
         (
             ["--preset", "paper", "--game", "dual", "--reward", "contrastive"],
             {"config": ej.Config.paper(game="dual", reward="contrastive")},

@@ -43,7 +43,7 @@ PRESETS: dict[str, Callable[[], ej.Config]] = {
 METHODS = tuple(name for name in ej.attribution.METHODS if name != "extremal_perturbation")  # which the presets stand for
 SLOW = 200  # steps, from which a preset is run on a handful
 CONFIDENT = 0.8  # of an image that may stand in a grid
-CAM_LAYER = -3  # among a model's activations, the last stage before its head, for the methods that need a layer
+CAM_LAYER = -3  # among a model's activations, the last stage before its head, for the methods that need a layer; the last is its pool
 
 
 class Photographs(NamedTuple):
@@ -147,7 +147,8 @@ def preset(model: ej.models.Classifier, config: ej.Config) -> Contender:
 def method(model: ej.models.Classifier, name: str) -> Contender:
     """A method of attribution as a contender: the highest pixels of its map are the mask of each area."""
     found = ej.attribution.METHODS[name]
-    options: dict[str, Any] = {"at": model.activations[CAM_LAYER]} if "at" in found.needs else {}
+    layers = {"at": model.activations[CAM_LAYER], "contrast_at": model.activations[-1]}
+    options: dict[str, Any] = {name: layer for name, layer in layers.items() if name in found.needs}
 
     def explain(image: np.ndarray, target: int) -> Explained:
         start = time.perf_counter()

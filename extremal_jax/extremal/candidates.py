@@ -4,9 +4,9 @@ The objective has many hills, and more steps do not lead from one to another, bu
 C candidates for each image and area. Whenever half of the steps left have passed, the better half of the candidates
 goes on, until one is left. Four candidates cost 2.75 runs.
 
-The masks of an image's other areas are candidates too. Their parameters make a mask of any area, so at each
-selection, and at the end, each area goes on with those that suit it best. A larger area then keeps what a smaller one
-has found, and its reward is higher.
+The masks of an image's other areas are candidates too. Their parameters make a mask of any area, so at each selection,
+and at the end, each area goes on with those that suit it best. A larger area then keeps what a smaller one has found,
+and its reward is seldom lower.
 """
 
 from __future__ import annotations

@@ -146,10 +146,11 @@ class Config(MaskSettings):
       candidates: the starts that are tried for each mask. Whenever half of the steps left have passed, the better half
         goes on, until one is left. Four candidates cost as much as 2.75 runs.
       spread: how far below one the parameters of another candidate than the first start at most; the key draws where.
-      exchange: whether, at half time, each area goes on with the best of the masks of all areas of its image, drawn to its
-        own area. It costs K forward passes per mask, and keeps larger areas from lower rewards than smaller ones. The
-        masks of an area then depend on which other areas are asked for. Without effect where areas are not exact, and
-        for activations of a layer.
+      exchange: whether each area takes over the best of the masks of all areas of its image, drawn to its own area and
+        judged by their binary form: half way, or whenever candidates are selected, and at the end. Each time costs K
+        forward passes per mask and candidate. Larger areas then seldom have lower rewards than smaller ones, and the
+        mask of an area depends on which other areas are asked for. Without effect where areas are not exact, and for
+        activations of a layer.
       flips: at which steps jitter flips: "random" draws them from the key; "alternate" takes the even ones.
       final_update: whether the masks of the result include the last update. TorchRay returns those of the last forward
         pass.

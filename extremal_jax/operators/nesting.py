@@ -1,6 +1,6 @@
 """Masks of growing area as one order of pixels: nested masks.
 
-The masks of two areas are found each for itself, so the smaller need not lie within the larger. Nested masks do: S_1 ⊂
+The masks of two areas are optimised separately, so the smaller need not lie within the larger. Nested masks do: S_1 ⊂
 S_2 ⊂ ... ⊂ S_K, each of exactly as many pixels as asked for,
 
     S_k = S_{k−1} ∪ the n_k − n_{k−1} pixels outside of it that m_k values highest

@@ -17,7 +17,7 @@ from small import AREAS, CONFIG, IMAGES, TARGETS
 
 MANY = dataclasses.replace(CONFIG, candidates=2)
 EXCHANGE = dataclasses.replace(CONFIG, exchange=True)
-each_config = pytest.mark.parametrize("config", [MANY, EXCHANGE], ids=["candidates", "exchange"])
+BOTH = dataclasses.replace(CONFIG, candidates=2, exchange=True)
 
 
 def run(*arguments: Any, config: ej.Config = MANY, **options: Any) -> Any:
@@ -77,27 +77,24 @@ def test_the_first_start_is_the_one_given() -> None:
     close(run(config=none, initial_params=start).params, run(config=one, initial_params=start).params)
 
 
-@each_config
-def test_laws(config: ej.Config) -> None:
-    base = run(config=config)
-    close(run(config=config, chunk_size=3), base)
-    close(jax.jit(lambda images: run(images, config=config))(jnp.asarray(IMAGES)), base)
+def test_laws() -> None:
+    base = run(config=BOTH)
+    close(run(config=BOTH, chunk_size=3), base)
+    close(jax.jit(lambda images: run(images, config=BOTH))(jnp.asarray(IMAGES)), base)
     for index in range(2):
-        close(run(IMAGES[index], TARGETS[index], AREAS, config=config), base[index])
-    jax.tree.map(np.testing.assert_array_equal, run(config=config), base)
+        close(run(IMAGES[index], TARGETS[index], AREAS, config=BOTH), base[index])
+    jax.tree.map(np.testing.assert_array_equal, run(config=BOTH), base)
 
 
-@each_config
-def test_sharded_images(config: ej.Config) -> None:
+def test_sharded_images() -> None:
     sharding = jax.sharding.NamedSharding(jax.sharding.Mesh(np.array(jax.devices()[:2]), ("images",)), jax.sharding.PartitionSpec("images"))
-    close(run(jax.device_put(IMAGES, sharding), np.array(TARGETS), config=config), run(config=config))
+    close(run(jax.device_put(IMAGES, sharding), np.array(TARGETS), config=BOTH), run(config=BOTH))
 
 
-@each_config
-def test_second_calls_compile_nothing(config: ej.Config, compilations: list[str]) -> None:
-    run(config=config)
+def test_second_calls_compile_nothing(compilations: list[str]) -> None:
+    run(config=BOTH)
     del compilations[:]
-    run(2 * IMAGES, np.array(TARGETS[::-1]), np.array(AREAS) / 2, config=config, key=jax.random.key(1))
+    run(2 * IMAGES, np.array(TARGETS[::-1]), np.array(AREAS) / 2, config=BOTH, key=jax.random.key(1))
     assert not compilations
 
 

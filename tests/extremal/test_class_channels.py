@@ -142,6 +142,7 @@ def test_images_that_are_no_batch() -> None:
         jax.jit(lambda images: ej.class_channels(MODEL, images, TARGETS, at="hidden").attributions)(IMAGES)
 
 
+@pytest.mark.slow
 def test_similar_classes_share_channels(classifier: ej.models.Classifier) -> None:
     """Two animals, two vehicles or two fruits have more top channels in common than an animal and a vehicle: of five in two scenes each
     of seed 33, 6.7 % against 1.5 %, in the mean over pairs."""

@@ -71,8 +71,9 @@ def test_inside_jit() -> None:
     close(traced, run())
 
 
+@pytest.mark.slow
 def test_without_any_compilation() -> None:
-    """Equation by equation is slow, so one mask, one step and a linear model must do."""
+    """Operation by operation is slow, so one mask, one step and a linear model must do."""
     options = dict(model=lambda images: images.mean(axis=(1, 2)), config=dataclasses.replace(CONFIG, num_steps=1))
     with jax.disable_jit():
         eager = run(IMAGES[0], TARGETS[0], AREAS[:1], **options)

@@ -28,6 +28,7 @@ from extremal_jax.graph.canonical import canonical
 from extremal_jax.ground.progress import Watcher, later, watching
 from extremal_jax.operators.area import binarize
 from extremal_jax.optimise import solver
+from extremal_jax.optimise.driver import joined
 from extremal_jax.optimise.elements import take
 
 _CELLS = 5  # of the noise in the starts, across the lattice: hills are as wide as objects
@@ -60,22 +61,20 @@ def ascend_best(
     if len(planned) == 1:
         return ascend(problem, start(problem, initial_params), schedule, progress)
     width, begin = jnp.asarray(schedule["ramp"][-1]), 0
-    state: Any = start(
-        _repeated(task, model, problem, settings.candidates),
-        starts(problem, initial_params, settings.candidates, settings.spread, key),
-    )
+    if settings.candidates > 1:
+        initial_params = starts(problem, initial_params, settings.spread, key, settings.candidates)
+    state: Any = start(_repeated(task, model, problem, settings.candidates), initial_params)
     record: Any = None
     with watching(progress) as watcher:
         for (candidates, end), left in zip(planned, [*(count for count, _ in planned[1:]), 1], strict=True):
             current = _repeated(task, model, problem, candidates)
             part = {name: values[begin:end] for name, values in schedule.items()}
             state, latest = ascend(current, state, part, later(watcher, begin, settings.num_steps))
-            record = latest if record is None else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), record, latest)
+            record = latest if record is None else joined([record, latest])
             if candidates > left or exchange:
                 pools = candidate_rows(len(task.images), num_areas, candidates, exchange)
                 rows = best_rows(_judge(task, model, problem, pools, candidates), state, jnp.asarray(pools), width, left)
-                state = jax.tree.map(lambda values, rows=rows: values[rows], state)
-                record = jax.tree.map(lambda values, rows=rows: values[:, rows], record)
+                state, record = _selected(state, record, rows)
             begin = end
     return state, record
 
@@ -123,7 +122,8 @@ def _judge(task: Task, model: Model, problem: Problem, pools: np.ndarray, count:
     return _repeated(dataclasses.replace(task, chunk_size=chunk_size), model, problem, pools.shape[1])
 
 
-def starts(problem: Problem, initial_params: Any, count: int, spread: float, key: Array) -> Float[Array, "R h w"]:
+@functools.partial(jax.jit, static_argnums=4)
+def starts(problem: Problem, initial_params: Any, spread: float | Float[Array, ""], key: Array, count: int) -> Float[Array, "R h w"]:
     """(E C, h, w): for each mask the start itself, and others that lie up to `spread` below it, each in other places.
     One draw for all masks, so that a batch is a loop."""
     lattice = problem.plan.masks.lattice
@@ -133,6 +133,12 @@ def starts(problem: Problem, initial_params: Any, count: int, spread: float, key
     )
     noise = noise.at[0].set(0)
     return jnp.clip(first[:, None] - spread * noise[None], 0, 1).reshape(-1, *lattice)
+
+
+@jax.jit
+def _selected(state: solver.State, record: solver.Record, rows: Int[Array, " R"]) -> tuple[solver.State, solver.Record]:
+    """The rows of a state, and of the record (T, R, ...) that led to it."""
+    return jax.tree.map(lambda values: values[rows], state), jax.tree.map(lambda values: values[:, rows], record)
 
 
 @functools.partial(jax.jit, static_argnums=4)

@@ -169,20 +169,28 @@ def jitter(config: Config, key: Array) -> dict[str, Any]:
     """At which steps the images shown are flipped, (T,), how far they are shifted, (T, 2), how strongly they are
     perturbed, (T,), and the keys and scale of their noise, (T,) each, if at all. One draw for all masks, so that a
     batch is a loop."""
-    drawn: dict[str, Any] = {}
-    if config.jitter and config.flips == "alternate":
+    flips = config.flips if config.jitter else None
+    drawn = _drawn(key, config.num_steps, flips == "random", config.shift, config.min_strength, bool(config.noise))
+    if flips == "alternate":
         drawn["flipped"] = np.arange(config.num_steps) % 2 == 0
-    elif config.jitter:
-        drawn["flipped"] = jax.random.bernoulli(key, jnp.float32(0.5), (config.num_steps,))  # the same draw in 64 bits
-    if config.shift:
-        bounds = -config.shift, config.shift + 1
-        drawn["shift"] = jax.random.randint(jax.random.fold_in(key, 1), (config.num_steps, 2), *bounds, dtype=jnp.int32)
-    if config.min_strength < 1:
-        bounds = jnp.float32(config.min_strength), jnp.float32(1)
-        drawn["strength"] = jax.random.uniform(jax.random.fold_in(key, 3), (config.num_steps,), jnp.float32, *bounds)
     if config.noise:
-        drawn["noise"] = jax.random.split(jax.random.fold_in(key, 4), config.num_steps)
         drawn["noise_scale"] = np.full(config.num_steps, config.noise, np.float32)
+    return drawn
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
+def _drawn(key: Array, num_steps: int, flips: bool, shift: int | None, min_strength: float, noise: bool) -> dict[str, Any]:
+    """What `jitter` draws; the types of the bounds are such that the draws in 64 bits are the same."""
+    drawn: dict[str, Any] = {}
+    if flips:
+        drawn["flipped"] = jax.random.bernoulli(key, jnp.float32(0.5), (num_steps,))
+    if shift:
+        drawn["shift"] = jax.random.randint(jax.random.fold_in(key, 1), (num_steps, 2), -shift, shift + 1, dtype=jnp.int32)
+    if min_strength < 1:
+        bounds = jnp.float32(min_strength), jnp.float32(1)
+        drawn["strength"] = jax.random.uniform(jax.random.fold_in(key, 3), (num_steps,), jnp.float32, *bounds)
+    if noise:
+        drawn["noise"] = jax.random.split(jax.random.fold_in(key, 4), num_steps)
     return drawn
 
 

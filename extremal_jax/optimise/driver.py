@@ -41,7 +41,7 @@ def drive(
             records.append(record)
             if watcher:
                 watcher(Progress(chunk.stop, num_steps, float(record.rewards[-1].mean())))
-    return state, _joined(records)
+    return state, joined(records)
 
 
 def chunks(num_steps: int) -> list[slice]:
@@ -56,5 +56,6 @@ def chunks(num_steps: int) -> list[slice]:
 
 
 @jax.jit
-def _joined(records: list[Any]) -> Any:
+def joined(records: list[Any]) -> Any:
+    """The records of consecutive steps as one."""
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *records)

@@ -5,7 +5,8 @@
 
 Rewards. Two-object scenes of 128x128 pixels. Of every mask the round(a n) highest pixels are shown to the classifier, exactly; the
 others are blurred as strongly as the default preset does (standard deviation 20 · 128/224 pixels, the border repeated). So all are judged
-alike, at the same areas, whatever they were optimised with. The reward is the target's logit.
+alike, at the same areas, whatever they were optimised with. The reward is the target's logit. Feathered: the same with soft edges, as in
+`judge.py`.
 
 Pointing. Scenes of two or three objects; one of them, drawn at random, is the target. Does the point of the result lie on its pixels, or,
 as the pointing game counts, less than 15 pixels of a picture of 500 away, here 4 of 128?
@@ -24,6 +25,7 @@ import numpy as np
 from jax import Array
 
 import extremal_jax as ej
+import judge
 import machine
 import peer
 from extremal_jax.ground.filters import gaussian_blur
@@ -54,11 +56,13 @@ class Outcome(NamedTuple):
 
     Attributes:
       rewards: (N, K), at exact hard area.
+      feathered: (N, K), the same with soft edges.
       area_errors: (N, K), |reached − asked| of the soft masks.
       seconds: per image, of each batch.
     """
 
     rewards: np.ndarray
+    feathered: np.ndarray
     area_errors: np.ndarray
     seconds: Sequence[float]
 
@@ -109,12 +113,12 @@ def results(
 
 
 @jax.jit
-def hard_rewards(model: ej.models.Classifier, images: Array, targets: Array, binary_masks: Array) -> Array:
-    """(N, K): the target's logit when only what binary masks (N, K, H, W) keep is shown, the rest blurred."""
+def shown_rewards(model: ej.models.Classifier, images: Array, targets: Array, masks: Array) -> Array:
+    """(N, K): the target's logit when only what masks (N, K, H, W) keep is shown, the rest blurred."""
     blurred = gaussian_blur(images, MAX_BLUR, "edge")[:, None]
-    kept = binary_masks[..., None]
+    kept = masks[..., None]
     shown = kept * images[:, None] + (1 - kept) * blurred
-    logits = model(shown.reshape(-1, *images.shape[1:])).reshape(*binary_masks.shape[:2], -1)
+    logits = model(shown.reshape(-1, *images.shape[1:])).reshape(*masks.shape[:2], -1)
     return jnp.take_along_axis(logits, targets[:, None, None], axis=-1)[..., 0]
 
 
@@ -122,11 +126,16 @@ def measured(model: ej.models.Classifier, task: Cases, preset: str, batch: int) 
     """A preset of ours."""
     parts = []
     for chosen, result, seconds in results(model, task, PRESETS[preset](), batch, f"{preset} preset"):
-        rewards = hard_rewards(model, task.images[chosen], task.targets[chosen], result.binary_masks())
         errors = np.abs(np.asarray(result.areas) - np.asarray(result.requested_areas))
-        parts.append((np.asarray(rewards), errors, seconds))
-    rewards, errors, seconds = zip(*parts, strict=True)
-    return Outcome(np.concatenate(rewards), np.concatenate(errors), seconds)
+        parts.append((*judged(model, task, chosen, result.binary_masks()), errors, seconds))
+    *arrays, seconds = zip(*parts, strict=True)
+    return Outcome(*map(np.concatenate, arrays), seconds)
+
+
+def judged(model: ej.models.Classifier, task: Cases, chosen: slice, binary_masks: Array) -> list[np.ndarray]:
+    """The rewards of binary masks with sharp and with soft edges, (N, K) each."""
+    images, targets = task.images[chosen], task.targets[chosen]
+    return [np.asarray(shown_rewards(model, images, targets, masks)) for masks in (binary_masks, judge.feathered(binary_masks))]
 
 
 def measured_torchray(model: ej.models.Classifier, task: Cases, count: int) -> Outcome:
@@ -149,8 +158,7 @@ def measured_torchray(model: ej.models.Classifier, task: Cases, count: int) -> O
     areas = np.array(AREAS, np.float32)
     flat = stacked.reshape(count * len(AREAS), -1)
     binary = binarize(jnp.asarray(flat), jnp.tile(areas, count)).reshape(stacked.shape)
-    rewards = hard_rewards(model, task.images[:count], task.targets[:count], binary)
-    return Outcome(np.asarray(rewards), np.abs(stacked.mean(axis=(2, 3)) - areas), seconds)
+    return Outcome(*judged(model, task, slice(count), binary), np.abs(stacked.mean(axis=(2, 3)) - areas), seconds)
 
 
 def reward_row(name: str, outcome: Outcome) -> tuple[str, ...]:
@@ -162,6 +170,7 @@ def reward_row(name: str, outcome: Outcome) -> tuple[str, ...]:
         str(len(outcome.rewards)),
         *(f"{mean:.2f}" for mean in means),
         f"{means.mean():.2f}",
+        f"{outcome.feathered.mean():.2f}",
         f"{errors.max():.4f}",
         f"{seconds:.2f}",
     )
@@ -175,9 +184,7 @@ def reward_table(model: ej.models.Classifier, options: argparse.Namespace) -> ma
     first = min(options.torchray_scenes, options.scenes)
     if first:
         rows += [
-            reward_row(
-                f"{preset} preset, the first {first}", Outcome(outcome.rewards[:first], outcome.area_errors[:first], outcome.seconds)
-            )
+            reward_row(f"{preset} preset, the first {first}", Outcome(*(values[:first] for values in outcome[:3]), outcome.seconds))
             for preset, outcome in outcomes.items()
         ]
         rows.append(
@@ -185,11 +192,11 @@ def reward_table(model: ej.models.Classifier, options: argparse.Namespace) -> ma
         )
     return machine.Table(
         "Reward at exact hard area",
-        ("", "scenes", *(f"area {area:g}" for area in AREAS), "mean", "largest area error", "seconds per image"),
+        ("", "scenes", *(f"area {area:g}" for area in AREAS), "mean", "mean, feathered", "largest area error", "seconds per image"),
         rows,
         f"Two-object scenes of seed {options.seed}: the mean logit of the target when the highest pixels of its mask, in number exactly the"
-        f" area's, are shown, and the rest is blurred (standard deviation {MAX_BLUR:.2f} pixels, border repeated). Area error: |reached −"
-        f" asked| of the soft masks, over all scenes and areas. Seconds: the median over calls of {options.batch} images each, TorchRay's"
+        f" area's, are shown, and the rest is blurred (standard deviation {MAX_BLUR:.2f} pixels, border repeated). Feathered: with"
+        f" soft edges. Area error: |reached − asked| of the soft masks, over all scenes and areas. Seconds: the median over calls of {options.batch} images each, TorchRay's"
         " one by one; compilation falls into the first call.",
     )
 

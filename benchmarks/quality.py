@@ -196,7 +196,8 @@ def reward_table(model: ej.models.Classifier, options: argparse.Namespace) -> ma
         rows,
         f"Two-object scenes of seed {options.seed}: the mean logit of the target when the highest pixels of its mask, in number exactly the"
         f" area's, are shown, and the rest is blurred (standard deviation {MAX_BLUR:.2f} pixels, border repeated). Feathered: with"
-        f" soft edges. Area error: |reached − asked| of the soft masks, over all scenes and areas. Seconds: the median over calls of {options.batch} images each, TorchRay's"
+        f" soft edges. Area error: |reached − asked| of the soft masks, over all scenes and areas."
+        f" Seconds: the median over calls of {options.batch} images each, TorchRay's"
         " one by one; compilation falls into the first call.",
     )
 

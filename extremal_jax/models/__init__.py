@@ -5,5 +5,6 @@ from extremal_jax.models.entry import Entry
 from extremal_jax.models.folding import fold_batch_norm
 from extremal_jax.models.naming import name_submodules
 from extremal_jax.models.registry import available, load
+from extremal_jax.models.torch_modules import TorchModel, from_torch
 
-__all__ = ["Classifier", "Entry", "available", "fold_batch_norm", "load", "name_submodules"]
+__all__ = ["Classifier", "Entry", "TorchModel", "available", "fold_batch_norm", "from_torch", "load", "name_submodules"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -53,13 +54,21 @@ def name_submodules(model: Any) -> Any:
     )
 
 
-def _named(outputs: Any, path: str) -> Any:
-    """The same outputs; their arrays bear the path as their name."""
+def named(outputs: Any, path: str, name: Callable[[Any, str], Any]) -> Any:
+    """The same outputs, in which each leaf is `name(leaf, its name)`: the path, with a number where there are several.
+
+    Example:
+      >>> named(("a", {"b": "c"}), "layer1", lambda leaf, name: f"{leaf} is {name}")
+      ('a is layer1.0', {'b': 'c is layer1.1'})
+    """
     leaves, structure = jax.tree.flatten(outputs)
     names = [path] if len(leaves) == 1 else [f"{path}.{index}" for index in range(len(leaves))]
-    pairs = zip(leaves, names, strict=True)
-    named = [checkpoint_name(leaf, name) if isinstance(leaf, jax.Array | np.ndarray) else leaf for leaf, name in pairs]
-    return jax.tree.unflatten(structure, named)
+    return jax.tree.unflatten(structure, map(name, leaves, names))
+
+
+def _named(outputs: Any, path: str) -> Any:
+    """The same outputs; their arrays bear the path as their name."""
+    return named(outputs, path, lambda leaf, name: checkpoint_name(leaf, name) if isinstance(leaf, jax.Array | np.ndarray) else leaf)
 
 
 @functools.cache

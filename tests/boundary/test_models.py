@@ -173,7 +173,7 @@ def test_dense_scores_with_the_classes_last(model: Any) -> None:
     [
         ("keras.src.models.functional", "got a module of keras; pass a function instead: lambda x: model.stateless_call"),
         ("keras.engine.training", "lambda x: model.stateless_call"),
-        ("torch.nn.modules.module", "got a module of torch; convert it to JAX first"),
+        ("torch.nn.modules.module", "got a module of torch; convert it by ej.models.from_torch"),
     ],
 )
 def test_modules_of_other_frameworks(module: str, advice: str) -> None:

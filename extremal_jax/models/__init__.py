@@ -3,7 +3,8 @@
 from extremal_jax.models.classifier import Classifier
 from extremal_jax.models.entry import Entry
 from extremal_jax.models.folding import fold_batch_norm
+from extremal_jax.models.keras_models import KerasModel, from_keras
 from extremal_jax.models.naming import name_submodules
 from extremal_jax.models.registry import available, load
 
-__all__ = ["Classifier", "Entry", "available", "fold_batch_norm", "load", "name_submodules"]
+__all__ = ["Classifier", "Entry", "KerasModel", "available", "fold_batch_norm", "from_keras", "load", "name_submodules"]

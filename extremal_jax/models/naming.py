@@ -53,7 +53,7 @@ def name_submodules(model: Any) -> Any:
     )
 
 
-def _named(outputs: Any, path: str) -> Any:
+def named_outputs(outputs: Any, path: str) -> Any:
     """The same outputs; their arrays bear the path as their name."""
     leaves, structure = jax.tree.flatten(outputs)
     names = [path] if len(leaves) == 1 else [f"{path}.{index}" for index in range(len(leaves))]
@@ -67,7 +67,7 @@ def _naming(kind: Any, path: str) -> Any:
     """A subclass that names its outputs. The class holds the path, so that a module's fields stay as they are."""
 
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
-        return _named(kind.__call__(self, *arguments, **options), path)
+        return named_outputs(kind.__call__(self, *arguments, **options), path)
 
     def reduce(self: Any, protocol: Any) -> Any:
         function, _, *rest = kind.__reduce_ex__(self, max(protocol, 2))
@@ -103,7 +103,7 @@ class NamedLinen:
 
         def name(call: Any, arguments: Any, options: Any, context: Any) -> Any:
             outputs, path = call(*arguments, **options), context.module.path
-            return _named(outputs, ".".join(path)) if path and context.method_name == "__call__" else outputs
+            return named_outputs(outputs, ".".join(path)) if path and context.method_name == "__call__" else outputs
 
         with linen.intercept_methods(name):
             return self.module.apply(variables, *arguments, **options)

@@ -20,7 +20,7 @@ from extremal_jax import graph
 from extremal_jax.models import KerasModel, from_keras
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-keras: Any = pytest.importorskip("keras", reason="keras is not installed: pip install 'extremal-jax[keras]'", exc_type=ImportError)
+keras: Any = pytest.importorskip("keras", reason="keras is not installed: pip install 'extremal-jax[keras]'")
 if keras.config.backend() != "jax":
     pytest.skip("Keras was imported with another backend; set KERAS_BACKEND=jax", allow_module_level=True)
 

@@ -126,7 +126,7 @@ def mapped(model: Any, images: Any) -> Any:
     return jax.vmap(model)(images)
 
 
-LAWFUL = {  # a model, and the function of images that it becomes, named or not
+LAWFUL: dict[str, tuple[Any, Any]] = {  # a model, and the function of images that it becomes, named or not
     "nnx": (nnx.view(Outer(), use_running_average=True), lambda model: model),
     "linen": (NET, lambda model: functools.partial(model.apply, VARIABLES)),
     "linen, bound": (NET.bind(VARIABLES), lambda model: model),

@@ -35,7 +35,7 @@ Example = jax.ShapeDtypeStruct | Array  # of images; an array under `shard_map`,
 
 _DOUBTFUL = frozenset({"pure_callback", "io_callback", "while"})  # equations that have no derivative, unless nothing active reaches them
 _OTHERS = {  # modules of other frameworks, and what to do with them
-    "keras": "pass a function instead: lambda x: model.stateless_call(model.trainable_variables, model.non_trainable_variables, x)[0]",
+    "keras": "convert it by ej.models.from_keras(model), with Keras on its JAX backend",
     "torch": "convert it by ej.models.from_torch(module, image)",
 }
 

@@ -54,11 +54,16 @@ def name_submodules(model: Any) -> Any:
     )
 
 
-def named(outputs: Any, path: str, name: Callable[[Any, str], Any]) -> Any:
+def name_array(value: Any, name: str) -> Any:
+    """The same value; an array bears the name."""
+    return checkpoint_name(value, name) if isinstance(value, jax.Array | np.ndarray) else value
+
+
+def named_outputs(outputs: Any, path: str, name: Callable[[Any, str], Any] = name_array) -> Any:
     """The same outputs, in which each leaf is `name(leaf, its name)`: the path, with a number where there are several.
 
     Example:
-      >>> named(("a", {"b": "c"}), "layer1", lambda leaf, name: f"{leaf} is {name}")
+      >>> named_outputs(("a", {"b": "c"}), "layer1", lambda leaf, name: f"{leaf} is {name}")
       ('a is layer1.0', {'b': 'c is layer1.1'})
     """
     leaves, structure = jax.tree.flatten(outputs)
@@ -66,17 +71,12 @@ def named(outputs: Any, path: str, name: Callable[[Any, str], Any]) -> Any:
     return jax.tree.unflatten(structure, map(name, leaves, names))
 
 
-def _named(outputs: Any, path: str) -> Any:
-    """The same outputs; their arrays bear the path as their name."""
-    return named(outputs, path, lambda leaf, name: checkpoint_name(leaf, name) if isinstance(leaf, jax.Array | np.ndarray) else leaf)
-
-
 @functools.cache
 def _naming(kind: Any, path: str) -> Any:
     """A subclass that names its outputs. The class holds the path, so that a module's fields stay as they are."""
 
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
-        return _named(kind.__call__(self, *arguments, **options), path)
+        return named_outputs(kind.__call__(self, *arguments, **options), path)
 
     def reduce(self: Any, protocol: Any) -> Any:
         function, _, *rest = kind.__reduce_ex__(self, max(protocol, 2))
@@ -112,7 +112,7 @@ class NamedLinen:
 
         def name(call: Any, arguments: Any, options: Any, context: Any) -> Any:
             outputs, path = call(*arguments, **options), context.module.path
-            return _named(outputs, ".".join(path)) if path and context.method_name == "__call__" else outputs
+            return named_outputs(outputs, ".".join(path)) if path and context.method_name == "__call__" else outputs
 
         with linen.intercept_methods(name):
             return self.module.apply(variables, *arguments, **options)

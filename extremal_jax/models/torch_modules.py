@@ -25,7 +25,7 @@ from extremal_jax.boundary.targets import Classes
 from extremal_jax.graph.contents import contents
 from extremal_jax.ground.checks import quoted
 from extremal_jax.ground.pytrees import pytree
-from extremal_jax.models.naming import named
+from extremal_jax.models.naming import named_outputs
 
 _INSTALL = "`pip install 'extremal-jax[torch]'` installs versions that work together: torch 2.12 and torchax 0.0.13"
 _WRAP = "wrap it in a torch.nn.Module whose forward returns the scores, such as"
@@ -253,7 +253,7 @@ class Skeleton:
 
     def _leave(self, path: str, part: Any, arguments: Any, outputs: Any) -> Any:
         self._running.pop()
-        return named(outputs, path, self._name)
+        return named_outputs(outputs, path, self._name)
 
     def _name(self, value: Any, name: str) -> Any:
         """The same tensor; as an array, it bears the name."""

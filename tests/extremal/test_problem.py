@@ -43,13 +43,6 @@ def test_the_objective_is_the_reward_minus_the_weighted_area_loss(relative: bool
     assert np.all(record.area_losses > 1e-3)
 
 
-def test_without_compilation() -> None:
-    """The objective; `test_laws.py` has a whole run."""
-    compiled = objective()
-    with jax.disable_jit():
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), objective(), compiled)
-
-
 STEPS: list[dict[str, Any]] = [
     dict(area_weight=3.0),
     dict(ramp=0.6),

@@ -22,7 +22,8 @@ help:
 	@echo
 	@echo "Another Python: make test PYTHON=python3.13 VENV=.venv-3.13"
 
-demo: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/compiled # so that the next demo compiles nothing
+# The next demo compiles nothing.
+demo: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/compiled
 demo: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.1
 demo: $(VENV)/installed-demo
 	$(BIN)/python examples/photograph.py --out out || echo "No photograph: only the scene is explained."

@@ -57,11 +57,7 @@ def table(name: str, images: np.ndarray, rounds: int) -> machine.Table:
     ours, theirs = seconds["default preset"], seconds["TorchRay"]
     single = min((seconds[form] for form in alone), key=np.median)
     rows = [
-        ("TorchRay's step, ms", machine.milliseconds(theirs), ""),
-        ("PyTorch's model alone, ms", machine.milliseconds(seconds["PyTorch alone"]), ""),
-        ("our step, torchray preset, ms", machine.milliseconds(seconds["torchray preset"]), ""),
-        ("our step, default preset, ms", machine.milliseconds(ours), ""),
-        ("our model alone, ms", machine.milliseconds(single), ""),
+        *zoo.step_times(seconds, single),
         ("TorchRay's step ÷ ours, torchray preset", machine.ratio(seconds["torchray preset"], theirs), AIM),
         ("TorchRay's step ÷ ours, default preset", machine.ratio(ours, theirs), ""),
         ("our step ÷ model alone", machine.ratio(single, ours), ""),

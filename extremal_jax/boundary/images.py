@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from extremal_jax.ground.checks import as_array, values_of
 from extremal_jax.ground.pytrees import AnyArray
@@ -65,3 +66,13 @@ def check_params(params: Any, shape: tuple[int, ...]) -> AnyArray:
     if values is not None and not np.all((values >= 0) & (values <= 1)):
         raise ValueError(f"initial_params must be in [0, 1], got values from {values.min()} to {values.max()}")
     return params
+
+
+def check_model_input(images: Any, preparation: str) -> Array:
+    """The images (B, H, W, C), floats, that a model is called with; `preparation` says in a message how they are made."""
+    images = jnp.asarray(images)
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"images must hold floats, {preparation}, got {images.dtype}")
+    if images.ndim != 4:
+        raise ValueError(f"images must have the shape (B, H, W, C), got {images.shape}; image[None] makes a batch of one image")
+    return images

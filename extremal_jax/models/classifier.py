@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 from jaxtyping import Float, Num
 from PIL import Image
 
+from extremal_jax.boundary.images import check_model_input
 from extremal_jax.models.preprocessing import Preprocessing
 
 
@@ -39,11 +39,7 @@ class Classifier(nnx.Module):
         self.activations = activations
 
     def __call__(self, images: Num[Any, "B H W C"]) -> Float[Array, "B *positions classes"]:
-        images = jnp.asarray(images)
-        if not jnp.issubdtype(images.dtype, jnp.floating):
-            raise TypeError(f"images must hold floats, as `preprocess` makes them, got {images.dtype}")
-        if images.ndim != 4:
-            raise ValueError(f"images must have the shape (B, H, W, C), got {images.shape}; image[None] makes a batch of one image")
+        images = check_model_input(images, "as `preprocess` makes them")
         dtype = jax.tree.leaves(self.network)[0].dtype
         return self.network(images.astype(dtype)).astype(images.dtype)
 

@@ -20,7 +20,7 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float, Num
 
-from extremal_jax.boundary.images import check_images
+from extremal_jax.boundary.images import check_images, check_model_input
 from extremal_jax.boundary.targets import Classes
 from extremal_jax.graph.contents import contents
 from extremal_jax.ground.checks import quoted
@@ -55,12 +55,7 @@ class TorchModel:
     __eq__, __hash__ = object.__eq__, object.__hash__  # so that `jax.jit(model)` works
 
     def __call__(self, images: Num[Any, "B H W C"]) -> Float[Array, "B *positions classes"]:
-        images = jnp.asarray(images)
-        if not jnp.issubdtype(images.dtype, jnp.floating):
-            raise TypeError(f"images must hold floats, prepared as the module was trained, got {images.dtype}")
-        if images.ndim != 4:
-            raise ValueError(f"images must have the shape (B, H, W, C), got {images.shape}; image[None] makes a batch of one image")
-        return self.program(self.arrays, images)
+        return self.program(self.arrays, check_model_input(images, "prepared as the module was trained"))
 
 
 def from_torch(module: Any, example: Any, *, classes: Classes | None = None) -> TorchModel:

@@ -18,6 +18,7 @@ import pytest
 from flax import nnx
 
 import extremal_jax as ej
+import small
 import zoo_weights
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.networks.layers import Chain, Identity, relu
@@ -212,26 +213,18 @@ def test_folding_a_chain() -> None:
         np.testing.assert_allclose(result, chain(images), rtol=1e-5)  # a few rounding errors
 
 
-SWITCHES = {
-    "rank promotion": lambda: jax.numpy_rank_promotion("raise"),
-    "dtype promotion": lambda: jax.numpy_dtype_promotion("strict"),
-    "64 bits": lambda: jax.enable_x64(True),
-}
-
-
-@pytest.mark.parametrize("switch", SWITCHES)
 @pytest.mark.parametrize("name", ["scenes", *SMALL])
-def test_jaxs_switches(name: Any, switch: Any) -> None:
+def test_switches_of_jax(name: Any) -> None:
     """Traced at a size where feature maps and embeddings are resized."""
     network = zoo_weights.abstract(name)
-    with SWITCHES[switch]():
+    with small.strict():
         scores = jax.eval_shape(lambda network, x: network(x), network, jax.ShapeDtypeStruct((2, 96, 64, 3), np.float32))
     assert scores.dtype == np.float32
 
 
 def test_the_packaged_classifier_under_all_switches(classifier: ej.models.Classifier, images: np.ndarray) -> None:
     expected = classifier(images)
-    with SWITCHES["rank promotion"](), SWITCHES["dtype promotion"](), SWITCHES["64 bits"]():
+    with small.strict():
         scores = ej.models.load("scenes")(images)
         assert ej.models.load("scenes")(images.astype(np.float64)).dtype == np.float64
     assert scores.dtype == np.float32

@@ -116,7 +116,6 @@ def activation_at(model: Model, at: str, images: Float[Array, "B H W C"]) -> Flo
     """The activation of images at a layer: one run of the head, compiled.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> from jax.ad_checkpoint import checkpoint_name
       >>> def model(images):
       ...     return checkpoint_name(2 * images.mean(axis=(1, 2)), "means") + 1

@@ -204,7 +204,6 @@ def adaptive_mean(x: Array, size: int) -> Array:
     """(B, H, W, C) -> (B, size, size, C): means over windows that cover the map evenly, and overlap if its sides do not divide.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> adaptive_mean(jnp.arange(3.0).reshape(1, 1, 3, 1), 2)[0, 0, :, 0].tolist()
       [0.5, 1.5]
     """

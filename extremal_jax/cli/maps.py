@@ -77,14 +77,10 @@ def _given(method: Method, options: Mapping[str, Any], layers: Sequence[Any]) ->
     """The given options that a method takes; where a layer is required and not given, the last suitable one."""
     given = {name: value for name, value in options.items() if name in method.options and value is not None}
     for name in sorted(method.needs - given.keys()):
-        suitable = [layer.name for layer in layers if name == "contrast_at" or _has_places(layer.shape)]
+        maps = [layer for layer in layers if len(layer.shape) == 4 and layer.shape[1] * layer.shape[2] > 1]  # of more than one place
+        suitable = [layer.name for layer in (layers if name == "contrast_at" else maps)]
         if not suitable:
             known = ", ".join(layer.name for layer in layers) or "none"
             raise click.UsageError(f"the method needs --{name.replace('_', '-')}: a layer, of {known}")
         given[name] = suitable[-1]
     return given
-
-
-def _has_places(shape: tuple[int, ...]) -> bool:
-    """Whether a layer is a map, (N, h, w, channels), of more than one place."""
-    return len(shape) == 4 and shape[1] * shape[2] > 1

@@ -35,7 +35,8 @@ class Saved:
         Raises:
           OSError: if the folder cannot be written.
         """
-        content: dict[str, Any] = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(self)}
+        leaves = jax.tree_util.tree_leaves_with_path(self)
+        content: dict[str, Any] = {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
         content |= {name: value for name, value in vars(self).items() if isinstance(value, str)}
         if vars(self).get("config") is not None:
             content["config"] = to_json(vars(self)["config"])
@@ -91,7 +92,3 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a whole result file ({error})") from error
     return {name: str(array) if array.dtype.kind == "U" else array for name, array in arrays.items()}
-
-
-def _name(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")

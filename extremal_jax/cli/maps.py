@@ -49,7 +49,9 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
     import extremal_jax as ej
 
     known = {name: ej.attribution.METHODS[name] for name in methods}
-    _check_taken(known, {name: options[name] for name in ("at", "contrast_at")})
+    for name in ("at", "contrast_at"):
+        if options[name] is not None and not any(name in method.options for method in known.values()):
+            raise click.UsageError(f"--{name.replace('_', '-')} does not apply to {', '.join(known)}")
     layers = ej.graph.activations(run.model, run.images)
     maps = {
         name: np.asarray(method.function(run.model, run.images, targets, **_given(method, options, layers)))
@@ -64,13 +66,6 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
         for index, target in enumerate(np.broadcast_to(targets, len(run.images)))
     ]
     run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps))
-
-
-def _check_taken(known: Mapping[str, Method], options: Mapping[str, Any]) -> None:
-    """Raise a usage error for a given option that no method takes."""
-    for name, value in options.items():
-        if value is not None and not any(name in method.options for method in known.values()):
-            raise click.UsageError(f"--{name.replace('_', '-')} does not apply to {', '.join(known)}")
 
 
 def _given(method: Method, options: Mapping[str, Any], layers: Sequence[Any]) -> dict[str, Any]:

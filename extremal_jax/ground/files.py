@@ -36,7 +36,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         with _opened(temporary, os.O_RDWR) as descriptor:
-            os.umask(mask := os.umask(0))  # reads it
+            os.umask(mask := os.umask(0))  # it can only be read by setting it
             temporary.chmod(0o666 & ~mask)
             os.fsync(descriptor)
         temporary.replace(path)

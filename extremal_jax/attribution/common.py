@@ -20,29 +20,14 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Bool, Float
 
-from extremal_jax.boundary.images import batch_size, check_images
-from extremal_jax.boundary.models import Model, check_model, part
+from extremal_jax.boundary.images import batch_size, check_images as check_images  # spelt so, it is exported as well
+from extremal_jax.boundary.models import Model as Model, check_model, failure_of_gradient, part
 from extremal_jax.boundary.targets import check_targets
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.ground.filters import gaussian_blur, resize as resized
 from extremal_jax.ground.pytrees import AnyArray
-
-__all__ = [
-    "Computation",
-    "Maps",
-    "Model",
-    "Postprocess",
-    "Resize",
-    "Smooth",
-    "Task",
-    "check_images",
-    "number",
-    "postprocess",
-    "prepare",
-    "wide",
-]
 
 
 class Maps(NamedTuple):
@@ -172,10 +157,7 @@ class Task(NamedTuple):
         try:
             return self.compute(computation, *arrays, **settings)
         except Exception as failure:
-            try:
-                jax.eval_shape(jax.grad(lambda images: self.program(self.arrays, images).sum()), self.example)
-            except Exception as error:
-                reason = str(error).partition("\n")[0]
+            if reason := failure_of_gradient(self.program, self.arrays, self.example):
                 raise ValueError(f"this model cannot be differentiated; rise and occlusion need no gradient. {reason}") from failure
             raise
 

@@ -52,7 +52,6 @@ def sum_in_chunks(function: Callable[[Array, Array], Any], count: int, length: i
       alike: arrays; the sums vary over the axes of a device mesh as these do.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> int(sum_in_chunks(lambda elements, counts: (elements * counts).sum(), 5, 2, None))
       10
     """
@@ -106,7 +105,6 @@ def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H 
     The value of the argument `name` must be finite, and of one of the forms that `fill` of `occlusion` may have.
 
     Example:
-      >>> import numpy as np
       >>> substitute("baseline", (0.0, 0.5, 1.0), np.ones((1, 2, 2, 3), np.float32))[0, 0, 0].tolist()
       [0.0, 0.5, 1.0]
     """

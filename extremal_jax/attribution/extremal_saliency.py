@@ -59,8 +59,7 @@ def extremal_saliency(
     """
     height, width = check_images("images", images).shape[-3:-1]
     finish = postprocess(resize, smooth, (height, width))
-    options: dict[str, Any] = {"at": at, "config": config, "key": key, "progress": progress, "chunk_size": chunk_size}
-    result = extremal_perturbation(model, images, targets, areas, **options)
+    result = extremal_perturbation(model, images, targets, areas, at=at, config=config, key=key, progress=progress, chunk_size=chunk_size)
     if not isinstance(result.masks, Tracer) and not result.status.ok:
         warnings.warn(f"extremal_perturbation: {result.status.message}", stacklevel=2)
     saliency = result.saliency() if smooth is None else result.saliency(finish.smooth)

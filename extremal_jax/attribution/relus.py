@@ -76,10 +76,10 @@ class _Flow:
 
     def is_guard(self) -> bool:
         """Whether the value, perhaps scaled and shifted, goes into a root, a logarithm or a denominator."""
-        for variable, equation in self._onward(one_input=True):
-            if equation.primitive.name in _GUARDED or (equation.primitive.name == "div" and equation.invars[1] is variable):
-                return True
-        return False
+        return any(
+            equation.primitive.name in _GUARDED or (equation.primitive.name == "div" and equation.invars[1] is variable)
+            for variable, equation in self._onward(one_input=True)
+        )
 
     def combination(self) -> str | None:
         """How the value is combined with another function of the same x, or gates another value; None if it does neither."""

@@ -83,20 +83,16 @@ def rise(
     task = prepare("rise", model, images, targets, resize, smooth, length, all_classes=True)
     size = task.images.shape[1], task.images.shape[2]
     if masks is not None:
-        return task.compute(_mean_of_masks, _check_masks(masks, size), count=count, length=length, score=score)
+        masks = as_array("masks", masks)
+        if masks.ndim != 3 or masks.shape[1:] != size or len(masks) == 0:
+            raise ValueError(f"masks must have the shape (M, H, W) = (M, {size[0]}, {size[1]}), got {masks.shape}")
+        check_finite("masks", masks)
+        return task.compute(_mean_of_masks, masks.astype(np.float32), count=count, length=length, score=score)
     if not 0 < number(probability) < 1:
         raise ValueError(f"probability must be in (0, 1), got {probability!r}; 0.5 keeps half of the image")
     cells = check_pair("grid", grid, "cells, or (rows, columns)", "the image's", size)
     drawn = draw(key, num_masks, cells, number(probability))
     return task.compute(_mean_of_masks, drawn, count=count, length=length, score=score)
-
-
-def _check_masks(masks: Any, size: tuple[int, int]) -> Any:
-    masks = as_array("masks", masks)
-    if masks.ndim != 3 or masks.shape[1:] != size or len(masks) == 0:
-        raise ValueError(f"masks must have the shape (M, H, W) = (M, {size[0]}, {size[1]}), got {masks.shape}")
-    check_finite("masks", masks)
-    return masks.astype(np.float32)
 
 
 class Coarse(NamedTuple):
@@ -152,7 +148,6 @@ def enlarge(coarse: Coarse, size: tuple[int, int]) -> Float[Array, "M H W"]:
     """Enlarge masks to (H, W) by bilinear interpolation.
 
     Example:
-      >>> import jax, jax.numpy as jnp
       >>> coarse = draw(jax.random.key(0), 500, (2, 2), jnp.float32(0.25))
       >>> masks = enlarge(coarse, (6, 8))
       >>> masks.shape, f"{masks.mean():.2f}"

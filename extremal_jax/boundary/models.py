@@ -112,21 +112,6 @@ def check_differentiable_before(head: Head, arrays: Arrays, example: jax.ShapeDt
         raise ValueError(f"this model cannot be differentiated before {head.layer!r}, so nothing can be inverted. {reason}")
 
 
-def activation_at(model: Model, at: str, images: Float[Array, "B H W C"]) -> Float[Array, "B ..."]:
-    """The activation of images at a layer: one run of the head, compiled.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jax.ad_checkpoint import checkpoint_name
-      >>> def model(images):
-      ...     return checkpoint_name(2 * images.mean(axis=(1, 2)), "means") + 1
-      >>> activation_at(model, "means", jnp.ones((1, 4, 4, 2))).tolist()
-      [[2.0, 2.0]]
-    """
-    head, arrays, _ = part_before(model, at, like(jax.ShapeDtypeStruct(images.shape, images.dtype), images))
-    return _run(head, arrays, images)
-
-
 def check_model(model: object) -> None:
     """Raise a TypeError unless a model is a function."""
     if not callable(model):
@@ -201,7 +186,7 @@ def _remembered_trace(program: Program, arrays: tuple[Any, ...], images: jax.Sha
 def _trace(program: Program, arrays: Arrays, images: Any) -> tuple[Any, str]:
     closed, outputs = jax.make_jaxpr(program, return_shape=True)(arrays, images)
     doubtful = any(map(_is_doubtful, closed.jaxpr.eqns))
-    return outputs, _failure_of_gradient(program, arrays, images) if doubtful else ""
+    return outputs, failure_of_gradient(program, arrays, images) if doubtful else ""
 
 
 def _is_doubtful(equation: Any) -> bool:
@@ -212,7 +197,7 @@ def _is_doubtful(equation: Any) -> bool:
     return any(_is_doubtful(inner) for body in bodies(equation) for inner in body.jaxpr.eqns)
 
 
-def _failure_of_gradient(program: Program, arrays: Arrays, images: Any) -> str:
+def failure_of_gradient(program: Program, arrays: Arrays, images: Any) -> str:
     """The first line of the error with which JAX differentiates a program; "" if there is none."""
     try:
         jax.make_jaxpr(lambda arrays, images: jax.grad(lambda images: program(arrays, images).sum())(images))(arrays, images)

@@ -64,20 +64,9 @@ def channels(
     def tell(path: Path, one: ChannelResult) -> None:
         name, whole = job.model.classes[int(one.targets)], float(one.image_rewards)
         click.secho(f"{path}: {name}, response {whole:.2f} to {one.masks.shape[-1]} channels of {at}", bold=True)
-        _print_table(one)
+        kept = [one.channels(int(count)) for count in one.requested_areas]
+        named = [" ".join(map(str, some[:_MOST_NAMED])) + (" ..." if len(some) > _MOST_NAMED else "") for some in kept]
+        counts = [str(int(count)) for count in one.requested_areas]
+        commands.print_table({"channels": counts} | run.responses(one, "of the full") | {"which": named}, text="which")
 
     job.report(result, tell, lambda _, one: ej.plots.channels(one))
-
-
-def _print_table(result: ChannelResult) -> None:
-    from extremal_jax.extremal.summary import summarize
-
-    summary, counts = summarize(result), [int(count) for count in result.requested_areas]
-    kept = [result.channels(count) for count in counts]
-    columns = {
-        "channels": [str(count) for count in counts],
-        summary.name: [f"{value:.2f}" for value in summary.values],
-        "of the full": map(commands.percent, summary.shares.tolist()),
-        "which": [" ".join(map(str, some[:_MOST_NAMED])) + (" ..." if len(some) > _MOST_NAMED else "") for some in kept],
-    }
-    commands.print_table(columns, text="which")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,11 +79,6 @@ def print_table(columns: Mapping[str, Iterable[str]], text: str = "") -> None:
     for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
     Console().print(table)
-
-
-def percent(share: float) -> str:
-    """A share in percent; "" for NaN."""
-    return "" if math.isnan(share) else f"{share:.0%}"
 
 
 def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> None:

@@ -99,19 +99,10 @@ def explain(
 
     def tell(path: Path, one: ExtremalResult) -> None:
         click.secho(f"{path}: {job.model.classes[int(one.targets)]}, response {float(one.image_rewards):.2f}", bold=True)
-        _print_table(one)
+        areas = {
+            "area asked": [f"{area:.1%}" for area in one.requested_areas],
+            "area reached": [f"{area:.1%}" for area in one.areas],
+        }
+        commands.print_table(areas | run.responses(one, "of the full image's"))
 
     job.report(result, tell, lambda picture, one: ej.plots.overview(picture, one, job.model.classes))
-
-
-def _print_table(result: ExtremalResult) -> None:
-    from extremal_jax.extremal.summary import summarize
-
-    summary = summarize(result)
-    columns = {
-        "area asked": [f"{area:.1%}" for area in result.requested_areas],
-        "area reached": [f"{area:.1%}" for area in result.areas],
-        summary.name: [f"{value:.2f}" for value in summary.values],
-        "of the full image's": map(commands.percent, summary.shares.tolist()),
-    }
-    commands.print_table(columns)

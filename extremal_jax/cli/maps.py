@@ -49,7 +49,9 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
     import extremal_jax as ej
 
     known = {name: ej.attribution.METHODS[name] for name in methods}
-    _check_taken(known, {name: options[name] for name in ("at", "contrast_at")})
+    for name in ("at", "contrast_at"):
+        if options[name] is not None and not any(name in method.options for method in known.values()):
+            raise click.UsageError(f"--{name.replace('_', '-')} does not apply to {', '.join(known)}")
     layers = ej.graph.activations(run.model, run.images)
     maps = {
         name: np.asarray(method.function(run.model, run.images, targets, **_given(method, options, layers)))
@@ -66,25 +68,14 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
     run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps))
 
 
-def _check_taken(known: Mapping[str, Method], options: Mapping[str, Any]) -> None:
-    """Raise a usage error for a given option that no method takes."""
-    for name, value in options.items():
-        if value is not None and not any(name in method.options for method in known.values()):
-            raise click.UsageError(f"--{name.replace('_', '-')} does not apply to {', '.join(known)}")
-
-
 def _given(method: Method, options: Mapping[str, Any], layers: Sequence[Any]) -> dict[str, Any]:
     """The given options that a method takes; where a layer is required and not given, the last suitable one."""
     given = {name: value for name, value in options.items() if name in method.options and value is not None}
     for name in sorted(method.needs - given.keys()):
-        suitable = [layer.name for layer in layers if name == "contrast_at" or _has_places(layer.shape)]
+        maps = [layer for layer in layers if len(layer.shape) == 4 and layer.shape[1] * layer.shape[2] > 1]  # of more than one place
+        suitable = [layer.name for layer in (layers if name == "contrast_at" else maps)]
         if not suitable:
             known = ", ".join(layer.name for layer in layers) or "none"
             raise click.UsageError(f"the method needs --{name.replace('_', '-')}: a layer, of {known}")
         given[name] = suitable[-1]
     return given
-
-
-def _has_places(shape: tuple[int, ...]) -> bool:
-    """Whether a layer is a map, (N, h, w, channels), of more than one place."""
-    return len(shape) == 4 and shape[1] * shape[2] > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
 import unicodedata
@@ -88,6 +89,14 @@ def prepare(model: Classifier, paths: Sequence[Path]) -> Any:
                 f" {height}x{width} for {path}; run them one by one, or choose a classifier that crops them to one size"
             )
     return np.stack(prepared)
+
+
+def responses(result: Any, share: str) -> dict[str, list[str]]:
+    """Two columns of a table: the responses to the masks, and, under the header `share`, the shares that are defined."""
+    from extremal_jax.extremal.summary import summarize
+
+    name, values, shares = summarize(result)
+    return {name: [f"{value:.2f}" for value in values], share: ["" if math.isnan(part) else f"{part:.0%}" for part in shares]}
 
 
 def is_terminal() -> bool:

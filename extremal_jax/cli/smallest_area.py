@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,13 +30,11 @@ def smallest_area(
     model_name: str,
     weights: str | None,
     target: str,
-    threshold: float,
-    response: float | None,
-    resolution: float,
     num_steps: int | None,
     seed: int,
     chunk_size: int | None,
     out: Path,
+    **search: Any,
 ) -> None:
     """Find the smallest part of an image that excites a class as much as all of it.
 
@@ -56,13 +54,11 @@ def smallest_area(
         job.model,
         job.images,
         job.targets(target),
-        threshold=threshold,
-        response=response,
-        resolution=resolution,
         config=ej.Config() if num_steps is None else ej.Config(num_steps=num_steps),
         key=jax.random.key(seed),
         progress=run.is_terminal(),
         chunk_size=chunk_size,
+        **search,
     )
 
     def tell(path: Path, one: SmallestArea) -> None:

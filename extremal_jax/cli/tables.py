@@ -49,11 +49,8 @@ class Command(click.Command):
         for option in self.get_params(ctx):
             if isinstance(option.type, Name) and option.type.listed:
                 with formatter.section(f"Values of {option.opts[0]}"):
-                    formatter.write_dl([(name, _description(record)) for name, record in option.type.records().items()])
-
-
-def _description(record: Any) -> str:
-    return record if isinstance(record, str) else getattr(record, "description", "")
+                    records = option.type.records().items()
+                    formatter.write_dl([(name, getattr(record, "description", record or "")) for name, record in records])
 
 
 CLASSIFIERS = Name("extremal_jax.models.entries:ENTRIES", listed=False)

@@ -20,7 +20,8 @@ def without_metadata(data: bytes) -> bytes | None:
       True
     """
     if data.startswith(_PNG):
-        return _PNG + b"".join(chunk for chunk in _png_chunks(data) if _is_critical(chunk) or (chunk[4:8] in _KEPT and _is_sound(chunk)))
+        chunks = (chunk for chunk in _png_chunks(data) if chunk[4:5].isupper() or chunk[4:8] in _KEPT)  # capitals: critical for pixels
+        return _PNG + b"".join(chunk for chunk in chunks if chunk[4:5].isupper() or zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:]))
     if data.startswith(_JPEG):
         return _JPEG + b"".join(segment for segment in _jpeg_segments(data) if segment[1] not in (*_METADATA, _COMMENT))
     return None
@@ -33,14 +34,6 @@ def _png_chunks(data: bytes) -> Iterator[bytes]:
         end = start + 12 + int.from_bytes(data[start : start + 4])
         yield data[start:end]
         start = end
-
-
-def _is_critical(chunk: bytes) -> bool:
-    return chunk[4:5].isupper()
-
-
-def _is_sound(chunk: bytes) -> bool:
-    return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
 
 
 def _jpeg_segments(data: bytes) -> Iterator[bytes]:

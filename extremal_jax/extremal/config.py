@@ -73,7 +73,12 @@ class MaskSettings(Settings):
 
     def default_area_weight(self) -> Schedule:
         """λ: the one given, or the default that suits the other settings."""
-        raise NotImplementedError
+        return 0.0 if self.area_weight is None else self.area_weight
+
+    @property
+    def area_rule(self) -> AreaRule:
+        """How masks are held to their areas."""
+        return AreaRule(self.exact_area)
 
 
 @renamed(step="pitch", parity=_PARITY)
@@ -220,12 +225,10 @@ class Config(MaskSettings):
             check_flag(name, getattr(self, name))
         if self.pitch is not None:
             check_count("pitch", self.pitch, 1)
-        for name in ("sigma", "max_blur"):
+        lengths = dict(sigma=check_positive, max_blur=check_positive, smoothing=check_not_negative, feather=check_not_negative)
+        for name, check in lengths.items():
             if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name), " of pixels or None")
-        for name in ("smoothing", "feather"):
-            if getattr(self, name) is not None:
-                check_not_negative(name, getattr(self, name), " of pixels or None")
+                check(name, getattr(self, name), " of pixels or None")
         if self.shift is not None:
             check_count("shift", self.shift, 0)
         check_share("min_strength", self.min_strength, "the full perturbation")
@@ -280,7 +283,6 @@ class Config(MaskSettings):
 
     @property
     def area_rule(self) -> AreaRule:
-        """How masks are held to their areas."""
         assert self.smoothing is not None, "the settings are resolved"
         assert self.feather is not None, "the settings are resolved"
         return AreaRule(self.exact_area, self.area_over, self.ties, self.relative_area_loss, self.smoothing, self.feather)
@@ -354,11 +356,3 @@ class ChannelConfig(MaskSettings):
         check_count("swaps", self.swaps, 1)
         check_share("spread", self.spread, "the full mask")
         super().__post_init__()
-
-    def default_area_weight(self) -> Schedule:
-        return 0.0 if self.area_weight is None else self.area_weight
-
-    @property
-    def area_rule(self) -> AreaRule:
-        """How masks are held to their areas."""
-        return AreaRule(self.exact_area)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -17,7 +16,6 @@ from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.operators.area import binarize, select_top
 from extremal_jax.operators.nesting import rank_places
 from extremal_jax.optimise.results import OfImages
-from extremal_jax.optimise.settings import Settings
 from extremal_jax.optimise.status import Status
 from extremal_jax.optimise.storage import Saved
 
@@ -73,8 +71,6 @@ class ExtremalResult(OfImages, Saved):
     at: str | None = None
 
     MARK: ClassVar[str] = "extremal_jax result 1"
-    SETTINGS: ClassVar[type[Settings]] = Config
-    PARTS: ClassVar[Mapping[str, type]] = {"history": History, "status": Status}
 
     def binary_masks(self) -> Float[Array, "*N K H W"]:
         """The masks cut to exact areas: the round(a n) largest values of each are 1, the rest 0.
@@ -181,8 +177,6 @@ class ChannelResult(OfImages, Saved):
     at: str
 
     MARK: ClassVar[str] = "extremal_jax channels 1"
-    SETTINGS: ClassVar[type[Settings]] = ChannelConfig
-    PARTS: ClassVar[Mapping[str, type]] = {"history": History, "status": Status}
 
     _single = "masks", 2
 
@@ -265,8 +259,6 @@ class SmallestArea(OfImages, Saved):
     order: Int[AnyArray, "*N H W"] | None = None
 
     MARK: ClassVar[str] = "extremal_jax smallest area 1"
-    SETTINGS: ClassVar[type[Settings]] = Config
-    PARTS: ClassVar[Mapping[str, type]] = {"curve": Curve, "status": Status}
 
     _single = "masks", 2
 

@@ -53,7 +53,6 @@ def best_swaps(
         `count`, or less where there cannot be as many.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> out, into, valid = best_swaps(jnp.array([[1.0, 1.0, 0.0, 0.0]]), jnp.array([[3.0, 1.0, 2.0, 5.0]]), 2)
       >>> out.tolist(), into.tolist(), valid.tolist()
       ([[1, 0]], [[3, 3]], [[True, True]])

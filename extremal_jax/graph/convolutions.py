@@ -37,9 +37,7 @@ def canonical_convolution(equation: JaxprEqn, values: Sequence[Any]) -> list[Arr
         y = _depthwise(x, w, parameters)
     elif _is_of_image(w, parameters):
         y = _interleaved(x, w, parameters)
-    else:
-        y = _pointwise(x, values[1], parameters, numbers.rhs_spec)
-    if y is None:
+    elif (y := _pointwise(x, values[1], parameters, numbers.rhs_spec)) is None:
         y = equation.primitive.bind(x, w, **parameters)
     return [jnp.transpose(y, _permutation(images, numbers.out_spec))]
 

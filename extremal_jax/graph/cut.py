@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -68,7 +68,10 @@ def split(function: Callable[..., Any], name: str, *example: Any) -> Parts:
 
     def before(*arguments: Any) -> Array:
         values = jax.tree.leaves(arguments)
-        _check_like_the_example(traced.closed, values)
+        expected, came = [aval.shape for aval in traced.closed.in_avals], [jnp.shape(value) for value in values]
+        if expected != came:
+            known, got = (f"{len(shapes)} of {', '.join(map(str, shapes))}" if shapes else "none" for shapes in (expected, came))
+            raise ValueError(f"before() takes arrays of the example's shapes, {known}, got {got}; split the function for these shapes")
         environment = {**constants, **dict(zip(jaxpr.invars, values, strict=True))}
         run(head, environment, unchanged)
         return read(environment, cut.outvars[0])
@@ -110,14 +113,6 @@ def _all_cuts(closed: ClosedJaxpr) -> tuple[Activation, ...]:
     count = collections.Counter(map(name_of, named))
     cutting = (equation for equation in named if count[name_of(equation)] == 1 and _passing_around(jaxpr, equation) is None)
     return tuple(map(activation_of, cutting))
-
-
-def _check_like_the_example(closed: ClosedJaxpr, values: Sequence[Any]) -> None:
-    """Raise a ValueError unless values have the shapes of a jaxpr's inputs."""
-    expected, came = [aval.shape for aval in closed.in_avals], [jnp.shape(value) for value in values]
-    if expected != came:
-        known, got = (f"{len(shapes)} of {', '.join(map(str, shapes))}" if shapes else "none" for shapes in (expected, came))
-        raise ValueError(f"before() takes arrays of the example's shapes, {known}, got {got}; split the function for these shapes")
 
 
 def _needed(equations: Iterable[JaxprEqn], wanted: Iterable[Any], given: Iterable[Any] = ()) -> list[JaxprEqn]:

@@ -96,7 +96,9 @@ def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule) 
     """Evaluate equations in order; the environment maps variables to values, and receives the outputs."""
     for equation in equations:
         values = [read(environment, atom) for atom in equation.invars]
-        with equation.ctx.manager, _scopes(equation):
+        with equation.ctx.manager, contextlib.ExitStack() as scopes:
+            for name in scope_of(equation):
+                scopes.enter_context(jax.named_scope(name))
             outputs = rule(equation, values)
             if outputs is None:
                 parameters = {name: _rewritten(value, rule) for name, value in equation.params.items()}
@@ -124,7 +126,6 @@ def opened(closed: ClosedJaxpr, wanted: Callable[[JaxprEqn], bool] = lambda equa
         differentiated like their bodies. Control flow is never opened.
 
     Example:
-      >>> import jax, jax.numpy as jnp
       >>> closed = jax.make_jaxpr(jax.jit(lambda x: jax.nn.relu(x) + 1))(1.0)
       >>> [equation.primitive.name for equation in opened(closed).jaxpr.eqns]
       ['custom_jvp_call', 'add']
@@ -150,19 +151,11 @@ def scope_of(equation: JaxprEqn) -> tuple[str, ...]:
     """The names of the calls that an equation of an opened jaxpr came from, the outermost first, each with a number.
 
     Example:
-      >>> import jax
       >>> surface = opened(jax.make_jaxpr(jax.nn.relu6)(1.0), lambda equation: equation.primitive.name == "max")
       >>> scope_of(surface.jaxpr.eqns[0])
       ('custom_jvp_call 0', 'relu6 1')
     """
     return tuple(scope.name for scope in equation.source_info.name_stack.stack if type(scope).__name__ == "Scope")
-
-
-def _scopes(equation: JaxprEqn) -> contextlib.ExitStack:
-    scopes = contextlib.ExitStack()
-    for name in scope_of(equation):
-        scopes.enter_context(jax.named_scope(name))
-    return scopes
 
 
 def bodies(equation: JaxprEqn) -> list[ClosedJaxpr]:

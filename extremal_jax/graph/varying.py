@@ -20,7 +20,6 @@ def varying_alike(*trees: Any) -> Any:
     Leaves that are no arrays stay as they are.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> varying_alike(jnp.ones(2), [jnp.zeros(1)])
       (Array([1., 1.], dtype=float32), [Array([0.], dtype=float32)])
     """

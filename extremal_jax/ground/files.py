@@ -36,7 +36,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         with _opened(temporary, os.O_RDWR) as descriptor:
-            temporary.chmod(0o666 & ~_umask())
+            os.umask(mask := os.umask(0))  # it can only be read by setting it
+            temporary.chmod(0o666 & ~mask)
             os.fsync(descriptor)
         temporary.replace(path)
     finally:
@@ -111,9 +112,3 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

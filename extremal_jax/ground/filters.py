@@ -23,7 +23,6 @@ def gaussian_blur(images: Float[Array, "*batch H W C"], sigma: float, padding: s
     as in TorchRay, darkens the border; "mirror" keeps the mean of any image. The sums are in single precision at least.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> bool(jnp.allclose(gaussian_blur(jnp.ones((9, 9, 1)), 2.0), 1))
       True
     """
@@ -48,7 +47,6 @@ def resize(images: Float[Array, "*batch H W C"], shape: tuple[int, int]) -> Floa
     antialiasing, as TorchRay resizes its maps.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> resize(jnp.array([[[0.0], [1.0]]]), (1, 4))[0, :, 0].tolist()
       [0.0, 0.25, 0.75, 1.0]
     """

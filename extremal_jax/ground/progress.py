@@ -46,22 +46,11 @@ def watching(progress: bool | Watcher | None) -> Iterator[Watcher | None]:
             raise TypeError(f"progress must be True, False or a function that is called with a Progress, got {progress!r}")
         yield progress
     else:
-        with _bar() as watcher:
-            yield watcher
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
-
-@contextlib.contextmanager
-def _bar() -> Iterator[Watcher]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("optimising"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("reward {task.fields[reward]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("optimising", total=None, reward="...")
-        yield lambda now: bar.update(task, completed=now.step, total=now.num_steps, reward=f"{now.reward:.2f}")
+        reward = TextColumn("reward {task.fields[reward]}")
+        columns = TextColumn("optimising"), BarColumn(), MofNCompleteColumn(), reward, TimeRemainingColumn()
+        with Bar(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("optimising", total=None, reward="...")
+            yield lambda now: bar.update(task, completed=now.step, total=now.num_steps, reward=f"{now.reward:.2f}")

@@ -39,11 +39,8 @@ def pytree(*, static: Iterable[str] = ()) -> Callable[[Class], Class]:
         children = tuple(field.name for field in dataclasses.fields(cls) if field.name not in static)
 
         def flatten(self: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-            return tuple(getattr(self, name) for name in children), tuple(getattr(self, name) for name in static)
-
-        def flatten_with_keys(self: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-            values, structure = flatten(self)
-            return tuple((jax.tree_util.GetAttrKey(name), value) for name, value in zip(children, values, strict=True)), structure
+            keyed = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in children)
+            return keyed, tuple(getattr(self, name) for name in static)
 
         def unflatten(structure: tuple[Any, ...], values: Iterable[Any]) -> Any:
             self: Any = object.__new__(cls)
@@ -51,7 +48,7 @@ def pytree(*, static: Iterable[str] = ()) -> Callable[[Class], Class]:
                 object.__setattr__(self, name, value)
             return self
 
-        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+        jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
         return cls
 
     return decorate

@@ -29,7 +29,7 @@ from extremal_jax.ground.renamed import renamed
 from extremal_jax.inversion.config import InversionConfig
 from extremal_jax.inversion.fourier import spectrum_shape
 from extremal_jax.inversion.movements import draw_movements
-from extremal_jax.inversion.objective import InversionPlan, InversionProblem, InversionRecord, weights_of
+from extremal_jax.inversion.objective import InversionPlan, InversionProblem, InversionRecord, Weights
 from extremal_jax.inversion.result import InversionResult, InversionStatus
 from extremal_jax.optimise import solver
 from extremal_jax.optimise.driver import drive
@@ -167,7 +167,10 @@ def _check_call(
     shape = shape or getattr(model, "input_size", None)
     if shape is None:
         raise ValueError("shape must be given, (height, width) of the picture: the model has no `input_size`")
-    size = (*_check_shape(shape), 3)
+    sides = np.asarray(shape)
+    if sides.shape != (2,) or not np.issubdtype(sides.dtype, np.integer) or sides.min() < 1:
+        raise ValueError(f"shape must be (height, width) of the picture, in whole pixels, got {shape!r}")
+    size = int(sides[0]), int(sides[1]), 3
     mean, std = _check_normalize(model, normalize)
     example = jax.ShapeDtypeStruct((min(count, chunk_size or count), *size), jnp.float32)
     head, arrays, activation = part_before(model, at, example)
@@ -182,13 +185,6 @@ def _numbers(name: str, value: Any, at: Any) -> Array:
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
         raise TypeError(f"{name} must be an array of numbers, got {value!r}")
     return jnp.asarray(array)
-
-
-def _check_shape(shape: Any) -> tuple[int, int]:
-    sides = np.asarray(shape)
-    if sides.shape != (2,) or not np.issubdtype(sides.dtype, np.integer) or sides.min() < 1:
-        raise ValueError(f"shape must be (height, width) of the picture, in whole pixels, got {shape!r}")
-    return int(sides[0]), int(sides[1])
 
 
 def _check_normalize(model: Model, normalize: Any) -> tuple[Array, Array]:
@@ -252,7 +248,8 @@ def _solve(
     """Run the solver on a checked call."""
     prior, (height, width, channels) = settings.prior, call.shape
     plan = InversionPlan(call.head, call.shape, objective, settings.optimizer, call.chunk_size)
-    problem = InversionProblem(call.arrays, targets, call.mean, call.std, weights_of(settings), plan)
+    weights = Weights(*map(jnp.float32, (prior.decay, prior.correlation, prior.total_variation, settings.cosine_power)))
+    problem = InversionProblem(call.arrays, targets, call.mean, call.std, weights, plan)
     noise, movements = jax.random.split(key)
     moves = draw_movements(movements, settings.num_steps, prior.jitter * min(height, width), prior.rotation, prior.scale)
     start = prior.contrast * jax.random.normal(noise, spectrum_shape(height, width, channels), jnp.float32)
@@ -265,7 +262,7 @@ def _solve(
 @jax.jit
 def _advance(problem: InversionProblem, state: solver.State, schedule: solver.Now) -> tuple[solver.State, InversionRecord]:
     plan = problem.plan
-    return solver.scan(problem, plan.optimizer, state, schedule, plan.chunk_size, solver.everywhere)
+    return solver.scan(problem, plan.optimizer, state, schedule, plan.chunk_size, lambda params: params)  # waves have no constraint
 
 
 @jax.jit

@@ -57,13 +57,8 @@ def pictures(
     scale = _scale(height, width, decay).astype(spectra.dtype).reshape(*(1,) * (spectra.ndim - 3), height, -1, 1)
     waves = jax.lax.complex(*jnp.moveaxis(scale * spectra, -4, 0))
     pixels = jnp.fft.irfft2(waves, s=(height, width), axes=(-3, -2), norm="ortho")
-    return jax.nn.sigmoid(_coloured(pixels, correlation, channels))
-
-
-def _coloured(pixels: Array, correlation: float | Array, channels: int) -> Array:
-    """A times the colours."""
     apart, together = jnp.sqrt(1 - correlation), jnp.sqrt(1 + (channels - 1) * correlation)
-    return apart * pixels + (together - apart) * pixels.mean(axis=-1, keepdims=True)
+    return jax.nn.sigmoid(apart * pixels + (together - apart) * pixels.mean(axis=-1, keepdims=True))  # of A times the colours
 
 
 def _scale(height: int, width: int, decay: float | Array) -> Array:

@@ -23,7 +23,6 @@ from jax import Array
 
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import pytree
-from extremal_jax.inversion.config import InversionConfig
 from extremal_jax.inversion.fourier import pictures
 from extremal_jax.inversion.movements import move
 from extremal_jax.optimise.solver import Now, listen
@@ -49,12 +48,6 @@ class Weights(NamedTuple):
     correlation: Array
     total_variation: Array
     cosine_power: Array
-
-
-def weights_of(config: InversionConfig) -> Weights:
-    """The numbers of the prior, and p of the objective "dot"."""
-    prior = config.prior
-    return Weights(*(jnp.float32(x) for x in (prior.decay, prior.correlation, prior.total_variation, config.cosine_power)))
 
 
 class InversionRecord(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -10,7 +9,6 @@ from jaxtyping import Float
 from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.inversion.config import InversionConfig
 from extremal_jax.optimise.results import OfImages
-from extremal_jax.optimise.settings import Settings
 from extremal_jax.optimise.status import Status
 from extremal_jax.optimise.storage import Saved
 
@@ -50,7 +48,5 @@ class InversionResult(OfImages, Saved):
     at: str | None = None
 
     MARK: ClassVar[str] = "extremal_jax inversion 1"
-    SETTINGS: ClassVar[type[Settings]] = InversionConfig
-    PARTS: ClassVar[Mapping[str, type]] = {"status": InversionStatus}
 
     _single = "images", 3

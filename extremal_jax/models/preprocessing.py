@@ -34,7 +34,6 @@ class Preprocessing:
       antialias: widen the filter when an image shrinks, so that nothing aliases; False needs bilinear interpolation.
 
     Example:
-      >>> import numpy as np
       >>> prepare = Preprocessing((2, 2), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
       >>> prepare(np.full((4, 8, 3), 255, np.uint8))[0, 0].tolist()
       [2.0, 2.0, 2.0]

@@ -88,7 +88,6 @@ def select_top(values: Float[Array, "K n"], counts: Int[Array, " K"], ties: str 
       (K, n): 1 where marked, 0 where not, a fraction for shared ties. Each row sums to its count.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> values = jnp.array([[0.5, 1.0, 0.5, 0.0]])
       >>> select_top(values, jnp.array([2])).tolist(), select_top(values, jnp.array([2]), "position").tolist()
       ([[0.5, 1.0, 0.5, 0.0]], [[0.0, 1.0, 1.0, 0.0]])
@@ -135,7 +134,6 @@ def area_loss(masks: Float[Array, "K n"], areas: Float[Array, " K"], ties: str =
       (K,). It is zero exactly when a mask is binary and keeps as many pixels as asked.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> area_loss(jnp.array([[0.0, 1.0, 0.0, 0.5]]), jnp.array([0.25])).tolist()
       [0.0625]
     """
@@ -156,7 +154,6 @@ def binarize(masks: Float[Array, "K n"], areas: Float[Array, " K"]) -> Float[Arr
       (K, n), 0 and 1. Among ties, the last ones by position are kept.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> binarize(jnp.array([[0.1, 0.9, 0.8, 0.3]]), jnp.array([0.5])).tolist()
       [[0.0, 1.0, 1.0, 0.0]]
     """
@@ -178,7 +175,6 @@ def area_threshold(masks: Float[Array, "K n"], areas: Float[Array, " K"], width:
       (K,), from −width to 1 + width.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> masks = jnp.array([[0.1, 0.4, 0.6, 0.7]])
       >>> threshold = area_threshold(masks, jnp.array([0.25]))
       >>> round(float(ramp(masks, threshold).mean()), 4)
@@ -214,7 +210,6 @@ def ramp(masks: Float[Array, "K *n"], threshold: Float[Array, " K"], width: floa
       (K, ...) in [0, 1].
 
     Example:
-      >>> import jax.numpy as jnp
       >>> ramp(jnp.array([[0.2, 0.5, 0.8]]), jnp.array([0.5])).tolist()
       [[0.0, 0.5, 1.0]]
     """

@@ -28,7 +28,6 @@ class Game:
       sign: of the reward in that reading; −1 where the reward is minus a response.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> DUAL.show(jnp.array([[[1.0, 0.25]]])).tolist()
       [[[[1.0, 0.25]]], [[[0.0, 0.75]]]]
       >>> DUAL.combine(jnp.array([[3.0], [1.0]])).tolist()

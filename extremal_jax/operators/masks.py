@@ -60,7 +60,6 @@ class SmoothMasks:
       ValueError: if the kernel is smaller than the pitch, so that masks would have gaps between lattice points.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> smooth = SmoothMasks((28, 28), pitch=7, sigma=21)
       >>> smooth.lattice, smooth(jnp.ones((3, 4, 4))).shape, smooth.with_margin(jnp.ones((3, 4, 4))).shape
       ((4, 4), (3, 28, 28), (3, 64, 64))

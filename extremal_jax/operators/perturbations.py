@@ -140,7 +140,6 @@ def perturb(pyramid: Float[Array, "L H W C"], masks: Float[Array, "*masks H W"])
       at 0 and 1, where the optimisation starts: a tie never makes it zero.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> image = jnp.full((2, 2, 1), 8.0)
       >>> perturb(reference_pyramid(image), jnp.full((2, 2), 0.25))[..., 0].tolist()
       [[2.0, 2.0], [2.0, 2.0]]

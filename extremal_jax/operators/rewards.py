@@ -104,7 +104,6 @@ def reward(name: str | Reward | RewardFunction, outputs: Float[Array, "B ..."], 
       (B,); NaN where a target of a named reward is not a class index.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> reward("contrastive", jnp.array([[1.0, 4.0, 2.0]]), jnp.array([1])).tolist()
       [2.0]
     """

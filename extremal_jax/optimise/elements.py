@@ -13,7 +13,6 @@ class Elements:
     """How elements belong to images and areas.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> Elements(2, 3).by_image(jnp.zeros(6)).shape, Elements(None, 3).path(jnp.zeros((50, 3))).shape
       ((2, 3), (50, 3))
     """

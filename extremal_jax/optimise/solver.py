@@ -79,11 +79,6 @@ def unit_box(params: Float[Array, "*E"]) -> Float[Array, "*E"]:
     return jnp.clip(params, 0, 1)
 
 
-def everywhere(params: Float[Array, "*E"]) -> Float[Array, "*E"]:
-    """The parameters as they are: no constraint."""
-    return params
-
-
 @pytree()
 class State:
     """The state of an optimisation.

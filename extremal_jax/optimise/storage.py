@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import jax
 import numpy as np
@@ -26,8 +26,6 @@ class Saved:
     """
 
     MARK: ClassVar[str]  # of the class's files, with a version
-    SETTINGS: ClassVar[type[Settings] | None] = None  # the class of `config`, if there is one
-    PARTS: ClassVar[Mapping[str, type]] = {}  # the classes of the parts, by field
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to an `.npz` file, whole or not at all. Functions among the settings are written by name.
@@ -35,7 +33,8 @@ class Saved:
         Raises:
           OSError: if the folder cannot be written.
         """
-        content: dict[str, Any] = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(self)}
+        leaves = jax.tree_util.tree_leaves_with_path(self)
+        content: dict[str, Any] = {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
         content |= {name: value for name, value in vars(self).items() if isinstance(value, str)}
         if vars(self).get("config") is not None:
             content["config"] = to_json(vars(self)["config"])
@@ -53,31 +52,31 @@ class Saved:
         content = _read(path)
         if (mark := content.pop("format", None)) != cls.MARK:
             raise ValueError(f"{path} is not a result file of this version: expected the mark {cls.MARK!r}, got {str(mark)!r}")
-        if missing := [name for name in cls._needed() if name not in content]:
+        if missing := [name for name in _needed(cls) if name not in content]:
             raise ValueError(f"{path} is not a whole result file: it lacks {', '.join(missing)}")
-        for name, part in cls.PARTS.items():
-            found = {inner: content.pop(f"{name}.{inner}", None) for inner in _fields(part)}
-            content[name] = part(**{inner: value for inner, value in found.items() if value is not None})
-        if cls.SETTINGS is not None and "config" in content:
-            content["config"] = from_json(cls.SETTINGS, content["config"])
+        for name, kind in _records(cls).items():
+            if not issubclass(kind, Settings):
+                found = {field.name: content.pop(f"{name}.{field.name}", None) for field in dataclasses.fields(kind)}
+                content[name] = kind(**{inner: value for inner, value in found.items() if value is not None})
+            elif name in content:
+                content[name] = from_json(kind, content[name])
         return cls(**content)
 
-    @classmethod
-    def _needed(cls) -> Iterator[str]:
-        """The names of what every file holds."""
-        for name, field in _fields(cls).items():
-            if name in cls.PARTS:
-                yield from (f"{name}.{inner}" for inner in _required(cls.PARTS[name]))
-            elif field.default is dataclasses.MISSING:
-                yield name
+
+def _records(kind: Any) -> dict[str, Any]:
+    """The classes of the fields that are records themselves, parts and settings, by field: their annotations, also with `None`."""
+    annotated = {name: (get_args(hint) or (hint,))[0] for name, hint in get_type_hints(kind).items()}
+    return {name: found for name, found in annotated.items() if dataclasses.is_dataclass(found)}
 
 
-def _fields(kind: Any) -> dict[str, dataclasses.Field[Any]]:
-    return {field.name: field for field in dataclasses.fields(kind)}
-
-
-def _required(kind: Any) -> list[str]:
-    return [name for name, field in _fields(kind).items() if field.default is dataclasses.MISSING]
+def _needed(kind: Any) -> Iterator[str]:
+    """The names of what every file of a class holds."""
+    parts = {name: part for name, part in _records(kind).items() if not issubclass(part, Settings)}
+    for field in dataclasses.fields(kind):
+        if field.name in parts:
+            yield from (f"{field.name}.{inner}" for inner in _needed(parts[field.name]))
+        elif field.default is dataclasses.MISSING:
+            yield field.name
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -91,7 +90,3 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a whole result file ({error})") from error
     return {name: str(array) if array.dtype.kind == "U" else array for name, array in arrays.items()}
-
-
-def _name(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")

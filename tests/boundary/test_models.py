@@ -12,9 +12,10 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 
 import small
-from extremal_jax.boundary.models import activation_at, check_differentiable, check_model, part, part_before
+from extremal_jax.boundary.models import check_differentiable, check_model, part, part_before
 
 IMAGES = jnp.asarray(small.images())
+EXAMPLE = jax.ShapeDtypeStruct(IMAGES.shape, IMAGES.dtype)
 SCORES = small.MODEL
 
 
@@ -35,7 +36,8 @@ MODEL = functools.partial(two_layers, small.weights())
 @pytest.mark.parametrize("at", ["hidden", "pooled"])
 def test_the_parts_make_the_whole(model: Any, at: str) -> None:
     parted = part(model, IMAGES, 2, at)
-    activation = activation_at(model, at, IMAGES)
+    head, arrays, _ = part_before(model, at, EXAMPLE)
+    activation = jax.jit(head)(arrays, IMAGES)
     assert parted.num_scores == small.CLASSES
     assert parted.masked == jax.ShapeDtypeStruct(activation.shape, activation.dtype)
     np.testing.assert_array_equal(parted.activation(IMAGES), activation)
@@ -64,8 +66,7 @@ def test_equal_parts_share_a_compilation(compilations: list[str]) -> None:
     assert not compilations
     np.testing.assert_allclose(second, two_layers(*others), rtol=1e-4, atol=1e-5)
     assert not np.allclose(first, second)
-    example = jax.ShapeDtypeStruct(IMAGES.shape, IMAGES.dtype)
-    assert part_before(MODEL, "hidden", example)[0] == part_before(MODEL, "hidden", example)[0]
+    assert part_before(MODEL, "hidden", EXAMPLE)[0] == part_before(MODEL, "hidden", EXAMPLE)[0]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_bad_layers(call: Any, at: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(model=MODEL, at=at)
     with pytest.raises(ValueError, match=message):
-        activation_at(MODEL, at, IMAGES)
+        part_before(MODEL, at, EXAMPLE)
 
 
 def test_layers_without_the_axes_that_are_masked() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flax import nnx
 
-from extremal_jax.models.conversion import FLAT_KERNEL, Architecture, pytorch
+from extremal_jax.models.conversion import FLAT_KERNEL, Architecture
 from extremal_jax.models.entry import Entry
-from extremal_jax.models.networks.layers import Layer, MaxPool, WindowClassifier, conv, relu
+from extremal_jax.models.networks.layers import Layer, MaxPool, WindowClassifier, conv, relu, window_layout
 
 ACTIVATIONS = (*(f"features.{i}" for i in range(13)), "avgpool", *(f"classifier.{i}" for i in (1, 2, 4, 5)))
 
@@ -33,15 +33,7 @@ class AlexNet(WindowClassifier):
         super().__init__(layers, 6, 256, classes, first=1, rngs=rngs)
 
 
-LAYOUTS = (
-    pytorch(
-        "torchvision",
-        ("^fc1", "classifier.1"),
-        ("^fc2", "classifier.4"),
-        ("^fc3", "classifier.6"),
-        forms=((r"^fc1\.kernel$", FLAT_KERNEL),),
-    ),
-)
+LAYOUTS = (window_layout("torchvision", ("classifier.1", "classifier.4", "classifier.6"), (r"^fc1\.kernel$", FLAT_KERNEL)),)
 
 ENTRIES = (
     Entry(

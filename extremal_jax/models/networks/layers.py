@@ -13,6 +13,8 @@ from flax import nnx
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
+from extremal_jax.models.conversion import Form, Layout, pytorch
+
 Layer = Callable[[Array], Array]
 
 
@@ -25,11 +27,6 @@ def named(x: Array, name: str) -> Array:
     if 0 in x.shape:
         raise ValueError(f"the images are too small for this network: its layer {name!r} is empty; use larger images")
     return checkpoint_name(x, name)
-
-
-def relu(x: Array) -> Array:
-    """max(x, 0), as a function that can be copied and pickled with its network."""
-    return nnx.relu(x)
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,8 @@ class Activation:
         activation: Layer = getattr(jax.nn, self.name)
         return activation(x)
 
+
+relu = Activation("relu")
 
 # Compiled once for each shape, so that networks are built and traced several times faster.
 _he_normal = jax.jit(nnx.initializers.he_normal(), static_argnums=(1, 2))
@@ -195,6 +194,11 @@ class Mlp(nnx.Module):
         return self.fc2(nnx.gelu(self.fc1(x), approximate=False))
 
 
+def window_layout(publisher: str, heads: tuple[str, str, str], *forms: tuple[str, Form]) -> Layout:
+    """A layout of a `WindowClassifier` that calls its three linear layers by these names."""
+    return pytorch(publisher, *zip(("^fc1", "^fc2", "^fc3"), heads, strict=True), forms=forms)
+
+
 def layer_norm(features: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """Layer norm over the last axis, with the epsilon of the published networks."""
     return nnx.LayerNorm(features, epsilon=1e-6, rngs=rngs)
@@ -204,7 +208,6 @@ def adaptive_mean(x: Array, size: int) -> Array:
     """(B, H, W, C) -> (B, size, size, C): means over windows that cover the map evenly, and overlap if its sides do not divide.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> adaptive_mean(jnp.arange(3.0).reshape(1, 1, 3, 1), 2)[0, 0, :, 0].tolist()
       [0.5, 1.5]
     """

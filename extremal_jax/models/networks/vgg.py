@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from flax import nnx
 
-from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, Architecture, Form, Layout, pytorch
+from extremal_jax.models.conversion import BGR_KERNEL, FLAT_KERNEL, POINTWISE_KERNEL, Architecture
 from extremal_jax.models.entry import CAFFE, CAFFE_DATASETS, CAFFE_WHOLE, Entry, timm
-from extremal_jax.models.networks.layers import Layer, MaxPool, WindowClassifier, conv, relu
+from extremal_jax.models.networks.layers import Layer, MaxPool, WindowClassifier, conv, relu, window_layout
 
 WIDTHS = (64, 128, 256, 512, 512)
 
@@ -48,18 +48,13 @@ def activations(depths: Sequence[int], *, norm: bool = False, dense: bool = Fals
     return (*(f"features.{i}" for i in range(features)), *pool, *(f"classifier.{i}" for i in (0, 1, 3, 4)))
 
 
-def _layout(publisher: str, heads: tuple[str, str, str], *forms: tuple[str, Form]) -> Layout:
-    """A layout that calls the three layers of the classifier by these names."""
-    return pytorch(publisher, *zip(("^fc1", "^fc2", "^fc3"), heads, strict=True), forms=forms)
-
-
 _POINTWISE = (r"^fc2\.kernel$", POINTWISE_KERNEL)
 LAYOUTS = (
-    _layout("torchvision", ("classifier.0", "classifier.3", "classifier.6"), (r"^fc1\.kernel$", FLAT_KERNEL)),
-    _layout("timm", ("pre_logits.fc1", "pre_logits.fc2", "head.fc"), _POINTWISE),
+    window_layout("torchvision", ("classifier.0", "classifier.3", "classifier.6"), (r"^fc1\.kernel$", FLAT_KERNEL)),
+    window_layout("timm", ("pre_logits.fc1", "pre_logits.fc2", "head.fc"), _POINTWISE),
 )
 CAFFE_LAYOUTS = (
-    _layout(
+    window_layout(
         "TorchRay",
         ("classifier.0", "classifier.2", "classifier.4"),
         (r"^features\.0\.kernel$", BGR_KERNEL),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
@@ -103,7 +102,7 @@ def extremal_perturbation(
     areas = check_areas(areas, batch_size(images))
     task = check_call(model, images, targets, areas.shape[-1], settings, chunk_size, at)
     masking = check_masking(task, settings, at, reference)
-    check_pixels(areas, math.prod(masking.masks.shape))
+    check_pixels(areas, masking.num_pixels)
     if initial_params is not None:
         initial_params = check_params(initial_params, (*task.lead, areas.shape[-1], *masking.masks.lattice))
     key = check_key(key)
@@ -127,6 +126,11 @@ class Masking:
     masks: SmoothMasks
     perturbation: Perturbation  # of the images or activations
     reference: AnyArray | None  # the reference image or images; None where the perturbation needs none
+
+    @property
+    def num_pixels(self) -> int:
+        """h w."""
+        return self.masks.shape[0] * self.masks.shape[1]
 
     def pose(self, areas: AnyArray) -> Problem:
         """The problem for areas, (K,) or (N, K). The head of the model runs here, if there is one."""

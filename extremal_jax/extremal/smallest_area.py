@@ -25,7 +25,7 @@ from jax.core import Tracer
 from extremal_jax.boundary.areas import check_areas, check_pixels
 from extremal_jax.boundary.images import batch_size, check_images
 from extremal_jax.boundary.models import Model
-from extremal_jax.extremal.bisection import Tried, begin, curve_of, cut, narrow, order_of, stack
+from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut, narrow, order_of, stack
 from extremal_jax.extremal.candidates import ascend_best
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.evaluation import evaluate
@@ -36,7 +36,7 @@ from extremal_jax.extremal.run import ascend, check_call, start
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_key, is_positive
 from extremal_jax.ground.progress import Watcher, later, watching
-from extremal_jax.operators.games import PRESERVE
+from extremal_jax.operators.games import PRESERVE, Game
 from extremal_jax.optimise import solver
 from extremal_jax.optimise.elements import Elements
 from extremal_jax.optimise.settings import check_settings
@@ -82,7 +82,11 @@ def smallest_area(
       binary: whether the response to the binary mask, the round(a n) highest pixels, decides instead of the response to
         the mask itself.
       nested: whether all masks tried are made to contain one another, for the result's `ranking`.
-      reference, config, key, progress, chunk_size: as for `extremal_perturbation`.
+      reference: as for `extremal_perturbation`.
+      config: as for `extremal_perturbation`.
+      key: for the random part (jitter); None: `jax.random.key(0)`.
+      progress: True for a bar on standard error, or a function that is called with a `Progress` from time to time.
+      chunk_size: the most masks that are shown to the model at a time, to bound memory.
 
     Returns:
       A `SmallestArea`, with a leading axis N for a batch. Images for which no area suffices do not raise; they are not
@@ -101,10 +105,7 @@ def smallest_area(
       >>> bool(result.reached), bool(0.2 < result.areas < 0.3), bool(result.masks[24:].sum() > 6 * result.masks[:24].sum())
       (True, True, True)
     """
-    settings = check_settings(config, Config)
-    if isinstance(areas, Tracer):
-        raise TypeError("areas must be known numbers, not traced: the number of bisection steps depends on them")
-    sweep = np.unique(np.asarray(check_areas(areas, None)))  # growing
+    settings, sweep = check_settings(config, Config), _check_sweep(areas)
     for name, value in dict(threshold=threshold, resolution=resolution).items():
         if not isinstance(value, Tracer) and not is_positive(value):
             raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
@@ -113,16 +114,14 @@ def smallest_area(
     count = batch_size(images)
     task = check_call(model, images, targets, len(sweep), settings, chunk_size, at)
     masking = check_masking(task, settings, at, reference)
-    check_pixels(sweep, math.prod(masking.masks.shape))
+    check_pixels(sweep, masking.num_pixels)
 
     response = None if response is None else _check_response(response, count, len(task.images))
     single = masking.task.for_areas(model, 1)
 
     first = masking.pose(sweep)  # all areas of the sweep at once; the bisection tries one area at a time
     one = dataclasses.replace(first, arrays=single.parted.arrays, areas=first.areas[:: len(sweep)], plan=single.plan(masking.masks, 1))
-    # The response to what the mask keeps, in as many terms as the run's game has: the model is parted for that.
-    judging = dataclasses.replace(PRESERVE, terms=(*PRESERVE.terms, *((False, 0),) * (len(task.game.terms) - 1)))
-    judge = dataclasses.replace(one, plan=dataclasses.replace(one.plan, game=judging))
+    judge = dataclasses.replace(one, plan=dataclasses.replace(one.plan, game=_judging(task.game)))
     image = jnp.ones_like(one.levels[:, -1, ..., 0], jnp.float32)
     whole = evaluate(judge, image, image).image_responses
     wanted = _wanted(whole, threshold, count) if response is None else response.astype(whole.dtype)
@@ -153,24 +152,15 @@ def smallest_area(
             [new] = solve(turn, dataclasses.replace(one, areas=middle), search.low_params)
             search = narrow(search, new, wanted, binary)
             tried.append(new)
-    best = search.best
-    result = SmallestArea(
-        areas=jnp.where(search.reached, best.areas, jnp.nan),
-        reached=search.reached,
-        masks=best.masks,
-        params=best.params,
-        responses=best.responses,
-        binary_responses=best.binary_responses,
-        image_responses=whole,
-        wanted=wanted,
-        targets=task.targets,
-        curve=curve_of(tried),
-        status=stack([one.status for one in tried]),
-        config=masking.settings,
-        at=at,
-        order=order_of(tried) if nested else None,
-    )
+    known = dict(image_responses=whole, wanted=wanted, targets=task.targets, config=masking.settings, at=at)
+    result = _concluded(search, tried, nested, **known)
     return result if count is not None else jax.tree.map(lambda x: x[0], result)
+
+
+def _judging(game: Game) -> Game:
+    """The game whose reward is the response to what the mask keeps, of as many terms as the run's game: the model is
+    parted for that."""
+    return dataclasses.replace(PRESERVE, terms=(*PRESERVE.terms, *((False, 0),) * (len(game.terms) - 1)))
 
 
 @functools.partial(jax.jit, static_argnums=3)
@@ -192,13 +182,38 @@ def _judged(judge: Problem, areas: Array, masks: Array, params: Array, nonfinite
     return Tried(areas, exact, params, responses, binary_responses, status)
 
 
+def _concluded(search: Search, tried: list[Tried], nested: bool, **known: Any) -> SmallestArea:
+    """The result of a finished search; `known` are the fields that did not depend on it."""
+    best = search.best
+    return SmallestArea(
+        areas=jnp.where(search.reached, best.areas, jnp.nan),
+        reached=search.reached,
+        masks=best.masks,
+        params=best.params,
+        responses=best.responses,
+        binary_responses=best.binary_responses,
+        curve=curve_of(tried),
+        status=stack([one.status for one in tried]),
+        order=order_of(tried) if nested else None,
+        **known,
+    )
+
+
+def _check_sweep(areas: Any) -> np.ndarray:
+    """(K,) growing."""
+    if isinstance(areas, Tracer):
+        raise TypeError("areas must be known numbers, not traced: the number of bisection steps depends on them")
+    return np.unique(np.asarray(check_areas(areas, None)))
+
+
 def _check_response(response: Any, count: int | None, num_images: int) -> Array:
     """(N,): the response that suffices, where the caller gives it."""
     if not isinstance(response, Array) and np.asarray(response).dtype.kind not in "fiu":
         raise TypeError(f"response must be a number, or one for each image, got {response!r}")
     given = jnp.asarray(response, jnp.float32)
     if given.shape not in ((), (num_images,) if count is not None else ()):
-        raise ValueError(f"response must be one number, or one for each of the images, {(num_images,)}, got the shape {given.shape}")
+        shape = (num_images,)
+        raise ValueError(f"response must be one number, or one for each of the images, {shape}, got the shape {given.shape}")
     if not isinstance(given, Tracer) and not np.isfinite(np.asarray(given)).all():
         raise ValueError(f"response must be finite, got {response!r}")
     return jnp.broadcast_to(given, (num_images,))
@@ -232,5 +247,6 @@ def _from_neighbours(config: Config) -> Config:
 def _halvings(sweep: np.ndarray, resolution: float) -> int:
     """How often the logarithm of the largest ratio between neighbouring areas must be halved to be within the
     resolution."""
-    widest = np.diff(np.log([*sweep.astype(np.float64), 1.0])).max()
+    ratios = np.diff(np.log([*sweep.astype(np.float64), 1.0]))
+    widest = ratios.max()
     return max(0, math.ceil(math.log2(widest / math.log1p(resolution)) - 1e-9)) if widest > 0 else 0

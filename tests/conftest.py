@@ -48,7 +48,7 @@ MEMORY_MAPS = Path("/proc/self/maps")
 def compiled_programs() -> None:
     """Frees the compiled programs once they are many: each holds dozens of memory maps, of which Linux allows a process 65,530, and XLA
     aborts when there are no more."""
-    if MEMORY_MAPS.exists() and MEMORY_MAPS.read_bytes().count(b"\n") > 25_000:
+    if MEMORY_MAPS.exists() and MEMORY_MAPS.read_bytes().count(b"\n") > 50_000:
         jax.clear_caches()
 
 

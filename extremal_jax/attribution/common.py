@@ -20,7 +20,7 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Bool, Float
 
-from extremal_jax.boundary.images import batch_size, check_images as check_images  # spelt so, it is exported as well
+from extremal_jax.boundary.images import batch_size, check_images as check_images  # `as` marks what is exported
 from extremal_jax.boundary.models import Model as Model, check_model, failure_of_gradient, part
 from extremal_jax.boundary.targets import check_targets
 from extremal_jax.graph.canonical import canonical

@@ -84,6 +84,7 @@ def test_laws() -> None:
     jax.tree.map(np.testing.assert_array_equal, run(config=BOTH), base)
 
 
+@pytest.mark.slow
 def test_sharded_images_inside_jit() -> None:
     sharding = jax.sharding.NamedSharding(jax.sharding.Mesh(np.array(jax.devices()[:2]), ("images",)), jax.sharding.PartitionSpec("images"))
     traced = jax.jit(lambda images: run(images, config=BOTH))

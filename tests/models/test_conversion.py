@@ -135,6 +135,7 @@ def test_forms_keep_every_number(form: Any, shape: Any) -> None:
     assert sorted(array.ravel()) == sorted(tensor.ravel())
 
 
+@pytest.mark.slow
 def test_layouts_give_every_array_its_own_name() -> None:
     """Of one network of each family and its publishers."""
     first = {(entry.family, *(layout.publisher for layout in entry.architecture.layouts)): entry for entry in reversed(ENTRIES.values())}

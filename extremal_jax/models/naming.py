@@ -13,6 +13,8 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from extremal_jax.boundary.models import CONVERSIONS, other_framework
+
 
 def name_submodules(model: Any) -> Any:
     """A copy of a model that names the output of each submodule by the submodule's path, for `extremal_jax.graph`.
@@ -29,7 +31,7 @@ def name_submodules(model: Any) -> Any:
       `apply` names activations.
 
     Raises:
-      TypeError: for any other model.
+      TypeError: for any other model; `from_torch` and `from_keras` name the layers of the models that they convert.
 
     Example:
       >>> import jax.numpy as jnp
@@ -48,10 +50,14 @@ def name_submodules(model: Any) -> Any:
         return functools.partial(NamedLinen(module).apply, variables)
     if equinox is not None and isinstance(model, equinox.Module):
         return _named_equinox(model, "")
-    raise TypeError(
-        f"model must be a Flax NNX, Flax Linen or Equinox module, got {type(model).__name__}; in other models, name activations by "
-        "jax.ad_checkpoint.checkpoint_name(x, name)"
+    framework = other_framework(model)
+    advice = (
+        f"{CONVERSIONS[framework]}, which names its layers"
+        if framework
+        else "in other models, name activations by jax.ad_checkpoint.checkpoint_name(x, name)"
     )
+    kind = f"a module of {framework}" if framework else type(model).__name__
+    raise TypeError(f"model must be a Flax NNX, Flax Linen or Equinox module, got {kind}; {advice}")
 
 
 def name_array(value: Any, name: str) -> Any:

@@ -16,6 +16,10 @@ from jax.ad_checkpoint import checkpoint_name
 from extremal_jax.boundary.models import CONVERSIONS, other_framework
 
 
+class SelfNamed:
+    """A model that names its layers itself."""
+
+
 def name_submodules(model: Any) -> Any:
     """A copy of a model that names the output of each submodule by the submodule's path, for `extremal_jax.graph`.
 
@@ -24,14 +28,14 @@ def name_submodules(model: Any) -> Any:
 
     Args:
       model: a Flax NNX module; a Flax Linen module, for `functools.partial(named.apply, variables)`, or one that is bound to its
-        variables; or an Equinox module.
+        variables; an Equinox module; or what `from_torch` or `from_keras` has made, which has its names already.
 
     Returns:
       An NNX or Equinox module of the same class name and fields; of a Linen module, an object with the same methods, whose
-      `apply` names activations.
+      `apply` names activations. What has its names is returned as it is.
 
     Raises:
-      TypeError: for any other model; `from_torch` and `from_keras` name the layers of the models that they convert.
+      TypeError: for any other model.
 
     Example:
       >>> import jax.numpy as jnp
@@ -40,6 +44,8 @@ def name_submodules(model: Any) -> Any:
       >>> [(a.name, a.shape) for a in activations(name_submodules(model), jnp.ones((1, 3)))]
       [('layers.0', (1, 4))]
     """
+    if isinstance(model, SelfNamed):
+        return model
     if isinstance(model, nnx.Module):
         return _named_nnx(model)
     linen, equinox = sys.modules.get("flax.linen"), sys.modules.get("equinox")

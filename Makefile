@@ -58,7 +58,8 @@ test-models:
 	$(MAKE) models-unit VENV=.venv-models
 
 models-unit: $(VENV)/installed-models
-	$(BIN)/pytest tests/models/test_from_keras.py tests/models/test_from_torch.py tests/models/test_from_torch_refusals.py tests/test_migrating.py
+	$(BIN)/pytest tests/models/test_from_keras.py tests/models/test_from_torch.py tests/models/test_from_torch_refusals.py \
+		tests/models/test_zoos.py tests/test_migrating.py
 
 constraints:
 	$(PYTHON) constraints/refresh.py $(PYTHONS)

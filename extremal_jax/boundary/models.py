@@ -34,7 +34,7 @@ Model = Callable[..., Any]
 Example = jax.ShapeDtypeStruct | Array  # of images; an array under `shard_map`, where its type says over which devices it varies
 
 _DOUBTFUL = frozenset({"pure_callback", "io_callback", "while"})  # equations that have no derivative, unless nothing active reaches them
-_OTHERS = {  # modules of other frameworks, and what to do with them
+CONVERSIONS = {  # modules of other frameworks, and what to do with them
     "keras": "convert it by ej.models.from_keras(model), with Keras on its JAX backend",
     "torch": "convert it by ej.models.from_torch(module, image)",
 }
@@ -116,11 +116,14 @@ def check_model(model: object) -> None:
     """Raise a TypeError unless a model is a function."""
     if not callable(model):
         raise TypeError(f"model must be a function of images (B, H, W, C), got {type(model).__name__}")
-    owner = getattr(model, "__self__", model)  # of a bound method
-    for kind in type(owner).__mro__:
-        framework = kind.__module__.split(".")[0]
-        if framework in _OTHERS:
-            raise TypeError(f"model must be a function of JAX arrays, got a module of {framework}; {_OTHERS[framework]}")
+    if framework := other_framework(getattr(model, "__self__", model)):  # of a bound method
+        raise TypeError(f"model must be a function of JAX arrays, got a module of {framework}; {CONVERSIONS[framework]}")
+
+
+def other_framework(model: object) -> str:
+    """The framework that a module comes from, one of `CONVERSIONS`; "" for any other object. It imports none of them."""
+    frameworks = (kind.__module__.partition(".")[0] for kind in type(model).__mro__)
+    return next((framework for framework in frameworks if framework in CONVERSIONS), "")
 
 
 def check_differentiable(parted: PartedModel) -> None:

@@ -204,7 +204,7 @@ class _Recorder:
         attributes = _attributes(value)
         if library and kind.__name__ == "WrappedFun":
             attributes = {name: attributes[name] for name in ("f", "transforms", "params", "in_type")}
-        elif kind.__hash__ not in (None, object.__hash__) and not dataclasses.is_dataclass(value) and (library or not attributes):
+        elif _is_hashable(value) and not dataclasses.is_dataclass(value) and (library or not attributes):
             return kind, value
         if not attributes or kind.__name__ == "PjitFunction":
             return self._identity(value)
@@ -236,6 +236,18 @@ class _Recorder:
             )
             self._jaxprs[id(jaxpr)] = inputs, equations, atoms(jaxpr.outvars)
         return self._jaxprs[id(jaxpr)]
+
+
+def _is_hashable(value: Any) -> bool:
+    """Whether a value has a hash of its contents; a weak reference has its object's, if there is one."""
+    kind: Any = type(value)
+    if kind.__hash__ in (None, object.__hash__):
+        return False
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _attributes(value: Any) -> dict[str, Any]:

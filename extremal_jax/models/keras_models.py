@@ -19,7 +19,7 @@ from jax import Array
 from jaxtyping import Num
 
 from extremal_jax.ground.pytrees import pytree
-from extremal_jax.models.naming import named_outputs
+from extremal_jax.models.naming import SelfNamed, named_outputs
 
 _ALONE = threading.RLock()  # layers give names during a call, and a second thread must not undo that halfway
 _SHOWN = 3  # layers in a message
@@ -27,7 +27,7 @@ _UNTRAINED = "so scores depend on more than the image; build it without training
 
 
 @pytree(static=("model", "classes"))
-class KerasModel:
+class KerasModel(SelfNamed):
     """A Keras model and its weights: a function (B, H, W, C) -> scores. Made by `from_keras`.
 
     It is a pytree whose leaves are the weights, so that other weights compile nothing:

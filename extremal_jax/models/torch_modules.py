@@ -25,7 +25,7 @@ from extremal_jax.boundary.targets import Classes
 from extremal_jax.graph.contents import contents
 from extremal_jax.ground.checks import quoted
 from extremal_jax.ground.pytrees import pytree
-from extremal_jax.models.naming import named_outputs
+from extremal_jax.models.naming import SelfNamed, named_outputs
 
 _INSTALL = "`pip install 'extremal-jax[torch]'` installs versions that work together: torch 2.12 and torchax 0.0.13"
 _WRAP = "wrap it in a torch.nn.Module whose forward returns the scores, such as"
@@ -34,7 +34,7 @@ _TENSORS = ("_parameters", "_buffers", "_modules")  # the attributes of a module
 
 
 @pytree(static=("classes", "activations", "program"))
-class TorchModel:
+class TorchModel(SelfNamed):
     """A PyTorch module in inference mode as a function (B, H, W, C) -> (B, classes), and a pytree of its arrays.
 
     A fully convolutional module returns scores at each place: (B, H, W, C) -> (B, h, w, classes). The module computes in the

@@ -13,7 +13,7 @@ import numpy as np
 
 from extremal_jax.ground.files import address
 from extremal_jax.models.entry import Entry
-from extremal_jax.models.formats import safetensors
+from extremal_jax.models.formats import big_vision, safetensors
 from extremal_jax.models.formats.pytorch import is_safetensors, read_tensors
 from extremal_jax.models.hub import HubFile, parse
 
@@ -68,11 +68,15 @@ def _read_file(path: Path, ema: bool) -> dict[str, np.ndarray]:
     if path.is_dir():
         raise ValueError(f"weights must be a file, and {path} is a folder; name the file in it")
     if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}; expected a safetensors file, or one written by torch.save")
+        raise FileNotFoundError(
+            f"no weights file {path}; expected a safetensors file, or one written by torch.save or, for ViT, by big_vision"
+        )
     with path.open("rb") as file:
         head = file.read(16)
     if is_safetensors(head) or (path.suffix == ".safetensors" and not head.startswith((b"PK", b"\x80"))):
         tensors = safetensors.read(path)
+    elif big_vision.is_npz(path):
+        tensors = big_vision.read(path)
     else:
         tensors = read_tensors(path, ema=ema)
     names = {name: re.sub(_WRAPPERS, "", name) for name in tensors}

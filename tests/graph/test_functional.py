@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -309,6 +310,14 @@ def test_what_is_compared_by_identity_is_not_fixed() -> None:
     assert not contents(lock).fixed
     assert not contents([np.ones(2)]).fixed
     assert contents((jax.nn.relu, Linen(), doubled, 3)).fixed
+
+
+def test_weak_references() -> None:
+    """Also to what has no hash: PyTorch's code refers to such objects."""
+    unhashable = weakref.WeakSet[Any]()
+    reference = weakref.ref(unhashable)
+    assert hash(contents(reference)) == hash(contents(reference))
+    assert contents(reference) == contents(reference) != contents(weakref.ref(doubled))
 
 
 def test_a_partial_that_is_another_program_each_time_is_warned_of() -> None:

@@ -153,6 +153,7 @@ def test_layers_are_named(build: Any) -> None:
     else:
         assert found == NAMES[build]
     assert len(found) == len(set(found))
+    assert ej.models.name_submodules(converted) is converted
 
 
 def test_a_name_means_what_the_layer_returns() -> None:

@@ -215,6 +215,7 @@ def test_layers_go_by_their_paths(name: str) -> None:
     del seen[""]
     named = [activation.name for activation in graph.activations(converted, IMAGES)]
     assert set(named) == set(seen)
+    assert ej.models.name_submodules(converted) is converted
     once = tuple(name for name in dict.fromkeys(named) if named.count(name) == 1)
     assert converted.activations == once
     _, values = jax.jit(graph.capture(converted, once))(IMAGES)

@@ -168,3 +168,12 @@ def test_a_method_at_a_named_layer() -> None:
 def test_others_are_refused(model: Any) -> None:
     with pytest.raises(TypeError, match=r"must be a Flax NNX, Flax Linen or Equinox module, got .*; .*checkpoint_name\(x, name\)"):
         inspect.unwrap(name_submodules)(model)
+
+
+@pytest.mark.parametrize("module", ["torch.nn.modules.container", "keras.src.models.functional"])
+def test_modules_of_other_frameworks_are_converted_first(module: str) -> None:
+    """The message says how, and needs neither framework."""
+    framework = module.split(".")[0]
+    model = type("Network", (type("Base", (), {"__module__": module}),), {"__module__": "mine"})()
+    with pytest.raises(TypeError, match=rf"got a module of {framework}; convert it by ej.models.from_{framework}\(.*names its layers"):
+        inspect.unwrap(name_submodules)(model)

@@ -1,1 +1,1 @@
-"""Files of weights: safetensors, and PyTorch's."""
+"""Files of weights: safetensors, PyTorch's, and big_vision's."""

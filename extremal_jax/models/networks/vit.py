@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from extremal_jax.models.conversion import Architecture, pytorch
+from extremal_jax.models.conversion import Architecture, Layout, pytorch
 from extremal_jax.models.entry import HALVES, IMAGENET, Entry, timm
 from extremal_jax.models.networks.layers import Mlp, conv, layer_norm, named
 
@@ -101,10 +101,24 @@ _TORCHVISION = (
     ("^norm", "encoder.ln"),
     ("^head", "heads.head"),
 )
+_BIG_VISION = (
+    ("^cls_token", "cls"),
+    ("^pos_embed", "pos_embedding"),
+    ("^patch_embed", "embedding"),
+    (r"^blocks\.(\d+)", r"Transformer.encoderblock_\1"),
+    (r"\.norm1", ".LayerNorm_0"),
+    (r"\.norm2", ".LayerNorm_1"),
+    (r"\.attn\.qkv", ".MultiHeadDotProductAttention_0.qkv"),
+    (r"\.attn\.proj", ".MultiHeadDotProductAttention_0.out"),
+    (r"\.mlp\.fc1", ".MlpBlock_0.Dense_0"),
+    (r"\.mlp\.fc2", ".MlpBlock_0.Dense_1"),
+    ("^norm", "Transformer.encoder_norm"),
+)
 LAYOUTS = (
     pytorch("timm", ("^patch_embed", "patch_embed.proj")),
     pytorch("torchvision", (r"mlp\.fc1", "mlp.0"), (r"mlp\.fc2", "mlp.3"), *_TORCHVISION),
     pytorch("torchvision, as first published", (r"mlp\.fc(\d)", r"mlp.linear_\1"), *_TORCHVISION),
+    Layout("big_vision", _BIG_VISION),
 )
 
 _PARAMETERS = {384: 22_050_664, 768: 86_567_656}
@@ -128,7 +142,10 @@ ENTRIES = tuple(
         parameters=_PARAMETERS[width],
         activations=ACTIVATIONS,
         preprocessing=normalised(crop=0.9, interpolation="bicubic"),
-        preprocessing_by_publisher={layout.publisher: IMAGENET(crop=0.875) for layout in LAYOUTS[1:]},
+        preprocessing_by_publisher={
+            **{layout.publisher: IMAGENET(crop=0.875) for layout in LAYOUTS[1:3]},
+            "big_vision": HALVES(crop=0.875, interpolation="bilinear"),
+        },
         architecture=Architecture(functools.partial(ViT, width), LAYOUTS, {"classes": ("head.bias", 0), "positions": ("pos_embed", 1)}),
         hub=timm(repository, *_PINS[name]),
     )

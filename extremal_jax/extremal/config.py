@@ -110,7 +110,7 @@ class Config(MaskSettings):
         masks are to binary, and the less smooth.
       smoothing: with `exact_area`, standard deviation, in pixels, of a Gaussian that smooths masks before the ramp. It
         joins what lies close, so that masks have fewer pieces, and drops details that hold at one place only. None: a
-        ninth of the image's shorter side; 0 for activations of a layer, and without exact areas.
+        12th of the image's shorter side; 0 for activations of a layer, and without exact areas.
       feather: with `exact_area`, standard deviation, in pixels, of a Gaussian that softens the ramp's edges, since a
         sharp edge is evidence to a network by itself. None: a 45th of the image's shorter side; 0 as for `smoothing`.
       area_weight: λ, a schedule: the cost of one unit of the area loss, in units of the reward. It grows, so that the
@@ -254,7 +254,7 @@ class Config(MaskSettings):
         side = min(shape)
         sigma = self.sigma or (3.0 * self.pitch if self.pitch else max(1.0, side / 16 if inner else side * 3 / 32))
         soft, moves = self.exact_area and not inner, self.jitter and not inner
-        smoothing = side / 9 * soft if self.smoothing is None else float(self.smoothing)
+        smoothing = side / 12 * soft if self.smoothing is None else float(self.smoothing)
         feather = side / 45 * soft if self.feather is None else float(self.feather)
         return dataclasses.replace(
             self,

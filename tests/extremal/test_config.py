@@ -71,7 +71,7 @@ def test_lengths_follow_the_image(side: int) -> None:
     assert config.sigma == pytest.approx(max(1, side * 3 / 32))
     assert config.pitch == max(1, round(config.sigma / 3))
     assert config.max_blur == pytest.approx(20 * side / 224)
-    assert (config.smoothing, config.feather, config.shift) == pytest.approx((side / 9, side / 45, round(side / 37)))
+    assert (config.smoothing, config.feather, config.shift) == pytest.approx((side / 12, side / 45, round(side / 37)))
     assert config.resolve((7, 7)) == config  # nothing is left to fill in
 
 

@@ -12,7 +12,7 @@ from jax import Array, lax
 from jax.extend.core import JaxprEqn
 
 from extremal_jax.graph.convolutions import canonical_convolution
-from extremal_jax.graph.interpreter import Rule, evaluate, trace, unchanged
+from extremal_jax.graph.interpreter import contains, evaluate, trace, unchanged
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _MOST_TAPS = 49  # of a max-pool's window, 7x7; each tap is an operation in the program
@@ -36,13 +36,23 @@ def canonical(function: Function) -> Function:
     def platform_dependent(*arguments: Any, **keywords: Any) -> Any:
         traced = trace(function, *arguments, **keywords)  # once for both
 
-        def with_rule(rule: Rule) -> Callable[..., list[Any]]:
-            return lambda *values: evaluate(traced.closed, values, rule)
+        def plain(*values: Any) -> list[Any]:
+            return evaluate(traced.closed, values, unchanged)
 
-        outputs = lax.platform_dependent(*traced.inputs, cpu=with_rule(_canonical), default=with_rule(unchanged))
+        def rewritten(*values: Any) -> list[Any]:
+            return evaluate(traced.closed, values, _canonical, _has_canonical_form)
+
+        if contains(traced.closed, _has_canonical_form):
+            outputs = lax.platform_dependent(*traced.inputs, cpu=rewritten, default=plain)
+        else:
+            outputs = plain(*traced.inputs)
         return jax.tree.unflatten(traced.structure, outputs)
 
     return platform_dependent  # type: ignore[return-value]
+
+
+def _has_canonical_form(equation: JaxprEqn) -> bool:
+    return equation.primitive.name in ("conv_general_dilated", "select_and_scatter_add")
 
 
 def _canonical(equation: JaxprEqn, values: Sequence[Any]) -> list[Array] | None:

@@ -19,6 +19,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 Rule = Callable[[JaxprEqn, Sequence[Any]], Sequence[Any] | None]
+Wanted = Callable[[JaxprEqn], bool]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PLAIN_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})  # the same as their bodies
@@ -84,15 +85,19 @@ def rewrite(function: Function, rule: Rule) -> Function:
     return functools.wraps(function)(interpreted(function, lambda closed: (closed, rule)))  # type: ignore[return-value]
 
 
-def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule) -> list[Any]:
-    """Evaluate a jaxpr, with its equations passed through a rule."""
+def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule, wanted: Wanted | None = None) -> list[Any]:
+    """Evaluate a jaxpr, with its equations passed through a rule.
+
+    The rule replaces `wanted` equations alone; bodies without any are not traced anew, which saves most of the time and
+    keeps what they share. None: the rule may replace any equation.
+    """
     jaxpr = closed.jaxpr
     environment = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*closed.consts, *arguments), strict=True))
-    run(jaxpr.eqns, environment, rule)
+    run(jaxpr.eqns, environment, rule, wanted)
     return [read(environment, atom) for atom in jaxpr.outvars]
 
 
-def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule) -> None:
+def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule, wanted: Wanted | None = None) -> None:
     """Evaluate equations in order; the environment maps variables to values, and receives the outputs."""
     for equation in equations:
         values = [read(environment, atom) for atom in equation.invars]
@@ -101,7 +106,7 @@ def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule) 
                 scopes.enter_context(jax.named_scope(name))
             outputs = rule(equation, values)
             if outputs is None:
-                parameters = {name: _rewritten(value, rule) for name, value in equation.params.items()}
+                parameters = {name: _rewritten(value, rule, wanted) for name, value in equation.params.items()}
                 outputs = equation.primitive.bind(*values, **equation.primitive.get_bind_params(parameters))
                 outputs = outputs if equation.primitive.multiple_results else [outputs]
         environment.update(zip(equation.outvars, outputs, strict=True))
@@ -116,7 +121,7 @@ def unchanged(equation: JaxprEqn, values: Sequence[Any]) -> None:
     """The rule that leaves every equation as it is."""
 
 
-def opened(closed: ClosedJaxpr, wanted: Callable[[JaxprEqn], bool] = lambda equation: False) -> ClosedJaxpr:
+def opened(closed: ClosedJaxpr, wanted: Wanted = lambda equation: False) -> ClosedJaxpr:
     """Replace the calls in a jaxpr by their bodies, recursively; `scope_of` gives the calls' names.
 
     Args:
@@ -172,14 +177,21 @@ def inside(equation: JaxprEqn) -> Iterator[JaxprEqn]:
             yield from inside(inner)
 
 
-def _rewritten(parameter: Any, rule: Rule) -> Any:
+def contains(closed: ClosedJaxpr, wanted: Wanted) -> bool:
+    """Whether any equation of a jaxpr is wanted, at any depth."""
+    return any(wanted(equation) or any(map(wanted, inside(equation))) for equation in closed.jaxpr.eqns)
+
+
+def _rewritten(parameter: Any, rule: Rule, wanted: Wanted | None) -> Any:
     """A parameter of an equation, rewritten where it is the body of a call or of control flow."""
     if rule is unchanged:
         return parameter
     if type(parameter) is tuple:  # the branches of `cond`; not a named tuple
-        return tuple(_rewritten(part, rule) for part in parameter)
+        return tuple(_rewritten(part, rule, wanted) for part in parameter)
     if isinstance(parameter, ClosedJaxpr):
-        return jax.make_jaxpr(lambda *values: evaluate(parameter, values, rule))(*parameter.in_avals)
+        if wanted is not None and not contains(parameter, wanted):
+            return parameter
+        return jax.make_jaxpr(lambda *values: evaluate(parameter, values, rule, wanted))(*parameter.in_avals)
     if isinstance(parameter, Jaxpr):  # an open one, as in `remat`
-        return _rewritten(ClosedJaxpr(parameter, ()), rule).jaxpr
+        return _rewritten(ClosedJaxpr(parameter, ()), rule, wanted).jaxpr
     return parameter

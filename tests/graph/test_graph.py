@@ -203,3 +203,19 @@ def test_canonical_form_is_canonical() -> None:
     text = jax.jit(canonical(steps)).lower(jnp.ones((1, 3, 6, 6))).as_text()
     assert text.count("stablehlo.convolution") == 2  # forward and backward of the 3x3
     assert text.count("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]") == 2
+
+
+def test_what_has_no_canonical_form_is_not_traced_anew() -> None:
+    """Neither a function without convolutions, nor the bodies of others that have none."""
+    bent = jax.jit(lambda x: jnp.sin(x) + 1)
+
+    def network(x: Any) -> Any:
+        return bent(lax.conv(bent(x), jnp.ones((1, 1, 3, 3)), (1, 1), "SAME"))
+
+    x = jnp.ones((1, 1, 4, 4))
+    equations = jax.make_jaxpr(canonical(bent))(x).jaxpr.eqns
+    assert [equation.primitive.name for equation in equations] == ["jit"]
+    [choice] = [equation for equation in jax.make_jaxpr(canonical(network))(x).jaxpr.eqns if equation.primitive.name == "cond"]
+    for branch in choice.params["branches"]:
+        first, *_, last = [equation for equation in branch.jaxpr.eqns if equation.primitive.name == "jit"]
+        assert first.params["jaxpr"] is last.params["jaxpr"]

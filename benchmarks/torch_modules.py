@@ -1,7 +1,7 @@
 """Extremal perturbations of PyTorch modules, through `ej.models.from_torch`, against TorchRay's on the same module. Writes
 results/torch_modules.md.
 
-    python benchmarks/torch_modules.py                                              # a quarter of an hour on two cores
+    python benchmarks/torch_modules.py                                              # an hour on two cores
     python benchmarks/torch_modules.py --rounds 1 --models resnet18 --size 64       # a quick look
 
 torchvision's networks with random weights. TorchRay runs on the module; ours runs on the function that `from_torch` makes of it, and, where

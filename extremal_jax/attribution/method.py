@@ -9,10 +9,13 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jax import Array
+
+from extremal_jax.graph.activations import Activation
 
 _FIRST = "extremal_saliency"
 
@@ -51,6 +54,25 @@ class Method:
     def layers(self) -> bool:
         """Whether the method makes maps of layers."""
         return "at" in self.options
+
+    def complete(self, options: Mapping[str, Any], layers: Sequence[Activation]) -> dict[str, Any]:
+        """The given options that the method takes; None counts as not given.
+
+        Where a layer must be given and is not, it is the last of the model's `layers`, in the order of computation; for
+        `at`, the last with more than one place.
+
+        Raises:
+          ValueError: if no layer is suitable.
+        """
+        given = {name: value for name, value in options.items() if name in self.options and value is not None}
+        for name in sorted(self.needs - given.keys()):
+            maps = [layer for layer in layers if len(layer.shape) == 4 and layer.shape[1] * layer.shape[2] > 1]
+            suitable = layers if name == "contrast_at" else maps
+            if not suitable:
+                known = ", ".join(layer.name for layer in layers) or "none"
+                raise ValueError(f"{self.name} needs {name}, a layer of the model with more than one place; its layers: {known}")
+            given[name] = suitable[-1].name
+        return given
 
 
 def collect() -> dict[str, Method]:

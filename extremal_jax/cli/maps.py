@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from extremal_jax.cli import tables
 from extremal_jax.cli.run import Run
 from extremal_jax.ground.files import whole_file
-
-if TYPE_CHECKING:
-    from extremal_jax.attribution import Method
 
 method = click.option(
     "--method",
@@ -54,7 +51,7 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
             raise click.UsageError(f"--{name.replace('_', '-')} does not apply to {', '.join(known)}")
     layers = ej.graph.activations(run.model, run.images)
     maps = {
-        name: np.asarray(method.function(run.model, run.images, targets, **_given(method, options, layers)))
+        name: np.asarray(method.function(run.model, run.images, targets, **method.complete(options, layers)))
         for name, method in known.items()
     }
 
@@ -66,16 +63,3 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
         for index, target in enumerate(np.broadcast_to(targets, len(run.images)))
     ]
     run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps))
-
-
-def _given(method: Method, options: Mapping[str, Any], layers: Sequence[Any]) -> dict[str, Any]:
-    """The given options that a method takes; where a layer is required and not given, the last suitable one."""
-    given = {name: value for name, value in options.items() if name in method.options and value is not None}
-    for name in sorted(method.needs - given.keys()):
-        maps = [layer for layer in layers if len(layer.shape) == 4 and layer.shape[1] * layer.shape[2] > 1]  # of more than one place
-        suitable = [layer.name for layer in (layers if name == "contrast_at" else maps)]
-        if not suitable:
-            known = ", ".join(layer.name for layer in layers) or "none"
-            raise click.UsageError(f"the method needs --{name.replace('_', '-')}: a layer, of {known}")
-        given[name] = suitable[-1]
-    return given

@@ -78,6 +78,38 @@ class Preprocessing:
             return width * least_height // height, least_height
         return least_width, height * least_width // width
 
+    def place(self, maps: Float[Any, "*N h w"], size: tuple[int, int]) -> Float[np.ndarray, "*N H W"]:
+        """Maps of the network's input, laid on the image that the input was made of.
+
+        Args:
+          maps: of any size; they show the whole input.
+          size: (H, W) of the image, upright.
+
+        Returns:
+          (..., H, W) float32: the maps, resized by bilinear interpolation to where the crop lies. Outside the crop, zero
+          or the least value of a map, whichever is smaller.
+
+        Example:
+          >>> prepare = Preprocessing((2, 2), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+          >>> prepare.place(np.ones((2, 2)), (2, 4)).tolist()
+          [[0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0]]
+        """
+        maps = np.asarray(maps, np.float32)
+        height, width = size
+        scaled_width, scaled_height = self._scaled_size(width, height)
+        inner_height, inner_width = (scaled_height, scaled_width) if self.crop is None else self.size
+        top, left = round((scaled_height - inner_height) / 2), round((scaled_width - inner_width) / 2)
+        rows, columns = (
+            slice(round(first * full / scaled), max(round((first + length) * full / scaled), round(first * full / scaled) + 1))
+            for first, length, full, scaled in ((top, inner_height, height, scaled_height), (left, inner_width, width, scaled_width))
+        )
+        placed = np.empty((*maps.shape[:-2], height, width), np.float32)
+        placed[...] = np.minimum(0, maps.min(axis=(-2, -1), keepdims=True))
+        inside = placed[..., rows, columns].shape[-2:]
+        factors = (*(1,) * (maps.ndim - 2), inside[0] / maps.shape[-2], inside[1] / maps.shape[-1])
+        placed[..., rows, columns] = scipy.ndimage.zoom(maps, factors, order=1, mode="nearest", grid_mode=True)
+        return placed
+
     def picture(self, prepared: Float[Any, "*N H W C"]) -> np.ndarray:
         """The image of a network's input, (..., H, W, 3) uint8: the inverse of the normalisation."""
         pixels = np.asarray(prepared, np.float32) * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)

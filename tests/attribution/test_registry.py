@@ -17,6 +17,7 @@ import extremal_jax
 from extremal_jax import attribution
 from extremal_jax.attribution import METHODS
 from extremal_jax.attribution.method import collect
+from extremal_jax.graph.activations import Activation
 
 PACKAGE = Path(extremal_jax.__file__).parent
 PAGES = PACKAGE.parent / "docs" / "methods"
@@ -42,6 +43,15 @@ def test_the_table() -> None:
         assert method.name == name
         assert getattr(attribution, name) is method.function
         assert getattr(attribution, method.function.__name__) is method.function
+
+
+def test_the_layer_of_a_method_that_needs_one() -> None:
+    """The last with more than one place: in fully convolutional networks, the average pool has four axes too."""
+    layers = [Activation(name, shape, "float32") for name, shape in (("layer4", (1, 7, 7, 8)), ("avgpool", (1, 1, 1, 8)), ("fc", (1, 8)))]
+    assert METHODS["grad_cam"].complete({"at": None}, layers) == {"at": "layer4"}
+    assert METHODS["contrastive_excitation_backprop"].complete({}, layers) == {"contrast_at": "fc"}
+    with pytest.raises(ValueError, match="grad_cam needs at, a layer of the model with more than one place; its layers: avgpool, fc"):
+        METHODS["grad_cam"].complete({}, layers[1:])
 
 
 BRIGHTNESS = '''

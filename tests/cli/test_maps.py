@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 
 import extremal_jax as ej
 from command_line import fails, files, invoke, succeeds
 from extremal_jax.attribution import METHODS
-from extremal_jax.cli import maps
 from extremal_jax.data.scenes import CLASSES
-from extremal_jax.graph import Activation
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -43,15 +40,6 @@ def test_at(tiny: Any) -> None:
     for name in ("a", "b"):
         with np.load(f"out/{name}.npz") as file:
             assert file["excitation_backprop"].shape == (4, 4)
-
-
-def test_the_layer_of_a_method_that_needs_one() -> None:
-    """The last with more than one place: in fully convolutional networks, the average pool has four axes too."""
-    layers = [Activation(name, shape, "float32") for name, shape in (("layer4", (1, 7, 7, 8)), ("avgpool", (1, 1, 1, 8)), ("fc", (1, 8)))]
-    assert maps._given(METHODS["grad_cam"], {"at": None}, layers) == {"at": "layer4"}
-    assert maps._given(METHODS["contrastive_excitation_backprop"], {}, layers) == {"contrast_at": "fc"}
-    with pytest.raises(click.UsageError, match="the method needs --at: a layer, of avgpool, fc"):
-        maps._given(METHODS["grad_cam"], {}, layers[1:])
 
 
 @pytest.mark.parametrize(

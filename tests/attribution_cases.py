@@ -24,6 +24,9 @@ QUICK: dict[str, dict[str, Any]] = {  # options with which a method is quick
     "smooth_grad": dict(num_samples=3, key=KEY),
     "rise": dict(num_masks=5, grid=3, key=KEY),
     "occlusion": dict(window=12),
+    "igos": dict(num_steps=2, num_points=3, resolution=6, noise=0.05, score="logit", key=KEY),
+    "igos_plus_plus": dict(num_steps=2, num_points=2, resolution=6, noise=0.05, score="logit", key=KEY),
+    "extremal_contours": dict(areas=(0.1, 0.3), num_steps=2, starts=2, harmonics=2, score="logit"),
 }
 OTHERS = {name: method for name, method in METHODS.items() if name != "extremal_perturbation"}  # it has laws of its own
 KINDS = {(method.function.__module__, method.options): name for name, method in OTHERS.items()}.values()  # one of each computation

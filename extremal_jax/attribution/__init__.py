@@ -15,10 +15,12 @@
 ['occlusion', 'rise']
 """
 
+from extremal_jax.attribution.contours import extremal_contours
 from extremal_jax.attribution.evaluations import SCORES
 from extremal_jax.attribution.excitation import contrastive_excitation_backprop, excitation_backprop
 from extremal_jax.attribution.extremal_saliency import extremal_saliency
 from extremal_jax.attribution.gradients import deconvnet, grad_cam, grad_cam_plus_plus, gradient, guided_backprop, linear_approx
+from extremal_jax.attribution.igos import igos, igos_plus_plus
 from extremal_jax.attribution.method import Method, collect
 from extremal_jax.attribution.occlusion import occlusion
 from extremal_jax.attribution.paths import integrated_gradients, smooth_grad
@@ -36,11 +38,14 @@ __all__ = [
     "contrastive_excitation_backprop",
     "deconvnet",
     "excitation_backprop",
+    "extremal_contours",
     "extremal_saliency",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",
     "guided_backprop",
+    "igos",
+    "igos_plus_plus",
     "integrated_gradients",
     "linear_approx",
     "occlusion",

@@ -1,6 +1,28 @@
-"""Images to explain: image files, and generated scenes with exact masks."""
+"""Images to explain: image files, generated scenes with exact masks, and datasets with the classes and objects of their images."""
 
-from extremal_jax.data import scenes
+from extremal_jax.data import builders, scenes
+from extremal_jax.data.coco import COCODataset
+from extremal_jax.data.difficult import difficult_pairs
+from extremal_jax.data.examples import Dataset, Example, Object
 from extremal_jax.data.images import load_image
+from extremal_jax.data.photographs import PhotographDataset
+from extremal_jax.data.prepared import PreparedDataset
+from extremal_jax.data.scene_examples import SceneDataset
+from extremal_jax.data.specifications import open_dataset
+from extremal_jax.data.voc import VOCDataset
 
-__all__ = ["load_image", "scenes"]
+__all__ = [
+    "COCODataset",
+    "Dataset",
+    "Example",
+    "Object",
+    "PhotographDataset",
+    "PreparedDataset",
+    "SceneDataset",
+    "VOCDataset",
+    "builders",
+    "difficult_pairs",
+    "load_image",
+    "open_dataset",
+    "scenes",
+]

@@ -1,0 +1,104 @@
+"""Photographs: classes from their names or from a CSV file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from extremal_jax.data import PhotographDataset
+
+CLASSES = ["dog", "cat", "great white shark", "dog"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for index, name in enumerate(("2_shark.png", "001_cat.jpg", "1.PNG")):
+        Image.fromarray(np.full((6, 8 + index, 3), 9, np.uint8)).save(photographs / name)
+    (photographs / "readme.txt").write_text("1")
+    (photographs / "._1_hidden.jpg").write_bytes(b"")
+    (photographs / "1_folder").mkdir()
+    return photographs
+
+
+def table(folder: Path, text: str) -> Path:
+    path = folder.parent / "labels.csv"
+    path.write_text(text)
+    return path
+
+
+def test_indices_in_names(folder: Path) -> None:
+    dataset = PhotographDataset(folder, CLASSES)
+    assert dataset.names == ("001_cat.jpg", "1.PNG", "2_shark.png")
+    assert dataset.classes == tuple(CLASSES)
+    assert [example.labels for example in dataset] == [(1,), (1,), (2,)]
+    assert [example.load().shape for example in dataset] == [(6, 9, 3), (6, 10, 3), (6, 8, 3)]
+    assert not any(example.has_regions for example in dataset)
+
+
+def test_labels_of_a_table(folder: Path) -> None:
+    path = table(folder, '\ufefffile,label\n1.PNG,cat\n2_shark.png, 0\n1.PNG,"great white shark"\n1.PNG,1\n')
+    dataset = PhotographDataset(folder, CLASSES, labels=path)
+    assert {example.name: example.labels for example in dataset} == {"1.PNG": (1, 2), "2_shark.png": (0,)}
+
+
+def test_no_photographs(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        PhotographDataset(tmp_path / "missing", CLASSES)
+    with pytest.raises(ValueError, match="no image files in"):
+        PhotographDataset(tmp_path, CLASSES)
+
+
+def test_names_without_an_index(folder: Path) -> None:
+    for name in ("cat.jpg", "dog.jpg", "e.jpg", "f.jpg"):
+        (folder / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"begin with the index.*got 'cat.jpg', 'dog.jpg', 'e.jpg' and 1 more in .*; rename them"):
+        PhotographDataset(folder, CLASSES)
+
+
+def test_index_that_the_classifier_lacks(folder: Path) -> None:
+    (folder / "281_tabby.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"281_tabby\.jpg has the class 281, but the classifier's classes go from 0 to 3"):
+        PhotographDataset(folder, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n1.PNG,bat\n", "1.PNG has the class 'bat', which the classifier does not know; did you mean 'cat'"),
+        ("file,label\n1.PNG,dog\n", "2 classes of the classifier have this name; give an index: 0, 3"),
+        ("file,label\n1.PNG,4\n", "1.PNG has the class 4, but the classifier's classes go from 0 to 3"),
+        ("file,label\n1.PNG\n", "1.PNG has the class ''"),
+        ("file,labels\n1.PNG,cat\n", "must have the columns file,label, got file,labels; did you mean 'labels'"),
+        ("file,label\n", "has no rows"),
+        ("", "has no rows"),
+    ],
+)
+def test_malformed_tables(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PhotographDataset(folder, CLASSES, labels=table(folder, text))
+
+
+def test_table_that_is_no_text(folder: Path) -> None:
+    path = table(folder, "")
+    path.write_bytes(b"file,label\n\xff\xfe\xfd")
+    with pytest.raises(ValueError, match="is not a CSV file"):
+        PhotographDataset(folder, CLASSES, labels=path)
+
+
+def test_photographs_of_the_table_that_are_missing(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"labels\.csv names the photograph '3\.png', which is not in"):
+        PhotographDataset(folder, CLASSES, labels=table(folder, "file,label\n3.png,cat\n"))
+    with pytest.raises(FileNotFoundError, match="no CSV file"):
+        PhotographDataset(folder, CLASSES, labels=folder / "missing.csv")
+
+
+def test_corrupt_photograph_is_named_when_it_is_loaded(folder: Path) -> None:
+    (folder / "3_dog.jpg").write_bytes(b"\xff\xd8 cut off")
+    dataset = PhotographDataset(folder, CLASSES)
+    with pytest.raises(ValueError, match=r"3_dog\.jpg"):
+        dataset[-1].load()

@@ -12,7 +12,7 @@ pixels excite the target most.
 ((3, 128, 128), 'finished')
 
 Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `attribution`,
-`perturbation` and `graph` are loaded when they are first used.
+`evaluation`, `perturbation` and `graph` are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from extremal_jax.inversion.result import InversionResult
 from extremal_jax.optimise.status import Status
 
 if TYPE_CHECKING:
-    from extremal_jax import attribution, data, graph, models, perturbation, plots
+    from extremal_jax import attribution, data, evaluation, graph, models, perturbation, plots
 
 __version__ = "0.1.0"
 
@@ -55,6 +55,7 @@ __all__ = [
     "channel_perturbation",
     "class_channels",
     "data",
+    "evaluation",
     "extremal_perturbation",
     "graph",
     "invert_features",
@@ -65,7 +66,7 @@ __all__ = [
     "smallest_area",
 ]
 
-_SUBMODULES = ("attribution", "data", "graph", "models", "perturbation", "plots")
+_SUBMODULES = ("attribution", "data", "evaluation", "graph", "models", "perturbation", "plots")
 
 
 def __getattr__(name: str) -> ModuleType:

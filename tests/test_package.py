@@ -32,6 +32,7 @@ LAYERS = [
     {"models", "extremal"},
     {"inversion"},
     {"attribution"},
+    {"evaluation"},
     {"plots", "perturbation"},
     {""},  # extremal_jax itself
     {"cli"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from extremal_jax.cli.benchmark import benchmark
 from extremal_jax.cli.channels import channels
 from extremal_jax.cli.classifiers import convert, models
 from extremal_jax.cli.commands import Commands
@@ -26,5 +27,5 @@ def main() -> None:
     """
 
 
-for command in (channels, convert, explain, invert, models, scenes, smallest_area):
+for command in (benchmark, channels, convert, explain, invert, models, scenes, smallest_area):
     main.add_command(command)

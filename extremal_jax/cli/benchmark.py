@@ -1,0 +1,146 @@
+"""The command `benchmark`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from extremal_jax.cli import commands, run, tables
+
+_AREAS = commands.Several(float, 1e-9, 1, "shares of the image above 0 and at most 1, such as 0.05,0.1", "share,share,...")
+
+
+class _Names(click.ParamType):
+    """Names separated by commas; `all` stands for the whole table."""
+
+    name = "name,name,..."
+
+    def __init__(self, table: tables.Name):
+        self.table = table
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not names:
+            self.fail(f"expected names separated by commas, got {value!r}", param, ctx)
+        return tuple(self.table.records()) if names == ("all",) else names
+
+
+class _Shard(click.ParamType):
+    """i/n, the i-th of n parts of the data."""
+
+    name = "i/n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        index, slash, count = value.partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            self.fail(f"expected i/n with i from 1 to n, such as 2/8, got {value!r}", param, ctx)
+        return int(index), int(count)
+
+
+@commands.command(short_help="Compare methods on a dataset by the standard tests.")
+@click.argument("tests", nargs=-1, required=True, type=tables.TESTS, metavar="TEST...")
+@click.option(
+    "--data",
+    default="scenes",
+    show_default=True,
+    help="`scenes`, a folder of photographs DIR or DIR:CSV, `voc:DIR`, `coco:DIR:JSON` or `tfds:NAME`.",
+)
+@click.option("--models", type=_Names(tables.CLASSIFIERS), default="scenes", show_default=True, help="Classifiers.")
+@commands.weights
+@click.option(
+    "--methods",
+    type=_Names(tables.METHODS),
+    default="extremal_perturbation",
+    show_default=True,
+    help="Methods, `all` of them, `extremal_perturbation:PRESET`, or `center`.",
+)
+@click.option(
+    "--transfer", type=tables.CLASSIFIERS, help="Another classifier of the same classes, which judges the masks of the test `reward`."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Test the first images only.")
+@click.option("--grids", "num_grids", type=click.IntRange(min=1), default=100, show_default=True, help="Grids of images to make.")
+@click.option("--areas", type=_AREAS, default="0.025,0.05,0.1,0.2", show_default=True, help="Areas of masks, as shares of the image.")
+@click.option(
+    "--difficult", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A list of difficult pairs of an image and a class."
+)
+@click.option("--torchray-average", is_flag=True, help="Count classes that no image shows as zero, as TorchRay does.")
+@click.option(
+    "--shard", type=_Shard(), default="1/1", show_default=True, help="Test a part of the images. Shards of one folder make one table."
+)
+@click.option("--strict", is_flag=True, help="Stop at an image that cannot be read, instead of skipping it.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Images explained at a time.")
+@commands.seed
+@click.option(
+    "--resume",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="benchmark",
+    show_default=True,
+    help="Folder of the rows and the tables; a run that was stopped goes on there.",
+)
+def benchmark(
+    tests: tuple[str, ...],
+    data: str,
+    models: Sequence[str],
+    weights: str | None,
+    methods: Sequence[str],
+    transfer: str | None,
+    limit: int | None,
+    difficult: Path | None,
+    folder: Path,
+    **options: Any,
+) -> None:
+    """Run standard tests of methods on a dataset, and print a table with confidence intervals.
+
+    \b
+    Examples:
+      extremal-jax benchmark pointing-game energy --methods extremal_perturbation,grad_cam,center --limit 50
+      extremal-jax benchmark insertion deletion --data photographs --models efficientnet_lite0 --methods all
+      extremal-jax benchmark pointing-game --data voc:VOCdevkit/VOC2007 --models torchray_resnet50_voc --weights w.pth
+      extremal-jax benchmark road --limit 5000 --resume road --shard 2/8
+    """
+    import extremal_jax as ej
+
+    classifiers = {name: ej.models.load(name, weights="default" if weights is None else weights) for name in models}
+    dataset = ej.data.open_dataset(data, next(iter(classifiers.values())).classes, limit=limit)
+    with _bar() as progress:
+        report = ej.evaluation.benchmark(
+            tests,
+            dataset,
+            classifiers,
+            methods,
+            folder=folder,
+            others={} if transfer is None else {transfer: ej.models.load(transfer)},
+            difficult=ej.data.difficult_pairs(difficult, dataset) if difficult is not None else frozenset(),
+            progress=progress,
+            **options,
+        )
+    report.save(folder)
+    click.echo(report.markdown())
+    click.echo(f"wrote {folder}/table.md, table.csv and table.json")
+
+
+def _bar() -> Any:
+    """Progress on standard error, with the time left, where that is a terminal."""
+    import contextlib
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    @contextlib.contextmanager
+    def shown() -> Any:
+        if not run.is_terminal():
+            yield None
+            return
+        with Progress(TextColumn("testing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+            task = bar.add_task("testing", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    return shown()

@@ -1,0 +1,99 @@
+"""The shared path of all tests that evaluate the model: check the arguments, part the model, compute.
+
+A test describes its computation by a function and its settings, and hands both to a `Call`. They are compiled once for
+each function, settings, model and shape.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from extremal_jax.boundary.images import batch_size, check_images
+from extremal_jax.boundary.models import Model, check_model, part
+from extremal_jax.boundary.targets import check_targets
+from extremal_jax.graph.canonical import canonical
+from extremal_jax.graph.functional import Arrays, Program
+from extremal_jax.ground.checks import as_array
+from extremal_jax.ground.pytrees import AnyArray
+
+Computation = Callable[..., Any]  # (model, images, targets, maps, *arrays, **settings) -> a pytree of arrays (N, ...)
+
+
+class Call(NamedTuple):
+    """A model, images, targets and maps, checked and ready for a computation.
+
+    Attributes:
+      program: the model without its arrays.
+      arrays: the model's.
+      images: (N, H, W, C).
+      targets: (N,), int32.
+      maps: (N, H, W), float32.
+      single: whether the caller gave one image rather than a batch.
+    """
+
+    program: Program
+    arrays: Arrays
+    images: AnyArray
+    targets: AnyArray
+    maps: AnyArray
+    single: bool
+
+    def compute(self, computation: Computation, *arrays: Any, **settings: Hashable) -> Any:
+        """The pytree of arrays (N, ...) that a computation returns, or without the first axis for a single image.
+
+        Args:
+          computation: a function of the model, images, targets, maps, arrays and settings, defined once in its module.
+          arrays: traced; other values of them compile nothing.
+          settings: static.
+        """
+        inputs = self.program, self.arrays, self.images, self.targets, self.maps, *arrays
+        found = _compute(computation, tuple(settings.items()), *inputs)
+        return jax.tree.map(lambda values: values[0], found) if self.single else found
+
+
+def prepare(model: Model, images: Any, targets: Any, maps: Any, shown: int) -> Call:
+    """Check the arguments of a test, and part the model.
+
+    Args:
+      model: any function from images (B, H, W, C) to scores, as in `extremal_perturbation`.
+      images: (H, W, C), or a batch (N, H, W, C).
+      targets: one class for all images or one per image.
+      maps: (H, W), or (N, H, W), of the images' size.
+      shown: how many images the model gets at a time.
+
+    Raises:
+      TypeError, ValueError: as `extremal_perturbation` does; and for maps that are not one for each image, of its size.
+    """
+    check_model(model)
+    images = check_images("images", images)
+    count = batch_size(images)
+    batch = images[None] if count is None else images
+    parted = part(model, batch, shown)
+    targets = check_targets(targets, count, parted.num_scores, "logit", parted.classes)
+    maps = check_maps("maps", maps, images.shape[:-1])
+    return Call(parted.tail, parted.arrays, batch, targets, maps.reshape(batch.shape[:-1]), count is None)
+
+
+def check_maps(name: str, maps: Any, shape: tuple[int, ...]) -> Float[AnyArray, "*N H W"]:
+    """Maps as float32, of exactly this shape."""
+    found = as_array(name, maps)
+    if not (jnp.issubdtype(found.dtype, jnp.floating) or jnp.issubdtype(found.dtype, jnp.integer)):
+        raise TypeError(f"{name} must hold numbers, got {found.dtype}")
+    if found.shape != shape:
+        raise ValueError(f"{name} must have the shape of the images, {shape}, got {found.shape}; methods make such maps with resize=True")
+    return found.astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _compute(computation: Computation, settings: tuple[Any, ...], program: Program, arrays: Arrays, *arguments: Any) -> Any:
+    def whole(arrays: Arrays, *arguments: Any) -> Any:
+        return computation(jax.tree_util.Partial(program, arrays), *arguments, **dict(settings))
+
+    return canonical(whole)(arrays, *jax.tree.map(jnp.asarray, arguments))

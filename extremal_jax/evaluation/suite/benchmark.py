@@ -1,0 +1,248 @@
+"""A benchmark: standard tests of methods and models on a dataset, image by image, resumable."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from extremal_jax.data.examples import Dataset
+from extremal_jax.evaluation.suite.cases import Batch, Skipped, batches, grid_batches
+from extremal_jax.evaluation.suite.contenders import Contender, contender
+from extremal_jax.evaluation.suite.journal import Journal, Row
+from extremal_jax.evaluation.suite.standard import TESTS, Test, Trial
+from extremal_jax.evaluation.suite.summaries import Report, summarise
+from extremal_jax.ground.checks import check_choice, check_count
+from extremal_jax.models.classifier import Classifier
+
+Watcher = Callable[[int, int], None]  # is called with the numbers of finished and of all evaluations
+AREAS = (0.025, 0.05, 0.1, 0.2)
+
+
+def benchmark(
+    tests: Sequence[str],
+    dataset: Dataset,
+    models: Mapping[str, Classifier],
+    methods: Sequence[str],
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    others: Mapping[str, Classifier] | None = None,
+    limit: int | None = None,
+    num_grids: int = 100,
+    areas: tuple[float, ...] = AREAS,
+    difficult: frozenset[tuple[str, int]] = frozenset(),
+    seed: int = 0,
+    batch_size: int = 16,
+    shard: tuple[int, int] = (1, 1),
+    strict: bool = False,
+    torchray_average: bool = False,
+    progress: Watcher | None = None,
+) -> Report:
+    """Run standard tests, and keep a row for each image, model and method as it comes.
+
+    Each class of an image is a case of its own. A run that was killed goes on where it stopped when it is started again
+    with the same settings and folder: no case is lost or done twice. A higher `limit` or `num_grids` adds to what is
+    there; grids are made of the images within the limit, so with a test on grids it cannot change.
+
+    Args:
+      tests: names in `TESTS`.
+      dataset: the images with their classes; see `data.open_dataset`.
+      models: classifiers by name, which know the dataset's classes.
+      methods: names of contenders: methods of the registry, presets of extremal perturbation such as
+        "extremal_perturbation:thorough", and "center".
+      folder: where rows are kept; None: nowhere.
+      others: classifiers of the same classes, to which masks are transferred, by the test "reward".
+      limit: how many images of the dataset are tested, from the first; None: all.
+      num_grids: how many grids of images the tests on grids make.
+      areas: of masks.
+      difficult: the pairs of an image's name and a class that the pointing game reports on their own as well.
+      seed: of all that is drawn.
+      batch_size: how many cases are explained at a time. It changes no number but by rounding.
+      shard: (index, count), the index from 1: every count-th image. The shards of one folder make one table.
+      strict: stop at an image that cannot be read, instead of skipping and counting it.
+      torchray_average: in means over classes, count classes that no image shows as zero, as TorchRay does.
+      progress: a function that is called after each batch.
+
+    Returns:
+      the tables of all rows in the folder.
+
+    Raises:
+      ValueError: before any work, for names that are not known, a dataset without images or without regions where a test
+        needs them, classes that a model does not know, or a folder of other settings.
+      OSError: if the folder cannot be written.
+
+    Example:
+      >>> import extremal_jax as ej
+      >>> scenes = ej.data.SceneDataset(2, objects=1)
+      >>> model = ej.models.load("scenes")
+      >>> report = benchmark(["pointing-game"], scenes, {"scenes": model}, ["center"])
+      >>> report.rows()[0]["method"]
+      'center'
+    """
+    chosen = _check(tests, dataset, models, methods, limit, num_grids, batch_size, shard)
+    contenders = [contender(name) for name in methods]
+    datasets = {name: dataset.with_classes(model.classes) for name, model in models.items()}
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    settings = dict(
+        tests=list(tests),
+        data=dataset.name,
+        models={name: _digest(jax.tree.leaves(model)) for name, model in models.items()},
+        methods={one.name: one.settings for one in contenders},
+        others={name: _digest(jax.tree.leaves(other)) for name, other in (others or {}).items()},
+        grids_of=count if any(test.on_grids for test in chosen) else None,
+        areas=list(areas),
+        difficult=_digest([np.frombuffer(json.dumps(sorted(difficult)).encode(), np.uint8)]) if difficult else None,
+        seed=seed,
+        shards=shard[1],
+        version=importlib.metadata.version("extremal-jax"),
+    )
+    images, numbers = range(shard[0] - 1, count, shard[1]), range(shard[0] - 1, num_grids, shard[1])
+    on_images, on_grids = ([test for test in chosen if test.on_grids is kind] for kind in (False, True))
+    total = (bool(on_images) * len(images) + bool(on_grids) * len(numbers)) * len(models) * len(contenders)
+    done = 0.0
+    with tempfile.TemporaryDirectory() as temporary:
+        journal = Journal(Path(temporary) / "rows" if folder is None else folder, settings, shard)
+        for name, model in models.items():
+            run = _Run(name, model, contenders, dict(others or {}), areas, jax.random.key(seed), strict, journal)
+            size = batch_size if model.preprocessing.crop is not None else 1  # images of any shape, one by one
+            parts: list[tuple[list[Test], Iterable[Batch | Skipped]]] = []
+            if on_images:
+                prepare = [model.preprocess, *(other.preprocess for other in run.others.values())]
+                with_regions = any(test.needs_regions for test in on_images)
+                parts.append((on_images, batches(datasets[name], images, prepare, size, with_regions=with_regions, difficult=difficult)))
+            if on_grids:
+                parts.append((on_grids, grid_batches(datasets[name], range(count), model, numbers, size, seed)))
+            for part, source in parts:
+                for finished in run.evaluate(part, source):
+                    done += finished
+                    if progress is not None:
+                        progress(round(done), total)
+        return summarise(journal, chosen, dataset.classes, torchray_average)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """The evaluation of one model."""
+
+    name: str
+    model: Classifier
+    contenders: list[Contender]
+    others: dict[str, Classifier]
+    areas: tuple[float, ...]
+    key: jax.Array
+    strict: bool
+    journal: Journal
+
+    def evaluate(self, tests: list[Test], source: Iterable[Batch | Skipped]) -> Iterator[float]:
+        """Evaluate all batches, and append their rows. Yields how many images, times contenders, are finished.
+
+        The batches come in one order, so the number of rows of a contender says where a killed run stopped.
+        """
+        kind = "grids" if tests[0].on_grids else "images"
+        kept = collections.Counter(
+            row["method"] for row in self.journal.own_rows() if (row.get("model"), row.get("of")) == (self.name, kind)
+        )
+        seen = 0
+        for batch in source:
+            if isinstance(batch, Skipped):
+                if self.strict:
+                    raise ValueError(f"{batch.reason}; without strict it is skipped and counted")
+                self.journal.append([{"skipped": batch.name, "image": batch.image, "reason": batch.reason}])
+                yield len(self.contenders)
+                continue
+            for one in self.contenders:
+                if kept[one.name] < seen + len(batch.cases):
+                    rows = self._rows(tests, one, batch)
+                    self.journal.append([{"of": kind} | row for row in rows[max(0, kept[one.name] - seen) :]])
+                yield sum(case.share for case in batch.cases)
+            seen += len(batch.cases)
+
+    def _rows(self, tests: list[Test], one: Contender, batch: Batch) -> list[Row]:
+        """A contender's rows of a batch."""
+        start = time.perf_counter()
+        explanation = jax.block_until_ready(one.explain(self.model, batch.images, batch.targets, self.areas, self.key))
+        seconds = (time.perf_counter() - start) / len(batch.images)
+        others = {name: (other, images) for (name, other), images in zip(self.others.items(), batch.others, strict=False)}
+        trial = Trial(
+            self.model,
+            batch.images,
+            batch.targets,
+            explanation,
+            one,
+            batch.regions,
+            self.model.preprocessing.place,
+            others,
+            self.areas,
+            self.key,
+        )
+        scores = {f"{test.name} {measure}": values for test in tests for measure, values in test.score(trial).items()}
+        return [
+            dict(
+                model=self.name,
+                method=one.name,
+                case=case.name,
+                image=case.image,
+                label=self.model.classes[case.label],
+                difficult=case.difficult,
+                seconds=round(seconds, 6),
+                values={name: _json(values[index]) for name, values in scores.items()},
+            )
+            for index, case in enumerate(batch.cases)
+        ]
+
+
+def _digest(arrays: Iterable[Any]) -> str:
+    """A name for the values of arrays, so that a folder is not resumed with other weights."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _json(value: Any) -> float | None:
+    """A number as JSON has it: None where it is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _check(
+    tests: Sequence[str],
+    dataset: Dataset,
+    models: Mapping[str, Any],
+    methods: Sequence[str],
+    limit: int | None,
+    num_grids: int,
+    batch_size: int,
+    shard: tuple[int, int],
+) -> list[Test]:
+    """The tests by their names, once all arguments are checked."""
+    for name, values in (("tests", tests), ("methods", methods), ("models", models)):
+        if isinstance(values, str) or not len(values):
+            raise ValueError(f"{name} must be a sequence of at least one name, got {values!r}")
+        if len(set(values)) < len(values):
+            raise ValueError(f"{name} must be named once each, got {list(values)}")
+    for test in tests:
+        check_choice("tests", test, TESTS)
+    for name, value in (("num_grids", num_grids), ("batch_size", batch_size), ("limit", 1 if limit is None else limit)):
+        check_count(name, value, 1)
+    if not (len(shard) == 2 and all(isinstance(part, int) for part in shard) and 1 <= shard[0] <= shard[1]):
+        raise ValueError(f"shard must be (index, count) with the index from 1 to the count, got {shard!r}")
+    if len(dataset) == 0:
+        raise ValueError(f"{dataset.name} has no images")
+    chosen = [TESTS[name] for name in tests]
+    blind = [test.name for test in chosen if test.needs_regions]
+    if blind and not next((example.has_regions for example in dataset if example.labels), False):
+        raise ValueError(
+            f"{dataset.name} does not say where objects are, which {', '.join(blind)} must know; grid-pointing needs no regions"
+        )
+    return chosen

@@ -1,0 +1,202 @@
+"""The cases of a benchmark, pairs of an image and a class, in batches that a model takes at once; also of grids of images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from extremal_jax.data.examples import Dataset, Example
+from extremal_jax.evaluation.localisation.grids import arrange, cell_regions, tiled
+from extremal_jax.models.classifier import Classifier
+
+_MOST_WAITING = 4  # batches, of images of different shapes, to bound memory
+_CELLS, _CONFIDENT = 2, 0.8  # of a grid: cells along each side, and the least probability of the image in a cell
+
+
+class Case(NamedTuple):
+    """An image and one of its classes.
+
+    Attributes:
+      name: of the image and the class.
+      image: the index of the image in the dataset, or of the grid.
+      label: the class, as the model has it.
+      share: of the image's cases, so that those of an image sum to one.
+      difficult: whether the pair is among the difficult ones.
+    """
+
+    name: str
+    image: int
+    label: int
+    share: float = 1.0
+    difficult: bool = False
+
+
+class Batch(NamedTuple):
+    """Cases that a model takes at once: images of one shape. The last batch of a shape repeats its last image.
+
+    Attributes:
+      cases: (M,), M ≤ N.
+      images: (N, H, W, C), prepared for the model.
+      others: the same, as each other model takes them.
+      targets: (N,), the classes.
+      regions: of each case, (H', W'), the pixels of the object in the original image; None where they are not known.
+    """
+
+    cases: list[Case]
+    images: Float[np.ndarray, "N H W C"]
+    others: list[Float[np.ndarray, "N H2 W2 C"]]
+    targets: Int[np.ndarray, " N"]
+    regions: list[Bool[np.ndarray, "H W"] | None]
+
+
+class Skipped(NamedTuple):
+    """An image that cannot be tested.
+
+    Attributes:
+      name: of the image.
+      image: its index in the dataset.
+      reason: the error.
+    """
+
+    name: str
+    image: int
+    reason: str
+
+
+class _Prepared(NamedTuple):
+    case: Case
+    images: list[np.ndarray]  # as each model takes them
+    region: np.ndarray | None
+
+
+def batches(
+    dataset: Dataset,
+    images: Iterable[int],
+    prepare: Sequence[Callable[[Any], np.ndarray]],
+    size: int,
+    *,
+    with_regions: bool,
+    difficult: frozenset[tuple[str, int]] = frozenset(),
+) -> Iterator[Batch | Skipped]:
+    """Batches of the cases of images, in one order. Classes whose objects are all marked as difficult are no cases.
+
+    Args:
+      dataset: the images, whose classes are those of the model.
+      images: their indices.
+      prepare: from a picture (H', W', 3) to the input of the model, and to that of each other model.
+      size: of a batch, in cases.
+      with_regions: whether the regions of objects are needed.
+      difficult: the difficult pairs of an image's name and a class.
+    """
+    waiting: dict[tuple[int, ...], list[_Prepared]] = {}
+    for index in images:
+        try:
+            group = list(_cases(dataset[index], index, dataset.classes, prepare, with_regions, difficult))
+        except (OSError, ValueError) as error:
+            yield Skipped(dataset.names[index], index, str(error))
+            continue
+        for one in group:
+            shape = one.images[0].shape
+            waiting.setdefault(shape, []).append(one)
+            if len(waiting[shape]) == size:
+                yield _batch(waiting.pop(shape), size)
+            elif sum(map(len, waiting.values())) >= _MOST_WAITING * size:
+                yield _batch(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))), size)
+    yield from (_batch(rest, size) for rest in waiting.values())
+
+
+def _cases(
+    example: Example,
+    index: int,
+    classes: Sequence[str],
+    prepare: Sequence[Callable[[Any], np.ndarray]],
+    with_regions: bool,
+    difficult: frozenset[tuple[str, int]],
+) -> Iterator[_Prepared]:
+    """The cases of an image, which is decoded once."""
+    labels = [label for label in example.labels if not example.all_difficult(label)]
+    picture = example.load() if labels else None
+    images = [function(picture) for function in prepare] if labels else []
+    for label in labels:
+        case = Case(f"{example.name} {classes[label]}", index, label, 1 / len(labels), (example.name, label) in difficult)
+        yield _Prepared(case, images, example.region(label) if with_regions else None)
+
+
+def _batch(group: list[_Prepared], size: int) -> Batch:
+    """A batch of a full size, for which a program is compiled once."""
+    filled = [*group, *[group[-1]] * (size - len(group))]
+    images, *others = (np.stack(some) for some in zip(*(one.images for one in filled), strict=True))
+    targets = np.array([one.case.label for one in filled], np.int32)
+    return Batch([one.case for one in group], images, others, targets, [one.region for one in group])
+
+
+def grid_batches(dataset: Dataset, images: Iterable[int], model: Classifier, grids: Iterable[int], size: int, seed: int) -> Iterator[Batch]:
+    """Batches of grids of 2x2 images, each recognised alone, in the size of a cell, as its only class.
+
+    Args:
+      dataset: the images, whose classes are those of the model.
+      images: the indices of those that may stand in a grid.
+      model: that is explained, and that must recognise the images.
+      grids: the numbers of the grids; a number and the seed determine a grid.
+      size: of a batch, in grids.
+      seed: of the choice of images.
+
+    Raises:
+      ValueError: if too few images of different classes are recognised.
+    """
+    sides: Any = tuple(side // _CELLS for side in model.input_size)
+    prepare = dataclasses.replace(model.preprocessing, size=sides)
+    known = list(_recognised(dataset, images, model, prepare, size))
+    classes, confidences = (np.array(values) for values in ([label for _, label, _ in known], [p for _, _, p in known]))
+    group = []
+    for number in grids:
+        members, turns = arrange(
+            classes.astype(np.int32), confidences, count=1, cells=_CELLS, threshold=_CONFIDENT, corners=False, seed=seed, first=number
+        )
+        cells = np.stack([prepare(dataset[known[member][0]].load()) for member in members.reshape(-1)])
+        image = np.asarray(tiled(cells.reshape(_CELLS, _CELLS, *cells.shape[1:])))
+        label = int(classes[members.reshape(-1)[turns[0]]])
+        region = np.asarray(cell_regions(np.array(divmod(int(turns[0]), _CELLS)), _CELLS, (image.shape[0], image.shape[1])))
+        group.append(_Prepared(Case(f"grid {number} {dataset.classes[label]}", number, label), [image], region))
+        if len(group) == size:
+            yield _batch(group, size)
+            group = []
+    if group:
+        yield _batch(group, size)
+
+
+def _recognised(
+    dataset: Dataset, images: Iterable[int], model: Classifier, prepare: Callable[[Any], np.ndarray], size: int
+) -> Iterator[tuple[int, int, float]]:
+    """The images of one class: their index, their class, and its probability where it is the highest, or zero."""
+    group: list[tuple[int, int, np.ndarray]] = []
+
+    def judged() -> Iterator[tuple[int, int, float]]:
+        inputs = [image for *_, image in group]
+        scores = np.asarray(_scores(model, np.stack([*inputs, *[inputs[-1]] * (size - len(inputs))])))
+        for (index, label, _), row in zip(group, scores, strict=False):
+            yield index, label, float(row[label]) if row.argmax() == label else 0.0
+
+    for index in images:
+        try:
+            example = dataset[index]
+            if len(example.labels) == 1:
+                group.append((index, example.labels[0], prepare(example.load())))
+        except (OSError, ValueError):
+            continue  # it is reported where it is tested
+        if len(group) == size:
+            yield from judged()
+            group = []
+    if group:
+        yield from judged()
+
+
+@jax.jit
+def _scores(model: Classifier, images: Float[jax.Array, "N H W C"]) -> Float[jax.Array, "N classes"]:
+    scores = model(images)
+    return jax.nn.softmax(scores.mean(axis=(1, 2)) if scores.ndim == 4 else scores)

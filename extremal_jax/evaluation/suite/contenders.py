@@ -1,0 +1,105 @@
+"""The methods that a benchmark compares: those of the registry, presets of extremal perturbation, and the centre."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from extremal_jax.attribution import METHODS
+from extremal_jax.boundary.models import Model
+from extremal_jax.extremal.config import Config
+from extremal_jax.extremal.images import extremal_perturbation
+from extremal_jax.graph import activations
+from extremal_jax.ground.checks import nearest
+from extremal_jax.ground.pytrees import AnyArray
+
+PRESETS: dict[str, Callable[[], Config]] = {"thorough": Config.thorough, "torchray": Config.torchray, "paper": Config.paper}
+_EXTREMAL = "extremal_perturbation"
+
+
+class Explanation(NamedTuple):
+    """What a method makes of a batch of images.
+
+    Attributes:
+      maps: (N, H, W), of the images' size.
+      order: (N, H, W), by which pixels are ranked, the most important highest: the maps themselves; for extremal
+        perturbation the ranking of its nested masks.
+      masks: (N, K, H, W), a mask for each area; None for maps, whose highest pixels serve for every area.
+    """
+
+    maps: Float[AnyArray, "N H W"]
+    order: Float[AnyArray, "N H W"]
+    masks: Float[AnyArray, "N K H W"] | None = None
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method with its settings.
+
+    Attributes:
+      name: of the row in the table.
+      settings: as a text that is the same in every process.
+      explain: of (model, images, targets, areas, key).
+    """
+
+    name: str
+    settings: str
+    explain: Callable[[Model, AnyArray, AnyArray, tuple[float, ...], Array], Explanation]
+
+
+def contender(name: str) -> Contender:
+    """A contender by its name: one of `METHODS`, "extremal_perturbation:PRESET", or "center".
+
+    Raises:
+      ValueError: for an unknown name.
+
+    Example:
+      >>> contender("grad_cam").name, contender("extremal_perturbation:thorough").name
+      ('grad_cam', 'extremal_perturbation:thorough')
+    """
+    method, _, preset = name.partition(":")
+    if name == "center":
+        return Contender(name, "", _center)
+    if method == _EXTREMAL:
+        if preset and preset not in PRESETS:
+            raise ValueError(f"unknown preset {preset!r}; {nearest(preset, PRESETS)}")
+        config = PRESETS[preset]() if preset else Config()
+        return Contender(name, re.sub(r" at 0x[0-9a-f]+", "", repr(config)), _extremal(config))
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; {nearest(name, [*METHODS, 'center', *(f'{_EXTREMAL}:{one}' for one in PRESETS)])}")
+    return Contender(name, "", _of_registry(name))
+
+
+def _of_registry(name: str) -> Any:
+    method = METHODS[name]
+
+    def explain(model: Model, images: AnyArray, targets: AnyArray, areas: tuple[float, ...], key: Array) -> Explanation:
+        layers = activations(model, images) if method.needs else ()
+        maps = method.function(model, images, targets, **method.complete(dict(key=key, resize=True), layers))
+        return Explanation(maps, maps)
+
+    return explain
+
+
+def _extremal(config: Config) -> Any:
+    def explain(model: Model, images: AnyArray, targets: AnyArray, areas: tuple[float, ...], key: Array) -> Explanation:
+        result = extremal_perturbation(model, images, targets, areas, config=config, key=key)
+        return Explanation(result.saliency(), -result.ranking().astype(jnp.float32), result.masks)
+
+    return explain
+
+
+def _center(model: Model, images: AnyArray, targets: AnyArray, areas: tuple[float, ...], key: Array) -> Explanation:
+    """Maps that are highest in the centre of the image, whatever it shows."""
+    height, width = images.shape[1:3]
+    rows, columns = (np.arange(length) - (length - 1) / 2 for length in (height, width))
+    distances = np.hypot(rows[:, None] / height, columns / width).astype(np.float32)
+    maps = jnp.broadcast_to(jnp.asarray(1 - distances), images.shape[:3])
+    return Explanation(maps, maps)

@@ -1,0 +1,79 @@
+"""Bootstrap confidence intervals over images."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+_RESAMPLES = 2000
+_AT_A_TIME = 100  # resamples, to bound memory
+
+
+class Estimate(NamedTuple):
+    """A mean with its confidence interval.
+
+    Attributes:
+      mean: over the values, or over the means of the classes.
+      low, high: the bounds of the interval; not a number where there are fewer than two images.
+      number: how many values there are.
+    """
+
+    mean: float
+    low: float
+    high: float
+    number: int
+
+    def scaled(self, factor: float) -> Estimate:
+        """The estimate times a factor."""
+        return Estimate(factor * self.mean, factor * self.low, factor * self.high, self.number)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" if np.isnan(self.low) else f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def estimate(
+    values: Float[np.ndarray, " M"],
+    images: Int[np.ndarray, " M"],
+    classes: Shaped[np.ndarray, " M"] | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """The mean of values, and its bootstrap interval over images: whole images are drawn, with all their values.
+
+    Values that are not numbers are left out.
+
+    Args:
+      values: (M,).
+      images: (M,), the image that each value belongs to.
+      classes: (M,), the name or index of a class for each value, for the mean of the classes' means; None: the mean of all values.
+      level: of confidence.
+      seed: of the resamples.
+
+    Example:
+      >>> print(estimate(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 2])))
+      0.750 (0.500 to 1.000)
+    """
+    known = ~np.isnan(values)
+    values, images = values[known], images[known]
+    groups: np.ndarray = np.zeros(len(values), np.int64) if classes is None else classes[known]
+    if len(values) == 0:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    _, images = np.unique(images, return_inverse=True)
+    _, groups = np.unique(groups, return_inverse=True)
+    shape = images.max() + 1, groups.max() + 1
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, (images, groups), values)
+    np.add.at(counts, (images, groups), 1)
+    mean = float((sums.sum(axis=0) / counts.sum(axis=0)).mean())
+    if len(sums) < 2:
+        return Estimate(mean, np.nan, np.nan, len(values))
+    rng, means = np.random.default_rng(seed), []
+    for _ in range(0, _RESAMPLES, _AT_A_TIME):
+        weights = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), _AT_A_TIME)
+        with np.errstate(invalid="ignore"):  # a class that none of the drawn images shows
+            means.append(np.nanmean((weights @ sums) / (weights @ counts), axis=1))
+    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(mean, float(low), float(high), len(values))

@@ -1,0 +1,217 @@
+"""The table of standard tests: what each measures, on a batch of images and the maps of one method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from extremal_jax.boundary.models import Model
+from extremal_jax.evaluation.faithfulness.curves import deletion, insertion
+from extremal_jax.evaluation.faithfulness.exact_areas import reward_at_areas
+from extremal_jax.evaluation.faithfulness.road import road
+from extremal_jax.evaluation.localisation.overlap import energy, iou, relevance_mass, relevance_rank
+from extremal_jax.evaluation.localisation.pointing import highest_point, is_hit
+from extremal_jax.evaluation.sanity.randomisation import parameter_randomisation
+from extremal_jax.evaluation.sanity.robustness import max_sensitivity
+from extremal_jax.evaluation.suite.contenders import Contender, Explanation
+from extremal_jax.ground.pytrees import AnyArray
+
+_ROAD_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+Scores = dict[str, np.ndarray]  # of each measure, (M,)
+
+
+class Trial(NamedTuple):
+    """A batch of images, a method's explanation of it, and what is known of the images.
+
+    Attributes:
+      model: that is explained.
+      images: (N, H, W, C).
+      targets: (N,).
+      explanation: of the method.
+      contender: the method, for tests that call it again.
+      regions: of each image, (H', W'): the object's pixels in the original image.
+      place: lays maps (H, W) of the model's input on an original image of a size (H', W').
+      others: other models, by name, with the images as they take them, to which masks are transferred.
+      areas: of masks.
+      key: for what is drawn.
+      tolerance: of the pointing game, in pixels.
+    """
+
+    model: Model
+    images: AnyArray
+    targets: AnyArray
+    explanation: Explanation
+    contender: Contender
+    regions: list[Any]
+    place: Callable[[AnyArray, tuple[int, int]], np.ndarray]
+    others: Mapping[str, tuple[Model, AnyArray]]
+    areas: tuple[float, ...]
+    key: Array
+    tolerance: float = 15.0
+
+    def explain(self, model: Model, images: AnyArray, targets: AnyArray) -> AnyArray:
+        """The method's maps of other images, or of another model."""
+        return self.contender.explain(model, images, targets, self.areas, self.key).maps
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a test.
+
+    Attributes:
+      name: of its column.
+      higher: whether a higher value is better.
+      by_class: whether the table gives the mean over classes, rather than over all cases.
+    """
+
+    name: str
+    higher: bool = True
+    by_class: bool = False
+
+
+@dataclass(frozen=True)
+class Test:
+    """A standard test.
+
+    Attributes:
+      name: on the command line.
+      description: in one line.
+      measures: its numbers.
+      score: from a trial to a value of each measure for each image.
+      settings: what determines its numbers, for the table.
+      needs_regions: whether the data must say where objects are.
+      on_grids: whether it is run on grids of images.
+    """
+
+    __test__ = False  # not pytest's
+
+    name: str
+    description: str
+    measures: tuple[Measure, ...]
+    score: Callable[[Trial], Scores]
+    settings: str
+    needs_regions: bool = False
+    on_grids: bool = False
+
+
+def _pointing(trial: Trial) -> Scores:
+    """The map's highest point, in the original image."""
+    hits = []
+    for saliency, region in zip(np.asarray(trial.explanation.maps), trial.regions, strict=False):
+        placed = trial.place(saliency, region.shape)
+        hits.append(is_hit(highest_point(placed[None]), region[None], trial.tolerance)[0])
+    return {"hit": np.array(hits, np.float32)}
+
+
+def _energy(trial: Trial) -> Scores:
+    found: dict[str, list[float]] = {"energy": [], "iou": [], "relevance mass": [], "relevance rank": []}
+    pairs = zip(np.asarray(trial.explanation.maps), np.asarray(trial.explanation.order), trial.regions, strict=False)
+    for saliency, order, region in pairs:
+        placed, ranked = (trial.place(values, region.shape)[None] for values in (saliency, order))
+        found["energy"].append(float(energy(placed, region[None])[0]))
+        found["iou"].append(float(iou(ranked, region[None])[0]))
+        found["relevance mass"].append(float(relevance_mass(placed, region[None])[0]))
+        found["relevance rank"].append(float(relevance_rank(ranked, region[None])[0]))
+    return {name: np.array(values, np.float32) for name, values in found.items()}
+
+
+def _grid(trial: Trial) -> Scores:
+    """The share of the positive part in the cell, and whether the highest point lies in it."""
+    regions = jnp.asarray(np.stack(trial.regions))
+    maps = jnp.asarray(trial.explanation.maps)[: len(regions)]
+    return {"share": np.asarray(energy(maps, regions)), "point": np.asarray(is_hit(highest_point(maps), regions, 1), np.float32)}
+
+
+def _curve(function: Any) -> Callable[[Trial], Scores]:
+    def score(trial: Trial) -> Scores:
+        return {"auc": np.asarray(function(trial.model, trial.images, trial.targets, trial.explanation.order).auc)}
+
+    return score
+
+
+def _road(trial: Trial) -> Scores:
+    return {
+        "road": np.asarray(road(trial.model, trial.images, trial.targets, trial.explanation.order, shares=_ROAD_SHARES, key=trial.key).mean)
+    }
+
+
+def _reward(trial: Trial) -> Scores:
+    masks = trial.explanation.order if trial.explanation.masks is None else trial.explanation.masks
+    arguments = trial.targets, masks, trial.areas
+    found = {
+        edge: np.asarray(reward_at_areas(trial.model, trial.images, *arguments, edge=edge)).mean(axis=-1) for edge in ("feathered", "sharp")
+    }
+    for model, images in trial.others.values():
+        found["transferred"] = np.asarray(reward_at_areas(model, images, *arguments)).mean(axis=-1)
+    return found
+
+
+def _randomisation(trial: Trial) -> Scores:
+    found = parameter_randomisation(trial.explain, trial.model, trial.images, trial.targets, key=trial.key)
+    return {"rank correlation": np.asarray(found.rank_correlation[-1]), "ssim": np.asarray(found.ssim[-1])}
+
+
+def _sensitivity(trial: Trial) -> Scores:
+    return {"max sensitivity": np.asarray(max_sensitivity(trial.explain, trial.model, trial.images, trial.targets, key=trial.key))}
+
+
+TESTS = {
+    test.name: test
+    for test in (
+        Test(
+            "pointing-game",
+            "whether the highest point lies on the object",
+            (Measure("hit", by_class=True),),
+            _pointing,
+            "15 pixels of tolerance in the original image; the mean over classes",
+            needs_regions=True,
+        ),
+        Test(
+            "energy",
+            "how much of the map lies on the object",
+            tuple(map(Measure, ("energy", "iou", "relevance mass", "relevance rank"))),
+            _energy,
+            "in the original image; IoU of the highest pixels, as many as the object has",
+            needs_regions=True,
+        ),
+        Test(
+            "grid-pointing",
+            "how much of the map lies in the class's cell of a grid of images",
+            (Measure("share"), Measure("point")),
+            _grid,
+            "2x2 images of different classes, each recognised surely",
+            on_grids=True,
+        ),
+        Test("insertion", "the probability of the class as pixels appear", (Measure("auc"),), _curve(insertion), "protocol rise"),
+        Test(
+            "deletion", "the probability of the class as pixels vanish", (Measure("auc", higher=False),), _curve(deletion), "protocol rise"
+        ),
+        Test(
+            "road",
+            "the probability as pixels are imputed, least minus most important first",
+            (Measure("road"),),
+            _road,
+            "combined; 10, 30, 50, 70 and 90 % removed",
+        ),
+        Test(
+            "reward",
+            "the class's score of masks of exact areas",
+            tuple(map(Measure, ("feathered", "sharp", "transferred"))),
+            _reward,
+            "logit; the mean over areas",
+        ),
+        Test(
+            "randomization",
+            "how much of the map is left when the model's parameters are random",
+            (Measure("rank correlation", higher=False), Measure("ssim", higher=False)),
+            _randomisation,
+            "cascading; all layers random",
+        ),
+        Test("sensitivity", "how much the map changes with the image", (Measure("max sensitivity", higher=False),), _sensitivity, ""),
+    )
+}

@@ -1,0 +1,203 @@
+"""The tables of a benchmark: means with confidence intervals over images, as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import io
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from extremal_jax.evaluation.suite.intervals import Estimate, estimate
+from extremal_jax.evaluation.suite.journal import Journal
+from extremal_jax.evaluation.suite.standard import Test
+from extremal_jax.ground.files import as_path, whole_file
+
+_MOST_NAMED = 10  # of classes that no image shows
+_DIFFICULT = "pointing-game hit, difficult"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model and a method in the table.
+
+    Attributes:
+      model: its name.
+      method: its name.
+      cases: how many pairs of an image and a class were tested, and grids.
+      images: how many images they show.
+      seconds: the median time of an explanation, for each image.
+      estimates: of each measure, by the names of the test and the measure.
+    """
+
+    model: str
+    method: str
+    cases: int
+    images: int
+    seconds: float
+    estimates: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The table of a benchmark.
+
+    Attributes:
+      settings: of the benchmark, with the versions of Python and JAX that made the report.
+      lines: of the table, by model and method.
+      tests: that were run.
+      absent: the classes that no case shows, which the means over classes leave out.
+      skipped: the images that could not be read, with the reason.
+      missing_shards: the shards without rows.
+    """
+
+    settings: dict[str, Any]
+    lines: list[Line]
+    tests: tuple[Test, ...]
+    absent: list[str]
+    skipped: dict[str, str]
+    missing_shards: list[int]
+
+    @property
+    def measures(self) -> dict[str, bool]:
+        """The names of the columns, and whether a higher value is better."""
+        named = {f"{test.name} {measure.name}": measure.higher for test in self.tests for measure in test.measures}
+        found = {name for line in self.lines for name in line.estimates}
+        return {name: higher for name, higher in (named | {_DIFFICULT: True}).items() if name in found}
+
+    def markdown(self) -> str:
+        """The table with the settings that determine its numbers."""
+        header = [
+            "model",
+            "method",
+            *(f"{name} {'↑' if higher else '↓'}" for name, higher in self.measures.items()),
+            "images",
+            "cases",
+            "seconds",
+        ]
+        rows = [
+            [
+                line.model,
+                line.method,
+                *(str(line.estimates.get(name, "")) for name in self.measures),
+                str(line.images),
+                str(line.cases),
+                f"{line.seconds:.3g}",
+            ]
+            for line in self.lines
+        ]
+        table = ["| " + " | ".join(map(_escaped, row)) + " |" for row in [header, *rows]]
+        table.insert(1, "|" + "---|" * len(header))
+        return "\n".join([*table, "", *self._notes()]) + "\n"
+
+    def _notes(self) -> list[str]:
+        settings = self.settings
+        notes = [f"- {test.name}: {test.description}; {test.settings}." for test in self.tests]
+        notes.append(
+            f"- Data: {_escaped(settings['data'])}; seed {settings['seed']}; extremal_jax"
+            f" {settings['version']}, JAX {settings['jax']}, Python {settings['python']}. In brackets 95 % bootstrap intervals over images."
+        )
+        if any(measure.by_class for test in self.tests for measure in test.measures):
+            absent = len(self.absent)
+            named = ", ".join(map(_escaped, self.absent[:_MOST_NAMED])) + (", ..." if absent > _MOST_NAMED else "")
+            notes.append(f"- Classes that no case shows: {f'{absent} ({named})' if absent else 'none'}.")
+        if self.skipped:
+            notes.append(f"- {len(self.skipped)} images skipped, which could not be read: {_escaped(next(iter(self.skipped.values())))}.")
+        if self.missing_shards:
+            notes.append(f"- Without the shards {', '.join(map(str, self.missing_shards))} of {settings['shards']}.")
+        return notes
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table as plain values: the mean and the bounds of each measure."""
+        return [
+            dict(model=line.model, method=line.method, images=line.images, cases=line.cases, seconds=line.seconds)
+            | {
+                f"{name}{suffix}": None if math.isnan(value) else value
+                for name, found in line.estimates.items()
+                for suffix, value in (("", found.mean), (" low", found.low), (" high", found.high))
+            }
+            for line in self.lines
+        ]
+
+    def csv(self) -> str:
+        """The table as comma-separated values, with the bounds of each interval."""
+        rows, text = self.rows(), io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def json(self) -> str:
+        """The settings and the table."""
+        found = dict(settings=self.settings, absent=self.absent, skipped=self.skipped, missing_shards=self.missing_shards, rows=self.rows())
+        return json.dumps(found, indent=1) + "\n"
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write table.md, table.csv and table.json to a folder, each whole."""
+        for name, text in (("table.md", self.markdown()), ("table.csv", self.csv()), ("table.json", self.json())):
+            with whole_file(as_path(folder) / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+
+
+def summarise(journal: Journal, tests: Sequence[Test], classes: Sequence[str], torchray_average: bool = False) -> Report:
+    """The report of all rows in a journal.
+
+    Args:
+      journal: of the benchmark.
+      tests: that were run.
+      classes: of the dataset.
+      torchray_average: in means over classes, count those that no case shows as zero, as TorchRay does.
+    """
+    values: dict[tuple[str, str], dict[str, list[tuple[float, int, str]]]] = {}
+    seconds: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
+    shown: dict[tuple[str, str], set[int]] = collections.defaultdict(set)
+    skipped: dict[str, str] = {}
+    met: set[str] = set()
+    for row in journal.rows():
+        if "skipped" in row:
+            skipped[row["skipped"]] = row["reason"]
+            continue
+        line = row["model"], row["method"]
+        seconds[line].append(row["seconds"])
+        if row["of"] == "images":
+            met.add(row["label"])
+            shown[line].add(row["image"])
+        columns = values.setdefault(line, {})
+        for name, value in row["values"].items():
+            names = [name, _DIFFICULT] if name == "pointing-game hit" and row["difficult"] else [name]
+            for column in names:
+                columns.setdefault(column, []).append((np.nan if value is None else value, row["image"], row["label"]))
+    by_class = {f"{test.name} {measure.name}" for test in tests for measure in test.measures if measure.by_class}
+    lines = []
+    for (model, method), columns in sorted(values.items(), key=lambda item: _place(item[0], journal.settings)):
+        estimates = {}
+        for name, entries in columns.items():
+            numbers, images, labels = (np.array(part) for part in zip(*entries, strict=True))
+            grouped = name.split(",")[0] in by_class
+            found = estimate(numbers.astype(float), images, labels if grouped else None)
+            if grouped and torchray_average:
+                found = found.scaled(len(np.unique(labels)) / len(classes))
+            estimates[name] = found
+        times, images_shown = seconds[model, method], shown[model, method]
+        lines.append(Line(model, method, len(times), len(images_shown), float(np.median(times)), estimates))
+    settings = journal.settings | dict(python=platform.python_version(), jax=jax.__version__)
+    absent = [name for name in classes if name not in met]
+    return Report(settings, lines, tuple(tests), absent, skipped, journal.missing_shards())
+
+
+def _place(line: tuple[str, str], settings: dict[str, Any]) -> tuple[int, int]:
+    """Where a line stands in the table: models and methods in the order of the call."""
+    return list(settings["models"]).index(line[0]), list(settings["methods"]).index(line[1])
+
+
+def _escaped(text: str) -> str:
+    """A name as it stands in a cell of Markdown."""
+    return "".join(f"\\{letter}" if letter in "\\|`*_<>[]" else letter for letter in " ".join(text.split()))

@@ -1,0 +1,67 @@
+"""`extremal-jax benchmark`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import fails, files, invoke, succeeds
+
+pytestmark = pytest.mark.usefixtures("folder", "tiny")
+QUICK = ("--methods", "gradient,center", "--limit", 3, "--resume", "out")
+
+
+def test_a_table() -> None:
+    output = succeeds("benchmark", "energy", "pointing-game", *QUICK)
+    assert "| model | method | energy energy ↑" in output
+    assert "| scenes | center |" in output
+    assert "wrote out/table.md, table.csv and table.json" in output
+    assert files("out") == ["rows-1-of-1.jsonl", "settings.json", "table.csv", "table.json", "table.md"]
+    assert Path("out/table.md").read_text() in output
+    assert json.loads(Path("out/table.json").read_text())["rows"][0]["images"] == 3
+    before = Path("out/rows-1-of-1.jsonl").read_bytes()
+    succeeds("benchmark", "energy", "pointing-game", *QUICK)
+    assert Path("out/rows-1-of-1.jsonl").read_bytes() == before
+
+
+def test_shards_and_options() -> None:
+    for index in (1, 2):
+        output = succeeds("benchmark", "energy", *QUICK, "--shard", f"{index}/2", "--seed", 4, "--batch-size", 2, "--areas", "0.1,0.2")
+    assert "Without the shards" not in output
+    settings = json.loads(Path("out/settings.json").read_text())
+    assert (settings["seed"], settings["shards"], settings["areas"]) == (4, 2, [0.1, 0.2])
+
+
+def test_a_list_of_difficult_pairs() -> None:
+    output = succeeds("benchmark", "pointing-game", *QUICK)
+    name, _, label = json.loads(Path("out/rows-1-of-1.jsonl").read_text().splitlines()[0])["case"].partition(" ")
+    Path("difficult.txt").write_text(f"{name} {label}")
+    assert "difficult" not in output
+    output = succeeds("benchmark", "pointing-game", *QUICK[:-1], "other", "--difficult", "difficult.txt", "--torchray-average")
+    assert "pointing-game hit, difficult ↑" in output
+
+
+def test_transfer_and_photographs() -> None:
+    Path("labels.csv").write_text("file,label\na.png,dog\nb.png,fox\n")
+    output = succeeds("benchmark", "reward", *QUICK, "--data", ".:labels.csv", "--transfer", "scenes", "--grids", 2, "--strict")
+    assert "reward transferred ↑" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["pointing"], 2, "unknown name 'pointing'; did you mean 'pointing-game'"),
+        (["energy", "--shard", "3/2"], 2, "expected i/n with i from 1 to n, such as 2/8, got '3/2'"),
+        (["energy", "--methods", "grad_cm"], 1, "unknown method 'grad_cm'; did you mean 'grad_cam'"),
+        (["energy", "--models", " ,"], 2, "expected names separated by commas, got ' ,'"),
+        (["energy", "--data", "voc:nowhere"], 1, "nowhere"),
+        (["energy", "--data", "scene"], 1, "scene"),
+    ],
+    ids=str,
+)
+def test_mistakes(arguments: Any, code: int, message: str) -> None:
+    fails(invoke("benchmark", *arguments, "--limit", 1), code, message)
+    assert not Path("benchmark").exists()

@@ -1,0 +1,267 @@
+"""Benchmarks: the same rows however a run is interrupted, sharded or batched; and what is refused before any work."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+import extremal_jax as ej
+from extremal_jax.data.examples import Dataset, Example, Object
+from extremal_jax.evaluation.suite import benchmark as module
+from extremal_jax.evaluation.suite.benchmark import benchmark
+from extremal_jax.models.preprocessing import Preprocessing
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0), "grey": (128, 128, 128)}
+CLASSES = tuple(COLOURS)
+FAST = ("gradient", "center")
+
+
+class Network(nnx.Module):
+    """Each place votes for the class of its colour."""
+
+    def __init__(self, gain: float = 30.0) -> None:
+        self.colours = nnx.Param(jnp.asarray(list(COLOURS.values()), jnp.float32) / 255)
+        self.gain = nnx.Param(jnp.float32(gain))
+
+    def __call__(self, images: Any) -> Any:
+        distances = ((images[..., None, :] - self.colours[...]) ** 2).sum(axis=-1)
+        return self.gain[...] * checkpoint_name(jnp.exp(-4 * distances), "places").mean(axis=(1, 2))
+
+
+def classifier(gain: float = 30.0, crop: float | None = 1.0) -> Any:
+    preprocessing = Preprocessing((16, 16), mean=(0.0,) * 3, std=(1.0,) * 3, crop=crop, antialias=crop is not None)
+    return ej.models.Classifier(Network(gain), "colours", CLASSES, preprocessing, ("places",))
+
+
+class Squares(Dataset):
+    """Black images of 16x20 pixels with one or two squares, of which the first image's second is difficult."""
+
+    def __init__(self, count: int = 7, classes: tuple[str, ...] = CLASSES, located: bool = True, corrupt: int | None = None) -> None:
+        self.name, self.classes, self.names = "squares", classes, tuple(f"{index}.png" for index in range(count))
+        self.located, self.corrupt = located, corrupt
+
+    def example(self, index: int) -> Example:
+        pixels = np.zeros((16, 20, 3), np.uint8)
+        objects = []
+        for label, left in ((index % 4, 2), ((index + 1) % 4, 12))[: 1 + (index % 3 == 0)]:
+            box = (3, left, 9, left + 6)
+            pixels[box[0] : box[2], box[1] : box[3]] = COLOURS[CLASSES[label]]
+            objects.append(Object(label, box if self.located else None, difficult=index == 0 and left == 12))
+        image: Any = b"no image" if index == self.corrupt else pixels
+        return Example(self.names[index], image, (16, 20) if self.located else None, tuple(objects))
+
+
+def run(tests: Any = ("pointing-game", "energy"), dataset: Any = None, methods: Any = FAST, **given: Any) -> Any:
+    options: Any = dict(models={"colours": classifier()}, batch_size=4) | given
+    return benchmark(tests, Squares() if dataset is None else dataset, options.pop("models"), methods, **options)
+
+
+def rows(folder: Any) -> list[Any]:
+    """The rows of a folder in one order, without their times."""
+    found = [json.loads(line) for path in folder.glob("rows-*.jsonl") for line in path.read_text().splitlines()]
+    for row in found:
+        row.pop("seconds", None)
+    return sorted(found, key=json.dumps)
+
+
+def test_each_class_of_each_image_is_a_case(tmp_path: Any) -> None:
+    report = run(folder=tmp_path)
+    found = rows(tmp_path)
+    assert len(found) == 2 * 9  # of seven images, two with two classes; the difficult object is no case
+    assert {row["case"] for row in found} >= {"0.png red", "3.png yellow", "3.png red"}
+    assert "0.png green" not in {row["case"] for row in found}
+    assert [(line.method, line.images, line.cases) for line in report.lines] == [("gradient", 7, 9), ("center", 7, 9)]
+    assert report.absent == ["grey"]
+
+
+def test_values_are_those_of_the_functions(tmp_path: Any) -> None:
+    model, dataset = classifier(), Squares()
+    run(("pointing-game", "energy", "insertion", "deletion", "road", "reward"), methods=("gradient",), folder=tmp_path, seed=3)
+    row = next(row for row in rows(tmp_path) if row["case"] == "2.png blue")
+    image, region = model.preprocess(dataset[2].load())[None], dataset[2].region(2)
+    maps = ej.attribution.gradient(model, image, [2])
+    placed = model.preprocessing.place(np.asarray(maps), (16, 20))
+    key = jax.random.key(3)
+    expected = {
+        "pointing-game hit": ej.evaluation.is_hit(ej.evaluation.highest_point(placed), region[None]),
+        "energy energy": ej.evaluation.energy(placed, region[None]),
+        "energy iou": ej.evaluation.iou(placed, region[None]),
+        "insertion auc": ej.evaluation.insertion(model, image, [2], maps).auc,
+        "deletion auc": ej.evaluation.deletion(model, image, [2], maps).auc,
+        "road road": ej.evaluation.road(model, image, [2], maps, shares=(0.1, 0.3, 0.5, 0.7, 0.9), key=key).mean,
+        "reward sharp": ej.evaluation.reward_at_areas(model, image, [2], maps, module.AREAS, edge="sharp").mean(axis=-1),
+        "reward feathered": ej.evaluation.reward_at_areas(model, image, [2], maps, module.AREAS).mean(axis=-1),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(row["values"][name], np.asarray(value, np.float32)[0], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 3, 5])
+def test_a_run_that_was_killed_goes_on(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    run(folder=tmp_path / "whole")
+    explain = module._Run._rows
+
+    def dies(self: Any, *arguments: Any) -> Any:
+        nonlocal calls
+        if calls == 0:
+            raise KeyboardInterrupt
+        calls -= 1
+        return explain(self, *arguments)
+
+    monkeypatch.setattr(module._Run, "_rows", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder=tmp_path / "killed")
+    path = tmp_path / "killed" / "rows-1-of-1.jsonl"
+    if path.exists():
+        path.write_bytes(path.read_bytes()[:-30])  # its last row was not yet on the disk
+    monkeypatch.setattr(module._Run, "_rows", explain)
+    run(folder=tmp_path / "killed")
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+
+
+def test_a_finished_run_does_nothing_again(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(folder=tmp_path)
+    monkeypatch.setattr(module._Run, "_rows", None)
+    assert run(folder=tmp_path).rows() == first.rows()
+
+
+def test_shards_make_one_table(tmp_path: Any) -> None:
+    whole = run(folder=tmp_path / "whole")
+    assert run(folder=tmp_path / "parts", shard=(2, 3)).missing_shards == [1, 3]
+    run(folder=tmp_path / "parts", shard=(3, 3))
+    report = run(folder=tmp_path / "parts", shard=(1, 3))
+    assert report.missing_shards == []
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+    assert [line.estimates for line in report.lines] == [line.estimates for line in whole.lines]
+
+
+def test_batches_change_nothing(tmp_path: Any) -> None:
+    run(folder=tmp_path / "four")
+    run(folder=tmp_path / "one", batch_size=1)
+    for one, four in zip(rows(tmp_path / "one"), rows(tmp_path / "four"), strict=True):
+        assert (one["case"], one["method"]) == (four["case"], four["method"])
+        assert one["values"] == pytest.approx(four["values"], abs=1e-5)
+
+
+def test_a_higher_limit_adds_images(tmp_path: Any) -> None:
+    assert run(folder=tmp_path, limit=3).lines[0].images == 3
+    run(folder=tmp_path)
+    run(folder=tmp_path / "whole")
+    assert rows(tmp_path) == rows(tmp_path / "whole")
+
+
+def test_images_of_any_shape(tmp_path: Any) -> None:
+    """Of a network that takes whole images, each shape is a batch of its own."""
+    report = run(models={"colours": classifier(crop=None)}, folder=tmp_path)
+    assert report.lines[0].cases == 9
+
+
+def test_an_image_that_cannot_be_read(tmp_path: Any) -> None:
+    report = run(dataset=Squares(corrupt=1), folder=tmp_path)
+    assert list(report.skipped) == ["1.png"]
+    assert "1.png is not an image" in report.skipped["1.png"]
+    assert report.lines[0].images == 6
+    assert "1 images skipped" in report.markdown()
+    with pytest.raises(ValueError, match=r"1\.png is not an image of a known format; without strict it is skipped"):
+        run(dataset=Squares(corrupt=1), strict=True)
+
+
+def test_difficult_pairs_and_classes_that_no_image_shows(tmp_path: Any) -> None:
+    report = run(("pointing-game",), methods=("center",), difficult=frozenset({("3.png", 0), ("1.png", 1)}), folder=tmp_path)
+    found = report.lines[0].estimates
+    assert found["pointing-game hit, difficult"].number == 2
+    lower = run(("pointing-game",), methods=("center",), torchray_average=True).lines[0].estimates["pointing-game hit"]
+    assert lower.mean == pytest.approx(found["pointing-game hit"].mean * 4 / 5)
+    with pytest.raises(ValueError, match="other settings: difficult was"):
+        run(("pointing-game",), methods=("center",), folder=tmp_path)
+
+
+def test_grids(tmp_path: Any) -> None:
+    models = {"colours": classifier(300.0)}
+    report = run(("grid-pointing", "energy"), Squares(13), ("gradient",), num_grids=5, folder=tmp_path, models=models)
+    grids = [row for row in rows(tmp_path) if row["of"] == "grids"]
+    assert [row["image"] for row in sorted(grids, key=lambda row: row["image"])] == list(range(5))
+    assert report.lines[0].estimates["grid-pointing share"].mean > 0.4  # black places have a gradient too; chance is a quarter
+    assert report.lines[0].estimates["grid-pointing point"].mean == 1
+    assert report.lines[0].estimates["energy iou"].number == 17
+    with pytest.raises(ValueError, match="grids of 2x2 cells need 4 classes"):
+        run(("grid-pointing",), Squares(3), models=models)
+
+
+def test_transfer_and_sanity(tmp_path: Any) -> None:
+    tests = ("reward", "randomization", "sensitivity")
+    report = run(tests, methods=("gradient",), others={"weak": classifier(15.0)}, folder=tmp_path)
+    found = report.lines[0].estimates
+    assert found["reward transferred"].mean == pytest.approx(found["reward feathered"].mean / 2, rel=1e-4)
+    assert found["randomization rank correlation"].mean < 0.9
+    assert found["sensitivity max sensitivity"].mean > 0
+
+
+def test_presets_are_methods(tmp_path: Any) -> None:
+    config: Any = dict(num_steps=2, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("extremal_jax.evaluation.suite.contenders.PRESETS", {"thorough": lambda: ej.Config.thorough(**config, candidates=1)})
+        patch.setattr("extremal_jax.evaluation.suite.contenders.Config", lambda: ej.Config(**config))
+        report = run(
+            ("reward",), Squares(2), ("extremal_perturbation", "extremal_perturbation:thorough"), areas=(0.1, 0.3), folder=tmp_path
+        )
+    assert [line.method for line in report.lines] == ["extremal_perturbation", "extremal_perturbation:thorough"]
+    assert json.loads((tmp_path / "settings.json").read_text())["areas"] == [0.1, 0.3]
+
+
+def test_progress_reaches_the_end() -> None:
+    seen: list[tuple[int, int]] = []
+    run(progress=lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (14, 14)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(tests=("pointing",)), "tests must be one of 'pointing-game', .*did you mean 'pointing-game'"),
+        (dict(tests=()), "tests must be a sequence of at least one name"),
+        (dict(tests="energy"), "tests must be a sequence of at least one name, got 'energy'"),
+        (dict(methods=("gradient", "gradient")), "methods must be named once each"),
+        (dict(methods=("grad_cm",)), "unknown method 'grad_cm'; did you mean 'grad_cam'"),
+        (dict(methods=("extremal_perturbation:quick",)), "unknown preset 'quick'"),
+        (dict(models={}), "models must be a sequence of at least one name"),
+        (dict(dataset=Squares(0)), "squares has no images"),
+        (dict(dataset=Squares(located=False)), "squares does not say where objects are, which pointing-game, energy must know"),
+        (
+            dict(dataset=Squares(classes=("red", "green", "blue", "gold"))),
+            "squares has the class 'gold', which the classifier does not know",
+        ),
+        (dict(limit=0), "limit must be a whole number, at least 1, got 0"),
+        (dict(num_grids=0), "num_grids must be a whole number"),
+        (dict(batch_size=0), "batch_size must be a whole number"),
+        (dict(shard=(3, 2)), r"shard must be \(index, count\) with the index from 1 to the count, got \(3, 2\)"),
+    ],
+    ids=str,
+)
+def test_what_is_refused_before_any_work(tmp_path: Any, changes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(**changes, folder=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_weights_and_seeds_are_other_settings(tmp_path: Any) -> None:
+    run(folder=tmp_path, limit=1)
+    with pytest.raises(ValueError, match="other settings: seed was 0 and is 1"):
+        run(folder=tmp_path, limit=1, seed=1)
+    with pytest.raises(ValueError, match="other settings: models was"):
+        run(folder=tmp_path, limit=1, models={"colours": classifier(29.0)})
+
+
+def test_one_image() -> None:
+    report = run(dataset=Squares(2), limit=1)
+    assert np.isnan(report.lines[0].estimates["energy iou"].low)
+    assert "nan" not in report.markdown()
+    assert json.loads(report.json())["rows"][0]["energy iou low"] is None

@@ -31,6 +31,7 @@ from PIL import Image
 import extremal_jax as ej
 import judge
 import machine
+from extremal_jax.evaluation.faithfulness.exact_areas import growing
 from extremal_jax.ground.files import whole_file
 
 AREAS = (0.025, 0.05, 0.1, 0.2)
@@ -252,7 +253,7 @@ def reward_table(
                 interval(found.transferred.mean(axis=1)),
                 interval(found.sharp.mean(axis=1)),
                 " ".join(f"{mean:.1f}" for mean in found.pieces.mean(axis=0)),
-                f"{judge.growing(found.feathered):.2f}",
+                f"{growing(found.feathered):.2f}",
                 "" if np.isnan(soft).any() else f"{soft.mean():.2f}",
                 f"{np.median([e.seconds for e in made]):.1f}",
             )

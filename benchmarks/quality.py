@@ -25,15 +25,12 @@ import numpy as np
 from jax import Array
 
 import extremal_jax as ej
-import judge
 import machine
 import peer
-from extremal_jax.ground.filters import gaussian_blur
 from extremal_jax.operators.area import binarize
 
 AREAS = (0.025, 0.05, 0.1, 0.2)
 PRESETS: dict[str, Callable[[], ej.Config]] = {"default": ej.Config, "torchray": ej.Config.torchray, "paper": ej.Config.paper}
-MAX_BLUR = 20 * 128 / 224  # pixels
 TOLERANCE = 4  # pixels: round(15 * 128 / 500)
 
 
@@ -112,16 +109,6 @@ def results(
             yield slice(start, start + len(chosen)), jax.tree.map(lambda leaf: leaf[: len(chosen)], result), seconds  # noqa: B023
 
 
-@jax.jit
-def shown_rewards(model: ej.models.Classifier, images: Array, targets: Array, masks: Array) -> Array:
-    """(N, K): the target's logit when only what masks (N, K, H, W) keep is shown, the rest blurred."""
-    blurred = gaussian_blur(images, MAX_BLUR, "edge")[:, None]
-    kept = masks[..., None]
-    shown = kept * images[:, None] + (1 - kept) * blurred
-    logits = model(shown.reshape(-1, *images.shape[1:])).reshape(*masks.shape[:2], -1)
-    return jnp.take_along_axis(logits, targets[:, None, None], axis=-1)[..., 0]
-
-
 def measured(model: ej.models.Classifier, task: Cases, preset: str, batch: int) -> Outcome:
     """A preset of ours."""
     parts = []
@@ -134,8 +121,8 @@ def measured(model: ej.models.Classifier, task: Cases, preset: str, batch: int) 
 
 def judged(model: ej.models.Classifier, task: Cases, chosen: slice, binary_masks: Array) -> list[np.ndarray]:
     """The rewards of binary masks with sharp and with soft edges, (N, K) each."""
-    images, targets = task.images[chosen], task.targets[chosen]
-    return [np.asarray(shown_rewards(model, images, targets, masks)) for masks in (binary_masks, judge.feathered(binary_masks))]
+    call = model, task.images[chosen], task.targets[chosen], binary_masks, AREAS
+    return [np.asarray(ej.evaluation.reward_at_areas(*call, edge=edge)) for edge in ("sharp", "feathered")]
 
 
 def measured_torchray(model: ej.models.Classifier, task: Cases, count: int) -> Outcome:
@@ -195,7 +182,7 @@ def reward_table(model: ej.models.Classifier, options: argparse.Namespace) -> ma
         ("", "scenes", *(f"area {area:g}" for area in AREAS), "mean", "mean, feathered", "largest area error", "seconds per image"),
         rows,
         f"Two-object scenes of seed {options.seed}: the mean logit of the target when the highest pixels of its mask, in number exactly the"
-        f" area's, are shown, and the rest is blurred (standard deviation {MAX_BLUR:.2f} pixels, border repeated). Feathered: with"
+        f" area's, are shown, and the rest is blurred (standard deviation 20/224 of the side, border repeated). Feathered: with"
         f" soft edges. Area error: |reached − asked| of the soft masks, over all scenes and areas."
         f" Seconds: the median over calls of {options.batch} images each, TorchRay's"
         " one by one; compilation falls into the first call.",

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 from PIL import Image
 
 import extremal_jax as ej
@@ -280,3 +281,22 @@ def test_a_long_strip_takes_little_memory() -> None:
 def test_bad_arrays(classifier: ej.models.Classifier, image: Any, error: Any, sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         classifier.preprocess(image)
+
+
+@pytest.mark.parametrize(("shape", "crop"), [((60, 100), 1.0), ((100, 60), 0.875), ((48, 64), None), ((24, 40), 0.8)])
+def test_maps_are_laid_where_their_pixels_were(shape: tuple[int, int], crop: float | None) -> None:
+    """The prepared image itself, as a map, is the image again, and zero where the crop left it out."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    picture = np.stack([2 * rows + 20, 2 * columns + 20, 0 * rows], axis=-1).astype(np.uint8)
+    prepare = Preprocessing((32, 32), mean=(0.0,) * 3, std=(1.0,) * 3, crop=crop)
+    placed = prepare.place(prepare(picture).transpose(2, 0, 1), shape)[:2] * 255
+    inside = placed[0] > 0
+    kept = 1.0 if crop is None else min(shape) ** 2 * crop**2 / (shape[0] * shape[1])
+    assert inside.mean() == pytest.approx(kept, abs=0.05)
+    core = scipy.ndimage.binary_erosion(inside, iterations=3, border_value=0)
+    np.testing.assert_allclose(placed[:, core], picture[..., :2].transpose(2, 0, 1)[:, core], atol=4)  # two resamplings and a rounding
+
+
+def test_signed_maps_are_lowest_outside_the_crop() -> None:
+    placed = Preprocessing((2, 2), mean=(0.0,) * 3, std=(1.0,) * 3).place(np.array([[-3.0, 1], [1, 1]]), (2, 4))
+    assert placed[:, [0, 3]].tolist() == [[-3.0, -3.0]] * 2

@@ -28,9 +28,9 @@ class Explanation(NamedTuple):
     """What a method makes of a batch of images.
 
     Attributes:
-      maps: (N, H, W), of the images' size.
-      order: (N, H, W), by which pixels are ranked, the most important highest: the maps themselves; for extremal
-        perturbation the ranking of its nested masks.
+      maps: (N, H, W), of the images' size; for extremal perturbation `ExtremalResult.evidence`.
+      order: (N, H, W), by which pixels are shown or removed, the most important highest: the maps themselves; for
+        extremal perturbation the ranking of its nested masks.
       masks: (N, K, H, W), a mask for each area; None for maps, whose highest pixels serve for every area.
     """
 
@@ -91,7 +91,7 @@ def _of_registry(name: str) -> Any:
 def _extremal(config: Config) -> Any:
     def explain(model: Model, images: AnyArray, targets: AnyArray, areas: tuple[float, ...], key: Array) -> Explanation:
         result = extremal_perturbation(model, images, targets, areas, config=config, key=key)
-        return Explanation(result.saliency(), -result.ranking().astype(jnp.float32), result.masks)
+        return Explanation(result.evidence(images), -result.ranking().astype(jnp.float32), result.masks)
 
     return explain
 

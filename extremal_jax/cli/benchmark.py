@@ -45,7 +45,7 @@ class _Shard(click.ParamType):
 
 
 @commands.command(short_help="Compare methods on a dataset by the standard tests.")
-@click.argument("tests", nargs=-1, required=True, type=tables.TESTS, metavar="TEST...")
+@click.argument("tests", nargs=-1, type=tables.TESTS, metavar="TEST...")
 @click.option(
     "--data",
     default="scenes",
@@ -77,6 +77,7 @@ class _Shard(click.ParamType):
 @click.option("--strict", is_flag=True, help="Stop at an image that cannot be read, instead of skipping it.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Images explained at a time.")
 @commands.seed
+@click.option("--table", is_flag=True, help="Only print the table of what is in the folder.")
 @click.option(
     "--resume",
     "folder",
@@ -94,6 +95,7 @@ def benchmark(
     transfer: str | None,
     limit: int | None,
     difficult: Path | None,
+    table: bool,
     folder: Path,
     **options: Any,
 ) -> None:
@@ -105,9 +107,15 @@ def benchmark(
       extremal-jax benchmark insertion deletion --data photographs --models efficientnet_lite0 --methods all
       extremal-jax benchmark pointing-game --data voc:VOCdevkit/VOC2007 --models torchray_resnet50_voc --weights w.pth
       extremal-jax benchmark road --limit 5000 --resume road --shard 2/8
+      extremal-jax benchmark --table --resume road
     """
     import extremal_jax as ej
 
+    if table:
+        click.echo(ej.evaluation.tabulate(folder, torchray_average=options["torchray_average"]).markdown())
+        return
+    if not tests:
+        raise click.UsageError(f"name at least one test, of {', '.join(tables.TESTS.records())}")
     classifiers = {name: ej.models.load(name, weights="default" if weights is None else weights) for name in models}
     dataset = ej.data.open_dataset(data, next(iter(classifiers.values())).classes, limit=limit)
     with _bar() as progress:

@@ -31,7 +31,7 @@ from extremal_jax.evaluation.sanity.robustness import average_sensitivity, max_s
 from extremal_jax.evaluation.sanity.similarity import rank_correlation, ssim
 from extremal_jax.evaluation.suite.benchmark import benchmark
 from extremal_jax.evaluation.suite.standard import TESTS
-from extremal_jax.evaluation.suite.summaries import Report
+from extremal_jax.evaluation.suite.summaries import Report, tabulate
 
 __all__ = [
     "PROTOCOLS",
@@ -80,4 +80,5 @@ __all__ = [
     "road",
     "sensitivity_n",
     "ssim",
+    "tabulate",
 ]

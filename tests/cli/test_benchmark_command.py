@@ -27,6 +27,13 @@ def test_a_table() -> None:
     assert Path("out/rows-1-of-1.jsonl").read_bytes() == before
 
 
+def test_the_table_of_what_is_there() -> None:
+    output = succeeds("benchmark", "energy", *QUICK)
+    assert succeeds("benchmark", "--table", "--resume", "out").strip() in output
+    fails(invoke("benchmark", "--table"), 1, "no benchmark in benchmark")
+    fails(invoke("benchmark"), 2, "name at least one test, of pointing-game, energy")
+
+
 def test_shards_and_options() -> None:
     for index in (1, 2):
         output = succeeds("benchmark", "energy", *QUICK, "--shard", f"{index}/2", "--seed", 4, "--batch-size", 2, "--areas", "0.1,0.2")

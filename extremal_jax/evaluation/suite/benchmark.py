@@ -22,7 +22,7 @@ from extremal_jax.evaluation.suite.cases import Batch, Skipped, batches, grid_ba
 from extremal_jax.evaluation.suite.contenders import Contender, contender
 from extremal_jax.evaluation.suite.journal import Journal, Row
 from extremal_jax.evaluation.suite.standard import TESTS, Test, Trial
-from extremal_jax.evaluation.suite.summaries import Report, summarise
+from extremal_jax.evaluation.suite.summaries import Report, tabulate
 from extremal_jax.ground.checks import check_choice, check_count
 from extremal_jax.models.classifier import Classifier
 
@@ -53,7 +53,8 @@ def benchmark(
 
     Each class of an image is a case of its own. A run that was killed goes on where it stopped when it is started again
     with the same settings and folder: no case is lost or done twice. A higher `limit` or `num_grids` adds to what is
-    there; grids are made of the images within the limit, so with a test on grids it cannot change.
+    there; grids are made of the images within the limit, so with a test on grids it cannot change. Other methods and
+    models are added as well. `tabulate` makes the table of what is there.
 
     Args:
       tests: names in `TESTS`.
@@ -105,6 +106,7 @@ def benchmark(
         difficult=_digest([np.frombuffer(json.dumps(sorted(difficult)).encode(), np.uint8)]) if difficult else None,
         seed=seed,
         shards=shard[1],
+        classes=list(dataset.classes),
         version=importlib.metadata.version("extremal-jax"),
     )
     images, numbers = range(shard[0] - 1, count, shard[1]), range(shard[0] - 1, num_grids, shard[1])
@@ -128,7 +130,7 @@ def benchmark(
                     done += finished
                     if progress is not None:
                         progress(round(done), total)
-        return summarise(journal, chosen, dataset.classes, torchray_average)
+        return tabulate(journal.folder, torchray_average=torchray_average)
 
 
 @dataclasses.dataclass(frozen=True)

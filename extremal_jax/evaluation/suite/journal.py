@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from extremal_jax.ground.files import as_path, whole_file
 
 Row = dict[str, Any]
+GROWING = ("methods", "models")  # settings to which a later run may add names
 _LONGEST = 80  # characters of a setting in an error
 
 
@@ -20,6 +20,11 @@ class Journal:
 
     A row is one line of JSON. It counts once its line is whole: a line that a killed run left unfinished is removed
     when the same shard goes on, and ignored by others.
+
+    Attributes:
+      folder: where the rows are.
+      settings: of the benchmark, with all models and methods that have been run in the folder.
+      shard: (index, count), the index from 1.
     """
 
     def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any], shard: tuple[int, int] = (1, 1)):
@@ -27,7 +32,8 @@ class Journal:
 
         Args:
           folder: where rows are kept.
-          settings: that determine the rows, values of JSON.
+          settings: that determine the rows, values of JSON. Those in `GROWING` are mappings from names, to which a later
+            run may add names.
           shard: (index, count), the index from 1.
 
         Raises:
@@ -41,19 +47,20 @@ class Journal:
         self._drop_unfinished_line()
 
     def _claim(self) -> None:
-        settings = self.settings
         path = self.folder / "settings.json"
         if path.exists():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept != settings:
-                names = sorted(name for name in kept.keys() | settings.keys() if kept.get(name) != settings.get(name))
-                pairs = "; ".join(f"{name} was {_short(kept.get(name))} and is {_short(settings.get(name))}" for name in names)
+            kept = read_settings(self.folder)
+            merged = {name: kept.get(name, {}) | self.settings.get(name, {}) for name in GROWING}
+            pairs = _differences(kept, self.settings)
+            if pairs:
                 raise ValueError(f"{self.folder} holds a benchmark of other settings: {pairs}. Choose another folder, or the same settings")
-            return
-        if self.folder.is_dir() and any(self.folder.glob("rows-*.jsonl")):
+            self.settings |= merged
+            if self.settings == kept:
+                return
+        elif self.folder.is_dir() and any(self.folder.glob("rows-*.jsonl")):
             raise ValueError(f"{self.folder} holds rows without settings.json, which says what they are; choose another folder")
         with whole_file(path) as temporary:
-            temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
 
     def _drop_unfinished_line(self) -> None:
         if self._path.exists():
@@ -71,17 +78,23 @@ class Journal:
 
     def rows(self) -> Iterator[Row]:
         """The rows of all shards, one by one."""
-        for path in sorted(self.folder.glob("rows-*.jsonl")):
-            yield from _whole_rows(path)
+        return rows_in(self.folder)
 
     def own_rows(self) -> Iterator[Row]:
         """The rows of this shard."""
         return _whole_rows(self._path)
 
-    def missing_shards(self) -> list[int]:
-        """The shards of this count that have no rows yet."""
-        found = {match[1] for path in self.folder.glob("rows-*.jsonl") if (match := re.fullmatch(r"rows-(\d+)-of-(\d+)\.jsonl", path.name))}
-        return [index for index in range(1, self.shard[1] + 1) if str(index) not in found]
+
+def rows_in(folder: Path) -> Iterator[Row]:
+    """The rows of all shards in a folder, one by one."""
+    for path in sorted(folder.glob("rows-*.jsonl")):
+        yield from _whole_rows(path)
+
+
+def missing_shards(folder: Path, count: int) -> list[int]:
+    """The shards, of so many, that have no rows in a folder yet."""
+    found = {path.name for path in folder.glob("rows-*.jsonl")}
+    return [index for index in range(1, count + 1) if f"rows-{index}-of-{count}.jsonl" not in found]
 
 
 def _whole_rows(path: Path) -> Iterator[Row]:
@@ -89,6 +102,31 @@ def _whole_rows(path: Path) -> Iterator[Row]:
     if path.exists():
         with path.open("rb") as file:
             yield from (json.loads(line) for line in file if line.endswith(b"\n"))
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings of the benchmark in a folder.
+
+    Raises:
+      FileNotFoundError: if there is none.
+    """
+    path = folder / "settings.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no benchmark in {folder}: it has no settings.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _differences(kept: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """The settings that differ, in words; "" for none."""
+    found = []
+    for name in sorted(kept.keys() | settings.keys()):
+        before, now = kept.get(name), settings.get(name)
+        if name in GROWING:
+            common = {one for one in (before or {}) if one in (now or {}) and before[one] != now[one]}  # type: ignore[index]
+            found += [f"{name}, {one}, was {_short(before[one])} and is {_short(now[one])}" for one in sorted(common)]  # type: ignore[index]
+        elif before != now:
+            found.append(f"{name} was {_short(before)} and is {_short(now)}")
+    return "; ".join(found)
 
 
 def _short(value: Any) -> str:

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,8 @@ import jax
 import numpy as np
 
 from extremal_jax.evaluation.suite.intervals import Estimate, estimate
-from extremal_jax.evaluation.suite.journal import Journal
-from extremal_jax.evaluation.suite.standard import Test
+from extremal_jax.evaluation.suite.journal import missing_shards, read_settings, rows_in
+from extremal_jax.evaluation.suite.standard import TESTS, Test
 from extremal_jax.ground.files import as_path, whole_file
 
 _MOST_NAMED = 10  # of classes that no image shows
@@ -147,21 +146,25 @@ class Report:
                 temporary.write_text(text, encoding="utf-8")
 
 
-def summarise(journal: Journal, tests: Sequence[Test], classes: Sequence[str], torchray_average: bool = False) -> Report:
-    """The report of all rows in a journal.
+def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) -> Report:
+    """The report of all rows in the folder of a benchmark, finished or not.
 
     Args:
-      journal: of the benchmark.
-      tests: that were run.
-      classes: of the dataset.
+      folder: of the benchmark.
       torchray_average: in means over classes, count those that no case shows as zero, as TorchRay does.
+
+    Raises:
+      FileNotFoundError: if there is no benchmark.
     """
+    folder = as_path(folder)
+    settings = read_settings(folder)
+    tests, classes = [TESTS[name] for name in settings["tests"]], settings["classes"]
     values: dict[tuple[str, str], dict[str, list[tuple[float, int, str]]]] = {}
     seconds: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
     shown: dict[tuple[str, str], set[int]] = collections.defaultdict(set)
     skipped: dict[str, str] = {}
     met: set[str] = set()
-    for row in journal.rows():
+    for row in rows_in(folder):
         if "skipped" in row:
             skipped[row["skipped"]] = row["reason"]
             continue
@@ -177,7 +180,7 @@ def summarise(journal: Journal, tests: Sequence[Test], classes: Sequence[str], t
                 columns.setdefault(column, []).append((np.nan if value is None else value, row["image"], row["label"]))
     by_class = {f"{test.name} {measure.name}" for test in tests for measure in test.measures if measure.by_class}
     lines = []
-    for (model, method), columns in sorted(values.items(), key=lambda item: _place(item[0], journal.settings)):
+    for (model, method), columns in sorted(values.items(), key=lambda item: _place(item[0], settings)):
         estimates = {}
         for name, entries in columns.items():
             numbers, images, labels = (np.array(part) for part in zip(*entries, strict=True))
@@ -188,9 +191,10 @@ def summarise(journal: Journal, tests: Sequence[Test], classes: Sequence[str], t
             estimates[name] = found
         times, images_shown = seconds[model, method], shown[model, method]
         lines.append(Line(model, method, len(times), len(images_shown), float(np.median(times)), estimates))
-    settings = journal.settings | dict(python=platform.python_version(), jax=jax.__version__)
+    settings |= dict(python=platform.python_version(), jax=jax.__version__)
     absent = [name for name in classes if name not in met]
-    return Report(settings, lines, tuple(tests), absent, skipped, journal.missing_shards())
+    missing = missing_shards(folder, settings["shards"])
+    return Report(settings, lines, tuple(tests), absent, skipped, missing)
 
 
 def _place(line: tuple[str, str], settings: dict[str, Any]) -> tuple[int, int]:

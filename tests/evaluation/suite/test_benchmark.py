@@ -16,6 +16,7 @@ import extremal_jax as ej
 from extremal_jax.data.examples import Dataset, Example, Object
 from extremal_jax.evaluation.suite import benchmark as module
 from extremal_jax.evaluation.suite.benchmark import benchmark
+from extremal_jax.evaluation.suite.summaries import tabulate
 from extremal_jax.models.preprocessing import Preprocessing
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0), "grey": (128, 128, 128)}
@@ -157,6 +158,18 @@ def test_a_higher_limit_adds_images(tmp_path: Any) -> None:
     assert rows(tmp_path) == rows(tmp_path / "whole")
 
 
+def test_methods_are_added(tmp_path: Any) -> None:
+    run(folder=tmp_path, methods=("center",), limit=2)
+    run(folder=tmp_path, methods=("gradient",), limit=3)
+    report = tabulate(tmp_path)
+    assert [(line.method, line.images) for line in report.lines] == [("center", 2), ("gradient", 3)]
+    assert tabulate(tmp_path, torchray_average=True).lines[0].estimates["pointing-game hit"].mean == pytest.approx(
+        report.lines[0].estimates["pointing-game hit"].mean * 2 / 5
+    )
+    with pytest.raises(FileNotFoundError, match=r"no benchmark in .*: it has no settings\.json"):
+        tabulate(tmp_path / "other")
+
+
 def test_images_of_any_shape(tmp_path: Any) -> None:
     """Of a network that takes whole images, each shape is a batch of its own."""
     report = run(models={"colours": classifier(crop=None)}, folder=tmp_path)
@@ -256,7 +269,7 @@ def test_other_weights_and_seeds_are_other_settings(tmp_path: Any) -> None:
     run(folder=tmp_path, limit=1)
     with pytest.raises(ValueError, match="other settings: seed was 0 and is 1"):
         run(folder=tmp_path, limit=1, seed=1)
-    with pytest.raises(ValueError, match="other settings: models was"):
+    with pytest.raises(ValueError, match="other settings: models, colours, was"):
         run(folder=tmp_path, limit=1, models={"colours": classifier(29.0)})
 
 

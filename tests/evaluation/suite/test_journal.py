@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extremal_jax.evaluation.suite.journal import Journal
+from extremal_jax.evaluation.suite.journal import Journal, missing_shards
 
 SETTINGS = {"tests": ["energy"], "seed": 0}
 
@@ -38,7 +38,7 @@ def test_shards_write_files_of_their_own_and_make_one_table(tmp_path: Any) -> No
     first.append([{"case": "a"}])
     assert list(first.rows()) == list(third.rows()) == [{"case": "a"}, {"case": "c"}]
     assert list(third.own_rows()) == [{"case": "c"}]
-    assert first.missing_shards() == [2]
+    assert missing_shards(tmp_path, 3) == [2]
 
 
 def test_a_line_that_another_shard_is_writing_is_left_alone(tmp_path: Any) -> None:
@@ -55,6 +55,17 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Any) -> None:
     ):
         Journal(tmp_path, {"tests": ["road"], "seed": 1})
     assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
+
+
+def test_models_and_methods_may_be_added(tmp_path: Any) -> None:
+    Journal(tmp_path, SETTINGS | {"methods": {"gradient": "", "rise": "4000"}})
+    assert Journal(tmp_path, SETTINGS | {"methods": {"center": "", "rise": "4000"}}).settings["methods"] == {
+        "gradient": "",
+        "rise": "4000",
+        "center": "",
+    }
+    with pytest.raises(ValueError, match="other settings: methods, rise, was '4000' and is '500'"):
+        Journal(tmp_path, SETTINGS | {"methods": {"rise": "500"}})
 
 
 def test_rows_without_settings_are_refused(tmp_path: Any) -> None:

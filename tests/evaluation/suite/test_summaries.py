@@ -1,0 +1,84 @@
+"""The tables of a benchmark."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from extremal_jax.evaluation.suite.journal import Journal
+from extremal_jax.evaluation.suite.summaries import tabulate
+
+SETTINGS = {
+    "tests": ["pointing-game", "deletion"],
+    "data": "a|b <script>",
+    "models": {"net": "0"},
+    "methods": {"center": "", "rise": ""},
+    "classes": ["cat", "dog", "*owl*"],
+    "shards": 1,
+    "seed": 0,
+    "version": "1.0",
+}
+
+
+def row(method: str, image: int, label: str, hit: float | None, auc: float, difficult: bool = False) -> dict[str, Any]:
+    values = {"pointing-game hit": hit, "deletion auc": auc}
+    known = dict(of="images", model="net", case=f"{image} {label}", seconds=float(image), difficult=difficult)
+    return known | dict(method=method, image=image, label=label, values=values)
+
+
+def rows() -> list[dict[str, Any]]:
+    found = [row("center", 0, "cat", 1.0, 0.2), row("center", 1, "cat", 1.0, 0.4), row("center", 2, "dog", 0.0, 0.6, difficult=True)]
+    return [row("rise", 0, "cat", None, 0.1), *found, {"skipped": "x|y.jpg", "image": 3, "reason": "<b>broken</b>"}]
+
+
+@pytest.fixture
+def folder(tmp_path: Any) -> Any:
+    Journal(tmp_path, SETTINGS).append(rows())
+    return tmp_path
+
+
+def test_means(folder: Any) -> None:
+    center, rise = tabulate(folder).lines  # in the order of the settings
+    assert (center.method, rise.method) == ("center", "rise")
+    assert (center.images, center.cases, center.seconds) == (3, 3, 1.0)
+    assert center.estimates["pointing-game hit"].mean == 0.5  # of the classes' accuracies, 1 and 0
+    assert center.estimates["pointing-game hit, difficult"].number == 1
+    assert center.estimates["deletion auc"].mean == pytest.approx(0.4)  # of all cases
+    assert np.isnan(rise.estimates["pointing-game hit"].mean)
+    assert tabulate(folder, torchray_average=True).lines[0].estimates["pointing-game hit"].mean == pytest.approx(1 / 3)
+
+
+def test_markdown_escapes_names(folder: Any) -> None:
+    text = tabulate(folder).markdown()
+    header, ruler, *lines = text.split("\n\n")[0].splitlines()
+    assert header == "| model | method | pointing-game hit ↑ | deletion auc ↓ | pointing-game hit, difficult ↑ | images | cases | seconds |"
+    assert ruler.count("|") == header.count("|") == lines[0].count("|")
+    assert r"a\|b \<script\>" in text
+    assert r"\<b\>broken\</b\>" in text
+    assert r"Classes that no case shows: 1 (\*owl\*)." in text
+    assert "<" not in text.replace(r"\<", "")
+
+
+def test_csv_and_json(folder: Any) -> None:
+    report = tabulate(folder)
+    report.save(folder / "tables")
+    lines = list(csv.DictReader(io.StringIO((folder / "tables" / "table.csv").read_text())))
+    assert [(line["method"], line["deletion auc"]) for line in lines] == [
+        ("center", str(report.rows()[0]["deletion auc"])),
+        ("rise", "0.1"),
+    ]
+    assert lines[1]["pointing-game hit"] == ""  # not a number
+    content = json.loads((folder / "tables" / "table.json").read_text(), parse_constant=pytest.fail)
+    assert content["rows"] == report.rows()
+    assert content["skipped"] == {"x|y.jpg": "<b>broken</b>"}
+    assert content["settings"]["seed"] == 0
+
+
+def test_missing_shards(tmp_path: Any) -> None:
+    Journal(tmp_path, SETTINGS | {"shards": 3}, (2, 3)).append(rows())
+    assert "Without the shards 1, 3 of 3." in tabulate(tmp_path).markdown()

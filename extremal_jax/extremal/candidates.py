@@ -6,8 +6,7 @@ goes on, until one is left. Four candidates cost 2.75 runs.
 
 The masks of an image's other areas are candidates too. Their parameters make a mask of any area, so at each selection,
 and at the end, each area goes on with those that suit it best. A larger area then keeps what a smaller one has found,
-and its reward is seldom lower. At the end, among masks of nearly
-the same reward, the one with the fewest pieces is taken.
+and its reward is seldom lower.
 """
 
 from __future__ import annotations
@@ -74,9 +73,7 @@ def ascend_best(
             record = latest if record is None else joined([record, latest])
             if candidates > left or exchange:
                 pools = candidate_rows(len(task.images), num_areas, candidates, exchange)
-                judge = _judge(task, model, problem, pools, candidates)
-                tidiness = jnp.asarray(settings.tidiness * (end == settings.num_steps))
-                rows = best_rows(judge, state, jnp.asarray(pools), width, tidiness, left)
+                rows = best_rows(_judge(task, model, problem, pools, candidates), state, jnp.asarray(pools), width, left)
                 state, record = _selected(state, record, rows)
             begin = end
     return state, record
@@ -144,57 +141,17 @@ def _selected(state: solver.State, record: solver.Record, rows: Int[Array, " R"]
     return jax.tree.map(lambda values: values[rows], state), jax.tree.map(lambda values: values[:, rows], record)
 
 
-@functools.partial(jax.jit, static_argnums=5)
-def best_rows(
-    problem: Problem, state: solver.State, candidates: Int[Array, "E P"], width: Array, tidiness: Array, keep: int
-) -> Int[Array, " R"]:
+@functools.partial(jax.jit, static_argnums=4)
+def best_rows(problem: Problem, state: solver.State, candidates: Int[Array, "E P"], width: Array, keep: int) -> Int[Array, " R"]:
     """The rows that go on: of each mask's candidates the `keep` whose binary masks, feathered like those of the run, have
-    the highest rewards. A single one is the one with the fewest pieces among those whose reward lacks no more than the
-    share `tidiness` of the highest. The problem is that of all candidates of all masks."""
+    the highest rewards. The problem is that of all candidates of all masks."""
 
-    def judged(params: Array, elements: Array | None) -> tuple[Array, Array]:
+    def rewards(params: Array, elements: Array | None) -> Array:
         masks = problem.final(params, elements, width)
         binary = binarize(masks.reshape(len(masks), -1), take(problem.areas, elements)).reshape(masks.shape)
-        return problem.rewards(problem.plan.area.feathered(binary), elements), pieces(binary)
+        return problem.rewards(problem.plan.area.feathered(binary), elements)
 
-    found = canonical(solver.in_chunks(judged, problem.plan.chunk_size))(state.params[candidates.reshape(-1)])
-    rewards, counts = (values.reshape(candidates.shape) for values in found)
-    healthy = jnp.isfinite(rewards) & (state.nonfinite_step == solver.NEVER)[candidates]
-    rewards = jnp.where(healthy, rewards, -jnp.inf)
-    if keep == 1:
-        rewards = tidiest(rewards, counts, tidiness)
-    _, best = lax.top_k(rewards, keep)
+    found = canonical(solver.in_chunks(rewards, problem.plan.chunk_size))(state.params[candidates.reshape(-1)]).reshape(candidates.shape)
+    healthy = jnp.isfinite(found) & (state.nonfinite_step == solver.NEVER)[candidates]
+    _, best = lax.top_k(jnp.where(healthy, found, -jnp.inf), keep)
     return jnp.take_along_axis(candidates, best, axis=1).reshape(-1)
-
-
-def tidiest(rewards: Float[Array, "E P"], counts: Float[Array, "E P"], tidiness: Array) -> Float[Array, "E P"]:
-    """The rewards of the masks with the fewest pieces among those near the highest reward, and minus infinity for others.
-
-    Example:
-      >>> tidiest(jnp.array([[10.0, 9.8, 9.7, 5.0]]), jnp.array([[3.0, 2.0, 2.0, 1.0]]), jnp.array(0.05)).tolist()
-      [[-inf, 9.800000190734863, 9.699999809265137, -inf]]
-    """
-    highest = rewards.max(axis=1, keepdims=True)
-    near = rewards >= highest - tidiness * jnp.abs(jnp.where(jnp.isfinite(highest), highest, 0))
-    fewest = jnp.where(near, counts, jnp.inf).min(axis=1, keepdims=True)
-    return jnp.where(near & (counts == fewest), rewards, -jnp.inf)
-
-
-def pieces(masks: Float[Array, "M H W"]) -> Float[Array, " M"]:
-    """The number of connected pieces of binary masks, less that of their holes, but at least one; diagonal neighbours are
-    connected.
-
-    It is the Euler number, of the counts of windows of 2x2 pixels: a quarter of those with one pixel, less those with
-    three, less twice those with two on a diagonal.
-
-    Example:
-      >>> pieces(jnp.array([[[1.0, 0, 1], [0, 1, 0], [0, 0, 0]], [[1, 0, 1], [1, 0, 0], [0, 0, 1]]])).tolist()
-      [1.0, 3.0]
-
-    Source: Gray, "Local Properties of Binary Images in Two Dimensions", IEEE Transactions on Computers 1971.
-    """
-    padded = jnp.pad(masks, ((0, 0), (1, 1), (1, 1)))
-    first, second = padded[:, :-1, :-1] + padded[:, 1:, 1:], padded[:, :-1, 1:] + padded[:, 1:, :-1]  # the diagonals of windows
-    filled = first + second
-    terms = 1.0 * (filled == 1) - 1.0 * (filled == 3) - 2.0 * ((filled == 2) & (first != 1))
-    return jnp.maximum(terms.sum((1, 2)) / 4, 1)

@@ -156,8 +156,6 @@ class Config(MaskSettings):
         forward passes per mask and candidate. Larger areas then seldom have lower rewards than smaller ones, and the
         mask of an area depends on which other areas are asked for. Without effect where areas are not exact, and for
         activations of a layer.
-      tidiness: which share of the highest reward a mask may lack at the last selection and still be taken, because it
-        has fewer pieces. 0: the mask of the highest reward.
       flips: at which steps jitter flips: "random" draws them from the key; "alternate" takes the even ones.
       final_update: whether the masks of the result include the last update. TorchRay returns those of the last forward
         pass.
@@ -194,7 +192,6 @@ class Config(MaskSettings):
     candidates: int = 1
     spread: float = 0.6
     exchange: bool = True
-    tidiness: float = 0.05
     final_update: bool = True
     final_evaluation: bool = True
 
@@ -238,7 +235,6 @@ class Config(MaskSettings):
         check_not_negative("noise", self.noise, " in units of the model's input")
         check_count("candidates", self.candidates, 1)
         check_share("spread", self.spread, "the full mask")
-        check_share("tidiness", self.tidiness, "the highest reward")
         check_positive("temperature", self.temperature)
         if self.pitch and self.sigma and self.sigma < self.pitch:
             raise ValueError(f"sigma must be at least the pitch of {self.pitch} pixels, or masks have gaps, got {self.sigma}")
@@ -306,7 +302,7 @@ class Config(MaskSettings):
             fields["pitch"] = fields.pop("step")
         if fields.pop("parity", False):
             fields |= _TORCHRAY_DETAILS
-        return dict(smoothing=0.0, feather=0.0, shift=0, exchange=False, tidiness=0.0) | fields
+        return dict(smoothing=0.0, feather=0.0, shift=0, exchange=False) | fields
 
 
 @dataclass(frozen=True, kw_only=True)

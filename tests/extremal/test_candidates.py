@@ -6,15 +6,12 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.ndimage
 
 import extremal_jax as ej
 import small
-from extremal_jax.extremal.candidates import pieces, stages, tidiest
-from extremal_jax.ground.filters import gaussian_blur
+from extremal_jax.extremal.candidates import stages
 from small import AREAS, CONFIG, IMAGES, TARGETS
 
 MANY = dataclasses.replace(CONFIG, candidates=2)
@@ -175,29 +172,3 @@ def test_smallest_areas_have_candidates_in_their_sweep() -> None:
 def test_bad_settings(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ej.Config(**settings)
-
-
-def test_a_mask_of_fewer_pieces_is_taken_for_a_little_reward() -> None:
-    rewards, counts = jnp.array([[4.0, 3.9, 1.0], [-1.0, -1.2, -1.04]]), jnp.array([[3.0, 1.0, 1.0], [2.0, 1.0, 1.0]])
-    for share, expected in ((0.0, [0, 0]), (0.03, [1, 0]), (0.05, [1, 2]), (0.3, [1, 2])):
-        assert tidiest(rewards, counts, jnp.array(share)).argmax(axis=1).tolist() == expected
-    assert tidiest(rewards - jnp.inf, counts, jnp.array(0.05)).tolist() == [[-np.inf] * 3] * 2  # every candidate has failed
-
-
-def test_tidiness_reaches_the_last_selection() -> None:
-    """Only pieces count where any reward is near the highest."""
-    areas, config = (0.1, 0.3, 0.6), dataclasses.replace(EXCHANGE, num_steps=8, learning_rate=0.1, smoothing=0.0)
-    greedy, tidy = (run(areas=areas, config=dataclasses.replace(config, tidiness=share)) for share in (0.0, 1.0))
-    counts = [pieces(result.binary_masks().reshape(-1, *result.masks.shape[2:])) for result in (greedy, tidy)]
-    assert (counts[1] <= counts[0]).all()
-    assert (counts[1] < counts[0]).any()
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_pieces(seed: int) -> None:
-    """Those of random blobs without holes, with diagonal neighbours connected."""
-    noise = np.asarray(gaussian_blur(jax.random.normal(jax.random.key(seed), (8, 30, 40, 1)), 2.0))[..., 0]
-    masks = np.stack([scipy.ndimage.binary_fill_holes(mask) for mask in noise > 0.12])
-    expected = [max(1, scipy.ndimage.label(mask, np.ones((3, 3)))[1]) for mask in masks]
-    assert max(expected) > 3
-    assert pieces(jnp.asarray(masks, jnp.float32)).tolist() == expected

@@ -39,7 +39,6 @@ from extremal_jax.operators.perturbations import Blur
         (dict(shift=0.5), "shift must be a whole number, at least 0, got 0.5"),
         (dict(min_strength=1.5), "min_strength must be a share of the full perturbation, from 0 to 1, got 1.5"),
         (dict(noise=-0.1), "noise must be zero or a positive number in units of the model's input, got -0.1"),
-        (dict(tidiness=-0.1), "tidiness must be a share of the highest reward, from 0 to 1, got -0.1"),
         (dict(ties="first"), "ties must be one of 'share', 'position', got 'first'"),
         (dict(flips="never"), "flips must be one of 'random', 'alternate', got 'never'"),
         (dict(anneal=1.5), "anneal must be a share of the steps, from 0 to 1, got 1.5"),

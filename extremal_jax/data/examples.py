@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import hashlib
 import io
+import json
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +47,7 @@ class Example:
     Attributes:
       name: the name of the image's file, which no other example of the dataset has.
       image: its file, the content of its file, or its pixels.
-      size: (height, width) to which boxes and masks refer; None if the annotations do not say it.
+      size: (height, width) of the stored pixels, to which boxes and masks refer; None if the annotations do not say it.
       objects: in the order of the annotations.
 
     Example:
@@ -60,7 +62,7 @@ class Example:
     objects: tuple[Object, ...]
 
     def load(self) -> UInt8[np.ndarray, "H W 3"]:
-        """Decode the image: 8-bit RGB, (H, W, 3).
+        """Decode the image: 8-bit RGB, (H, W, 3). Its EXIF orientation is applied only if `size` is None.
 
         Raises:
           FileNotFoundError: if there is no such file.
@@ -76,12 +78,12 @@ class Example:
         if isinstance(self.image, np.ndarray):
             return self.image
         if isinstance(self.image, Image.Image):
-            return np.asarray(to_rgb(self.image))
+            return np.asarray(to_rgb(self.image, upright=self.size is None))
         if isinstance(self.image, Path):
-            return load_image(self.image)
+            return load_image(self.image, upright=self.size is None)
         file = io.BytesIO(self.image)
         file.name = self.name  # for the messages of errors
-        return load_image(file)
+        return load_image(file, upright=self.size is None)
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -132,7 +134,7 @@ class Dataset(abc.ABC):
     A dataset of your own sets the attributes and defines `example`.
 
     Attributes:
-      name: of the dataset, for reports and messages.
+      name: identifies the data, in reports and messages: a benchmark is resumed only with a dataset of the same name.
       classes: the names of the classes, by index.
       names: the name of each example.
     """
@@ -162,19 +164,24 @@ class Dataset(abc.ABC):
         return f"{type(self).__name__}({self.name!r}, {len(self)} examples, {len(self.classes)} classes)"
 
     def select(self, indices: Iterable[int]) -> Dataset:
-        """A dataset of some of the examples, such as `dataset.select(range(0, len(dataset), 10))`."""
-        return _View(self, range(len(self)), range(len(self.classes)), self.classes).narrow(indices)
+        """A dataset of some of the examples, such as `dataset.select(range(0, len(dataset), 10))`.
+
+        The first n examples, `range(n)`, keep the dataset's name, so that more of them may extend a benchmark. The name of
+        any other choice ends in a digest of the names of its examples.
+        """
+        return _View(self, range(len(self)), range(len(self.classes)), self.classes).select(indices)
 
     def with_classes(self, classes: Sequence[str]) -> Dataset:
         """The same examples, with the indices that a classifier's classes have; classes correspond by name.
 
         Raises:
-          ValueError: if the classifier does not know a class of the dataset, or several of its classes have one name.
+          ValueError: if the classifier has no class, or several, of the name of one of the dataset's classes. A name such as
+            "7" is no index.
         """
         classes = tuple(classes)
         if classes == self.classes:
             return self
-        labels = [label_index(name, classes, f"{self.name} has the class") for name in self.classes]
+        labels = [class_index(name, classes, f"{self.name} has the class") for name in self.classes]
         return _View(self, range(len(self)), labels, classes)
 
 
@@ -186,15 +193,39 @@ class _View(Dataset):
         self.names = tuple(dataset.names[index] for index in indices)
         self._dataset, self._indices, self._labels = dataset, indices, labels
 
-    def narrow(self, indices: Iterable[int]) -> _View:
-        """The view of some of its examples."""
-        return _View(self._dataset, [self._indices[index] for index in indices], self._labels, self.classes)
+    def select(self, indices: Iterable[int]) -> Dataset:
+        """As in `Dataset`; a choice from a choice is named as a choice from the whole."""
+        chosen = [self._indices[index] for index in indices]
+        view = _View(self._dataset, chosen, self._labels, self.classes)
+        if chosen == [*self._indices[: len(chosen)]]:
+            view.name = self.name
+        elif chosen != [*range(len(chosen))]:
+            view.name += f" select={hashlib.sha256(json.dumps(view.names).encode()).hexdigest()[:12]}"
+        return view
 
     def example(self, index: int) -> Example:
         """As in `Dataset`."""
         example = self._dataset[self._indices[index]]
         objects = tuple(dataclasses.replace(thing, label=self._labels[thing.label]) for thing in example.objects)
         return dataclasses.replace(example, objects=objects)
+
+
+def class_index(name: str, classes: Sequence[str], subject: str, *, advice: str = "rename all but one of them") -> int:
+    """The index of the class of a name.
+
+    Raises:
+      ValueError: if no class, or several, have the name. The message begins with `subject`; `advice` is for several.
+
+    Example:
+      >>> class_index("wolf", ["dog", "wolf"], "the dataset has the class")
+      1
+    """
+    named = [index for index, other in enumerate(classes) if other == name]
+    if not named:
+        raise ValueError(f"{subject} {name!r}, which the classifier does not know; {nearest(name, classes)}")
+    if len(named) > 1:
+        raise ValueError(f"{subject} {name!r}, but {len(named)} classes of the classifier have this name; {advice}: {quoted(named)}")
+    return named[0]
 
 
 def label_index(label: str, classes: Sequence[str], subject: str) -> int:
@@ -207,13 +238,8 @@ def label_index(label: str, classes: Sequence[str], subject: str) -> int:
       >>> label_index("wolf", ["dog", "wolf"], "a.jpg has the class"), label_index("0", ["dog", "wolf"], "a.jpg has the class")
       (1, 0)
     """
-    named = [index for index, name in enumerate(classes) if name == label]
-    if len(named) > 1:
-        raise ValueError(f"{subject} {label!r}, but {len(named)} classes of the classifier have this name; give an index: {quoted(named)}")
-    if named:
-        return named[0]
-    if not label.isascii() or not label.isdigit():
-        raise ValueError(f"{subject} {label!r}, which the classifier does not know; {nearest(label, classes)}")
+    if label in classes or not label.isascii() or not label.isdigit():
+        return class_index(label, classes, subject, advice="give an index")
     if int(label) >= len(classes):
         raise ValueError(f"{subject} {int(label)}, but the classifier's classes go from 0 to {len(classes) - 1}")
     return int(label)

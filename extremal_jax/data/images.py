@@ -1,4 +1,4 @@
-"""Reading image files: checked before they are decoded, upright, in 8-bit RGB."""
+"""Reading image files: checked before they are decoded, upright or as stored, in 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -17,16 +17,29 @@ from extremal_jax.data.metadata import without_metadata
 from extremal_jax.ground.files import as_path
 
 MAX_PIXELS = 100_000_000
+_UNTURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}  # from an upright image back to the stored one, by EXIF orientation
 
 
-def load_image(path: str | os.PathLike[str] | BinaryIO | io.IOBase, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
+def load_image(
+    path: str | os.PathLike[str] | BinaryIO | io.IOBase, *, max_pixels: int = MAX_PIXELS, upright: bool = True
+) -> UInt8[np.ndarray, "H W 3"]:
     """Read an image file.
 
     Args:
       path: a path, or an open binary file, of any format that Pillow reads. Of an animation, the first frame is read.
-        The EXIF orientation is applied, unless the metadata are malformed; transparency is laid on white.
+        Transparency is laid on white.
       max_pixels: the largest number of pixels to decode; a larger image is refused before it takes any memory. Pillow's
         own limit, 179 million, applies as well.
+      upright: whether to apply the EXIF orientation, unless the metadata are malformed. Without it, the pixels are as
+        they are stored: the boxes and masks of datasets such as VOC and COCO refer to these.
 
     Returns:
       (H, W, 3) uint8, RGB.
@@ -48,14 +61,14 @@ def load_image(path: str | os.PathLike[str] | BinaryIO | io.IOBase, *, max_pixel
         raise FileNotFoundError(f"no image file {path}")
     try:
         try:
-            return _decoded(path, max_pixels)
+            return _decoded(path, max_pixels, upright)
         except Image.DecompressionBombError:
             raise
         except Exception:
             plain = without_metadata(_content(path))
             if plain is None:
                 raise
-            return _decoded(io.BytesIO(plain), max_pixels)
+            return _decoded(io.BytesIO(plain), max_pixels, upright)
     except Image.DecompressionBombError as error:
         raise ValueError(f"image {name} is too large: {str(error).rstrip('.')}; scale it down first") from error
     except UnidentifiedImageError as error:
@@ -64,12 +77,12 @@ def load_image(path: str | os.PathLike[str] | BinaryIO | io.IOBase, *, max_pixel
         raise ValueError(f"image {name} cannot be decoded: {error}") from error
 
 
-def _decoded(path: Any, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
+def _decoded(path: Any, max_pixels: int, upright: bool) -> UInt8[np.ndarray, "H W 3"]:
     with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # damaged metadata, and sizes below the limit
         width, height = file.size
         if width * height > max_pixels:
             raise Image.DecompressionBombError(f"{width}x{height} pixels are more than max_pixels={max_pixels}")
-        return np.asarray(to_rgb(file))
+        return np.asarray(to_rgb(file, upright=upright))
 
 
 def _content(path: Any) -> bytes:
@@ -79,8 +92,13 @@ def _content(path: Any) -> bytes:
     return path.read()
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Convert a Pillow image to upright 8-bit RGB: EXIF orientation applied, white below transparency.
+def to_rgb(picture: Image.Image, *, upright: bool = True) -> Image.Image:
+    """Convert a Pillow image to 8-bit RGB: EXIF orientation applied, white below transparency.
+
+    Args:
+      picture: any image. Pillow itself turns a TIFF when it loads it.
+      upright: whether to apply the EXIF orientation; otherwise the pixels are as they are stored, unless `picture` is a
+        TIFF that was loaded before.
 
     Returns:
       A new image without metadata, so that a second conversion changes nothing.
@@ -94,9 +112,13 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     """
     if picture.mode in ("I", "F"):
         raise ValueError(f"its pixels have no fixed range (Pillow's mode {picture.mode}); convert it to 8 or 16 bits first")
+    orientation = 1 if upright else _orientation(picture)
     picture.load()  # some formats store metadata after the pixels
-    with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):  # Pillow reports malformed metadata in many ways
-        picture = ImageOps.exif_transpose(picture)
+    if upright:
+        with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):  # Pillow reports malformed metadata in many ways
+            picture = ImageOps.exif_transpose(picture)
+    elif orientation in _UNTURNED and _orientation(picture) != orientation:  # Pillow turned it while loading: a TIFF
+        picture = picture.transpose(_UNTURNED[orientation])
     if picture.mode.startswith("I;16"):  # Pillow itself would clip all values above 255
         sixteen = np.asarray(picture).astype(np.uint32)
         picture = Image.fromarray(((sixteen + 128) // 257).astype(np.uint8))
@@ -106,3 +128,10 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     rgb = picture.convert("RGB")
     rgb.info = {}
     return rgb
+
+
+def _orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, from 1 to 8; 1, as stored, where the metadata are malformed or have none."""
+    with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
+        return int(picture.getexif().get(0x0112, 1))
+    return 1

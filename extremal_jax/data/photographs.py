@@ -44,7 +44,7 @@ class PhotographDataset(Dataset):
         self._folder = as_path(folder)
         if not self._folder.is_dir():
             raise FileNotFoundError(f"no folder {self._folder}")
-        self.name, self.classes = str(self._folder), tuple(classes)
+        self.name, self.classes = str(self._folder) if labels is None else f"{self._folder}:{as_path(labels)}", tuple(classes)
         self._labels = self._of_names() if labels is None else self._of_table(as_path(labels))
         self.names = tuple(sorted(self._labels))
 

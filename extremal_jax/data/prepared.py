@@ -49,7 +49,7 @@ class PreparedDataset(Dataset):
         builder = _builder(tfds, name, None if data_dir is None else as_path(data_dir))
         features = builder.info.features
         encoded = {key: tfds.decode.SkipDecoding() for key in ("image", "segmentation") if key in features}
-        self.name, self.classes = f"tfds:{name}", _classes(name, features)
+        self.name, self.classes = _name(builder, data_dir, split), _classes(name, features)
         self._source = _source(builder, name, split, encoded)
         names = [record["image/filename"].decode() for record in self._source]
         self._order = sorted(range(len(names)), key=names.__getitem__)
@@ -92,6 +92,12 @@ def _builder(tfds: Any, name: str, data_dir: Path | None) -> Any:
             f"the dataset {name} is not prepared in {where}; prepare it there, as `extremal_jax.data.builders.voc` does for VOC, or give"
             " the folder that holds it as data_dir"
         ) from error
+
+
+def _name(builder: Any, data_dir: str | os.PathLike[str] | None, split: str) -> str:
+    """The name of the data: with the version, since a newer one that is prepared beside it would be read in its place."""
+    name, _, version = builder.info.full_name.rpartition("/")
+    return f"tfds:{name}:{version}" + ("" if data_dir is None else f"@{as_path(data_dir)}") + ("" if split == "test" else f" split={split}")
 
 
 def _classes(name: str, features: Any) -> tuple[str, ...]:

@@ -9,12 +9,14 @@ from extremal_jax.data.scenes import CLASSES, generate
 from extremal_jax.ground.checks import check_count
 
 SEED = 4000  # no scene of it was seen in training (seed 0), when methods were tuned (1001 to 1006), or is packaged (2024, 2025)
+_DEFAULTS = {"objects": (1, 3), "size": 128, "first": 0}
 
 
 class SceneDataset(Dataset):
     """Scenes, generated when they are asked for: the same on every machine.
 
-    Each object has its exact mask, and the box around it.
+    Each object has its exact mask, and the box around it. The name holds the seed, and the other arguments where they
+    are not the defaults, but not the count: a higher one adds scenes to those of a lower one.
 
     Args:
       count: the number of scenes.
@@ -44,7 +46,7 @@ class SceneDataset(Dataset):
     ) -> None:
         check_count("count", count, 1)
         generate(seed, 1, size, objects=objects, first=first)  # raises the errors
-        self.name, self.classes = f"scenes:{seed}", CLASSES
+        self.name, self.classes = _name(seed, size, objects, first), CLASSES
         self.names = tuple(f"scene-{seed}-{index:06d}.png" for index in range(first, first + count))
         self._seed, self._size, self._objects, self._first = seed, size, objects, first
 
@@ -64,6 +66,13 @@ def objects_of(segmentation: np.ndarray) -> tuple[Object, ...]:
     """
     masks = {int(label): segmentation == label for label in np.unique(segmentation) if label >= 0}
     return tuple(Object(label, box=_around(mask), mask=mask) for label, mask in masks.items())
+
+
+def _name(seed: int, size: int | tuple[int, int], objects: int | tuple[int, int], first: int) -> str:
+    height, width = (size, size) if isinstance(size, int) else map(int, size)
+    least, most = (objects, objects) if isinstance(objects, int) else map(int, objects)
+    options = {"objects": (least, most), "size": height if height == width else (height, width), "first": first}
+    return f"scenes:{seed}" + "".join(f" {option}={value}" for option, value in options.items() if value != _DEFAULTS[option])
 
 
 def _around(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -43,7 +43,7 @@ class VOCDataset(Dataset):
 
     def __init__(self, folder: str | os.PathLike[str], *, split: str = "test", year: str = "2007") -> None:
         self._tree = find_tree(as_path(folder), year)
-        self.name = f"voc:{folder}"
+        self.name = f"voc:{self._tree}" + ("" if split == "test" else f" split={split}")
         stems = read_split(self._tree, split)
         self.names = tuple(f"{stem}.jpg" for stem in stems)
         for part, suffix, kind in (("Annotations", ".xml", "annotation"), ("JPEGImages", ".jpg", "image")):

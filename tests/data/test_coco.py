@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from annotated_files import write_coco
 from extremal_jax.data import COCODataset
@@ -35,6 +36,23 @@ def test_images_with_objects_in_the_order_of_their_numbers(files: tuple[Path, Pa
     assert [example.labels for example in dataset] == [(2,), (0, 1)]
     assert [example.load().shape[:2] for example in dataset] == [example.size for example in dataset] == [(50, 30), (40, 60)]
     assert capsys.readouterr().out == ""
+
+
+def test_name(files: tuple[Path, Path]) -> None:
+    assert COCODataset(*files).name == f"coco:{files[0]}:{files[1]}"
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_masks_refer_to_the_stored_pixels(files: tuple[Path, Path], orientation: int) -> None:
+    path, exif = files[0] / "COCO_val2014_000000000007.jpg", Image.Exif()
+    pixels = np.zeros((50, 30, 3), np.uint8)
+    pixels[:10] = 255
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif, quality=100)
+    loaded = COCODataset(*files)[0].load()
+    assert loaded.shape == (50, 30, 3)
+    assert loaded[:8].min() > 250
+    assert loaded[16:].max() < 5
 
 
 def test_masks(files: tuple[Path, Path]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from PIL import Image
 
 from extremal_jax.data import Dataset, Example, Object, SceneDataset
 from extremal_jax.data.examples import label_index
-from extremal_jax.data.scene_examples import SEED
+from extremal_jax.data.scene_examples import _DEFAULTS, SEED
 from extremal_jax.data.scenes import generate
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -22,9 +24,10 @@ def example(*objects: Object, image: Any = PIXELS, size: Any = (5, 7)) -> Exampl
     return Example("a.png", image, size, objects)
 
 
-def png(pixels: np.ndarray = PIXELS) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+def png(pixels: np.ndarray = PIXELS, orientation: int = 1) -> bytes:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(file, "PNG", exif=exif)
     return file.getvalue()
 
 
@@ -59,6 +62,15 @@ def test_corrupt_image_is_named(tmp_path: Path, content: bytes) -> None:
     for image in (content, tmp_path / "a.png"):
         with pytest.raises(ValueError, match=r"a\.png"):
             example(image=image).load()
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_annotated_images_are_as_stored_and_others_upright(tmp_path: Path, orientation: int) -> None:
+    upright = {3: PIXELS[::-1, ::-1], 6: np.rot90(PIXELS, -1)}[orientation]
+    (tmp_path / "a.png").write_bytes(png(orientation=orientation))
+    for image in (png(orientation=orientation), tmp_path / "a.png", Image.open(tmp_path / "a.png")):
+        np.testing.assert_array_equal(example(image=image).load(), PIXELS)
+        np.testing.assert_array_equal(example(image=image, size=None).load(), upright)
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -129,6 +141,26 @@ def test_select() -> None:
     assert [one.name for one in chosen.select(range(2)).select([1])] == ["a.png"]
 
 
+def test_first_examples_keep_the_name_and_others_change_it() -> None:
+    dataset, chosen = SceneDataset(6, size=32), [[1], [1, 0], [0, 2], [2, 0], [0, 0], range(1, 6), range(0, 6, 2)]
+    for count in range(7):
+        assert dataset.select(range(count)).name == dataset.name
+    names = [dataset.select(indices).name for indices in chosen]
+    assert all(re.fullmatch(f"{dataset.name} select=[0-9a-f]{{12}}", name) for name in names)
+    assert len(set(names)) == len(chosen)
+    assert names == [SceneDataset(9, size=32).select(iter(indices)).name for indices in chosen]
+
+
+def test_name_of_a_choice_from_a_choice() -> None:
+    dataset = SceneDataset(6, size=32)
+    third = dataset.select([1, 3, 5])
+    assert third.select(range(2)).name == third.name
+    assert third.select([1, 2]).name == dataset.select([3, 5]).name != third.name
+    assert dataset.select([1, 0]).select([1, 0]).name == dataset.name
+    classes = dataset.classes[::-1]
+    assert third.with_classes(classes).name == dataset.with_classes(classes).select([1, 3, 5]).name == third.name
+
+
 def test_with_classes() -> None:
     dataset = Two()
     assert dataset.with_classes(["dog", "cat"]) is dataset
@@ -141,8 +173,17 @@ def test_with_classes() -> None:
 def test_with_classes_that_lack_one() -> None:
     with pytest.raises(ValueError, match="two has the class 'cat', which the classifier does not know; did you mean 'cart'"):
         Two().with_classes(["dog", "cart"])
-    with pytest.raises(ValueError, match="2 classes of the classifier have this name; give an index: 1, 2"):
+    with pytest.raises(ValueError, match="2 classes of the classifier have this name; rename all but one of them: 1, 2"):
         Two().with_classes(["dog", "cat", "cat"])
+
+
+def test_with_classes_whose_names_are_numbers() -> None:
+    """A name of the dataset's is never an index of the classifier's classes."""
+    dataset = Two()
+    dataset.classes = ("dog", "1")
+    with pytest.raises(ValueError, match="two has the class '1', which the classifier does not know"):
+        dataset.with_classes(["cat", "bird", "dog"])
+    assert [one.labels for one in dataset.with_classes(["1", "bird", "dog"])] == [(2,), (0,)]
 
 
 @pytest.mark.parametrize(("label", "expected"), [("cat", 1), ("0", 0), ("001", 1), ("1", 2)])
@@ -182,6 +223,26 @@ def test_scenes_have_exact_masks() -> None:
             assert edges[-1].any()
             assert edges[:, 0].any()
             assert edges[:, -1].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "scenes:4000"),
+        ({"seed": 7, "objects": (1, 3), "size": (128, 128), "first": 0}, "scenes:7"),
+        ({"objects": 1, "size": 64, "first": 5}, "scenes:4000 objects=(1, 1) size=64 first=5"),
+        ({"objects": (1, 2)}, "scenes:4000 objects=(1, 2)"),
+        ({"size": (32, 40)}, "scenes:4000 size=(32, 40)"),
+        ({"first": 1}, "scenes:4000 first=1"),
+    ],
+)
+def test_name_of_scenes(options: Any, name: str) -> None:
+    assert SceneDataset(1, **options).name == SceneDataset(2, **options).name == name
+
+
+def test_name_of_scenes_of_the_default_options() -> None:
+    defaults = {name: parameter.default for name, parameter in inspect.signature(SceneDataset).parameters.items()}
+    assert {name: defaults[name] for name in _DEFAULTS} == _DEFAULTS
 
 
 @pytest.mark.parametrize(

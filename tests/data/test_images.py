@@ -133,6 +133,27 @@ def test_rotated_photographs_are_upright_however_they_are_read(file: Any, kind: 
     np.testing.assert_array_equal(to_rgb(upright), turn(PICTURE))  # no second turn
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_pixels_as_stored(file: Any, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = file(encoded(PICTURE, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {})))
+    np.testing.assert_array_equal(load_image(path, upright=False), PICTURE)
+    with Image.open(path) as picture:
+        np.testing.assert_array_equal(to_rgb(picture, upright=False), PICTURE)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_jpeg_as_stored(file: Any, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = load_image(file(encoded(PICTURE, "JPEG")))
+    path = file(encoded(PICTURE, "JPEG", exif=exif))
+    np.testing.assert_array_equal(load_image(path, upright=False), stored)
+    np.testing.assert_array_equal(load_image(path), TURNS[orientation](stored))
+
+
 OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
 
 
@@ -151,6 +172,7 @@ OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True}, "JP
 def test_malformed_metadata_leave_the_pixels_as_they_are(file: Any, kind: str, exif: bytes) -> None:
     options = OPTIONS[kind]
     path = file(encoded(PICTURE, kind, exif=exif, **options))
+    np.testing.assert_array_equal(load_image(path, upright=False), load_image(path))
     np.testing.assert_array_equal(load_image(path), load_image(file(encoded(PICTURE, kind, **options))))
     path = file(encoded(PICTURE, kind, exif=exif, **options))
     with warnings.catch_warnings():
@@ -182,6 +204,7 @@ def test_damaged_chunks_of_a_png_leave_the_pixels_and_the_orientation(file: Any,
     header = 8 + 25  # the signature and IHDR
     np.testing.assert_array_equal(load_image(file(data[:header] + damaged + data[header:])), TURNS[6](PICTURE))
     np.testing.assert_array_equal(load_image(io.BytesIO(data[:header] + damaged + data[header:])), TURNS[6](PICTURE))
+    np.testing.assert_array_equal(load_image(io.BytesIO(data[:header] + damaged + data[header:]), upright=False), PICTURE)
 
 
 def test_damaged_segments_of_a_jpeg(file: Any) -> None:

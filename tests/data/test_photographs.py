@@ -46,6 +46,21 @@ def test_labels_of_a_table(folder: Path) -> None:
     assert {example.name: example.labels for example in dataset} == {"1.PNG": (1, 2), "2_shark.png": (0,)}
 
 
+def test_name(folder: Path) -> None:
+    path = table(folder, "file,label\n1.PNG,cat\n")
+    assert PhotographDataset(folder, CLASSES).name == str(folder)
+    assert PhotographDataset(str(folder), CLASSES, labels=path).name == f"{folder}:{path}"
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_photographs_are_upright(folder: Path, orientation: int) -> None:
+    exif, pixels = Image.Exif(), np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(folder / "1.PNG", exif=exif)
+    upright = pixels[::-1, ::-1] if orientation == 3 else np.rot90(pixels, -1)
+    np.testing.assert_array_equal(PhotographDataset(folder, CLASSES)[1].load(), upright)
+
+
 def test_no_photographs(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no folder"):
         PhotographDataset(tmp_path / "missing", CLASSES)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from annotated_files import VOC, fields, write_voc
 from extremal_jax import data
@@ -103,6 +104,40 @@ def test_split(prepared: Path) -> None:
     assert len(PreparedDataset("extremal_voc/2007", data_dir=prepared, split="test[:2]")) == 2
     with pytest.raises(ValueError, match="the dataset extremal_voc/2007 has no split 'tset'; did you mean 'test'"):
         PreparedDataset("extremal_voc/2007", data_dir=prepared, split="tset")
+
+
+@needs_tfds
+def test_name(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It identifies the version, folder and split, and opens the data where the split is the usual one."""
+    dataset = PreparedDataset("extremal_voc/2007", data_dir=prepared)
+    assert dataset.name == f"tfds:extremal_voc/2007:1.0.0@{prepared}"
+    assert data.open_dataset(dataset.name, dataset.classes).name == dataset.name
+    assert PreparedDataset("extremal_voc/2007", data_dir=prepared, split="test[:2]").name == f"{dataset.name} split=test[:2]"
+    monkeypatch.setattr(sys.modules["extremal_jax.data.prepared"], "_builder", _opened_in(prepared))
+    assert PreparedDataset("extremal_voc/2007").name == "tfds:extremal_voc/2007:1.0.0"
+
+
+def _opened_in(folder: Path) -> Any:
+    """A function that opens builders in a folder, as if it were the default one."""
+    opened = importlib.import_module("extremal_jax.data.prepared")._builder
+    return lambda tfds, name, data_dir: opened(tfds, name, data_dir or folder)
+
+
+@needs_tfds
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_boxes_refer_to_the_stored_pixels(tmp_path: Path, orientation: int) -> None:
+    tree, exif = write_voc(tmp_path), Image.Exif()
+    path = tree / "VOC2007" / "JPEGImages" / "000007.jpg"
+    exif[0x0112] = orientation
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    picture.save(path)
+    before = data.load_image(path)
+    picture.save(path, exif=exif)
+    builders.voc(tree, data_dir=tmp_path).download_and_prepare()
+    (example,) = (one for one in PreparedDataset("extremal_voc/2007", data_dir=tmp_path) if one.name == path.name)
+    assert (example.load() == before).all()
+    assert (data.load_image(path).shape == before.shape) == (orientation == 3)
 
 
 @needs_tfds

@@ -42,6 +42,19 @@ def test_voc(tmp_path: Path) -> None:
         open_dataset(f"voc:{devkit}", CLASSES)
 
 
+def test_names_identify_the_data(tmp_path: Path) -> None:
+    """With a limit or not, as a text or in Python: one name for the same data."""
+    devkit = write_voc(tmp_path)
+    assert open_dataset("scenes:7", CLASSES, limit=1).name == open_dataset("scenes:7", CLASSES).name == SceneDataset(1, seed=7).name
+    assert open_dataset(f"voc:{devkit}", VOC_CLASSES, limit=1).name == open_dataset(f"voc:{tmp_path}", VOC_CLASSES).name
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "0_dog.png")
+    tables = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for path in tables:
+        path.write_text("file,label\n0_dog.png,0\n")
+    texts = [str(tmp_path), *(f"{tmp_path}:{path}" for path in tables)]
+    assert [open_dataset(text, ["dog"]).name for text in texts] == texts
+
+
 @pytest.mark.parametrize("absolute", [True, False])
 def test_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absolute: bool) -> None:
     pytest.importorskip("pycocotools")

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from annotated_files import VOC, annotation, write_voc
-from extremal_jax.data import VOCDataset
+from extremal_jax.data import VOCDataset, load_image
 from extremal_jax.data.voc import CLASSES, read_annotation
 from extremal_jax.models.classes import class_names
 
@@ -142,4 +143,27 @@ def test_what_an_annotation_may_lack() -> None:
 def test_negative_index_and_repeated_reading(devkit: Path) -> None:
     dataset: Any = VOCDataset(devkit)
     assert dataset[-1].labels == dataset[3].labels
-    assert dataset.name == f"voc:{devkit}"
+
+
+def test_name(tmp_path: Path) -> None:
+    """It identifies the images: folders of one tree have one name, and other years and splits others."""
+    devkit = write_voc(tmp_path)
+    assert VOCDataset(devkit).name == VOCDataset(tmp_path).name == VOCDataset(devkit / "VOC2007").name == f"voc:{devkit / 'VOC2007'}"
+    lists = devkit / "VOC2007" / "ImageSets" / "Main"
+    (lists / "val.txt").write_text((lists / "test.txt").read_text())
+    assert VOCDataset(devkit, split="val").name == f"voc:{devkit / 'VOC2007'} split=val"
+    (devkit / "VOC2007").rename(devkit / "VOC2012")
+    assert VOCDataset(devkit, year="2012").name == f"voc:{devkit / 'VOC2012'}"
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_boxes_refer_to_the_stored_pixels(devkit: Path, orientation: int) -> None:
+    path, exif = devkit / "VOC2007" / "JPEGImages" / "000007.jpg", Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    picture.save(path)
+    before = load_image(path)
+    picture.save(path, exif=exif)
+    assert (load_image(path).shape == before.shape) == (orientation == 3)
+    np.testing.assert_array_equal(VOCDataset(devkit)[0].load(), before)

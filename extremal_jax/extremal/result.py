@@ -108,10 +108,12 @@ class ExtremalResult(OfImages, Saved):
     def evidence(
         self, images: Float[AnyArray, "*N H W C"], *, smooth: float = 0.05, reference: Float[AnyArray, "*M H W C"] | None = None
     ) -> Float[Array, "*N H W"]:
-        """The saliency of each pixel times the change that the perturbation makes there.
+        """The density of the masks at each pixel, times the change that the perturbation makes there.
 
-        A smooth mask covers the gaps in an object as well as the object. A pixel that the perturbation hardly changes
-        carries no evidence, so this marks the pixels under a mask that matter.
+        The density is the mean of m_a / a over the areas, smoothed: a small mask says more about each of its pixels than
+        a large one, and divided by their areas all masks count alike. A smooth mask covers the gaps in an object as
+        well as the object. A pixel that the perturbation hardly changes carries no evidence, so this marks the pixels
+        under a mask that matter.
 
         Args:
           images: the images that were explained, (H, W, C) or (N, H, W, C), as they were given to the model.
@@ -127,7 +129,8 @@ class ExtremalResult(OfImages, Saved):
         perturbation = dataclasses.replace(self.config, num_levels=2).perturbation_record()
         levels = perturbation.levels(batch, None if reference is None else jnp.asarray(reference))
         change = jnp.abs(levels[:, -1] - levels[:, 0]).mean(axis=-1)
-        return self.saliency(smooth) * _smoothed(change if images.ndim == 4 else change[0], _DETAIL)
+        density = (jnp.asarray(self.masks) / jnp.asarray(self.requested_areas)[..., None, None]).mean(axis=-3)
+        return _smoothed(density, smooth) * _smoothed(change if images.ndim == 4 else change[0], _DETAIL)
 
     def point(self, images: Float[AnyArray, "*N H W C"] | None = None) -> Int[Array, "*N 2"]:
         """(..., 2): the row and the column at which the pointing game looks for the target.

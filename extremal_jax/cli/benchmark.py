@@ -27,7 +27,7 @@ class _Names(click.ParamType):
         names = tuple(part.strip() for part in value.split(",") if part.strip())
         if not names:
             self.fail(f"expected names separated by commas, got {value!r}", param, ctx)
-        return tuple(self.table.records()) if names == ("all",) else names
+        return tuple(dict.fromkeys(one for name in names for one in (self.table.records() if name == "all" else (name,))))
 
 
 class _Shard(click.ParamType):
@@ -64,6 +64,7 @@ class _Shard(click.ParamType):
 @click.option(
     "--transfer", type=tables.CLASSIFIERS, help="Another classifier of the same classes, which judges the masks of the test `reward`."
 )
+@click.option("--transfer-weights", type=commands.Weights(), help="As `--weights`, of the classifier `--transfer`.  [default: packaged]")
 @click.option("--limit", type=click.IntRange(min=1), help="Test the first images only.")
 @click.option("--grids", "num_grids", type=click.IntRange(min=1), default=100, show_default=True, help="Grids of images to make.")
 @click.option("--areas", type=_AREAS, default="0.025,0.05,0.1,0.2", show_default=True, help="Areas of masks, as shares of the image.")
@@ -93,6 +94,7 @@ def benchmark(
     weights: str | None,
     methods: Sequence[str],
     transfer: str | None,
+    transfer_weights: str | None,
     limit: int | None,
     difficult: Path | None,
     table: bool,
@@ -116,8 +118,11 @@ def benchmark(
         return
     if not tests:
         raise click.UsageError(f"name at least one test, of {', '.join(tables.TESTS.records())}")
+    if weights is not None and len(models) > 1:
+        raise click.BadParameter("applies only to a single classifier", param_hint="--weights")
     classifiers = {name: ej.models.load(name, weights="default" if weights is None else weights) for name in models}
-    dataset = ej.data.open_dataset(data, next(iter(classifiers.values())).classes, limit=limit)
+    classes = next(iter(classifiers.values())).classes
+    dataset = ej.data.open_dataset(data, classes, limit=limit)
     with _bar() as progress:
         report = ej.evaluation.benchmark(
             tests,
@@ -125,8 +130,8 @@ def benchmark(
             classifiers,
             methods,
             folder=folder,
-            others={} if transfer is None else {transfer: ej.models.load(transfer)},
-            difficult=ej.data.difficult_pairs(difficult, dataset) if difficult is not None else frozenset(),
+            transfer=None if transfer is None else ej.models.load(transfer, weights=transfer_weights or "default"),
+            difficult=frozenset() if difficult is None else ej.data.difficult_pairs(difficult, ej.data.open_dataset(data, classes)),
             progress=progress,
             **options,
         )

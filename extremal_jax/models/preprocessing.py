@@ -95,25 +95,47 @@ class Preprocessing:
           [[0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0]]
         """
         maps = np.asarray(maps, np.float32)
+        placed = np.empty((*maps.shape[:-2], *size), np.float32)
+        placed[...] = np.minimum(0, maps.min(axis=(-2, -1), keepdims=True))
+        rows, columns = self._kept(size)
+        placed[..., rows, columns] = _zoomed(maps, (rows.stop - rows.start, columns.stop - columns.start))
+        return placed
+
+    def cut(self, maps: Float[Any, "*N H W"]) -> Float[np.ndarray, "*N h w"]:
+        """Maps of an image, as maps of the input that is made of it: the inverse of `place`.
+
+        Example:
+          >>> prepare = Preprocessing((2, 2), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+          >>> prepare.cut(np.array([[0.0, 1.0, 2.0, 3.0]] * 2)).tolist()
+          [[1.0, 2.0], [1.0, 2.0]]
+        """
+        maps = np.asarray(maps, np.float32)
+        height, width = maps.shape[-2:]
+        rows, columns = self._kept((height, width))
+        return _zoomed(maps[..., rows, columns], self._scaled_size(width, height)[::-1] if self.crop is None else self.size)
+
+    def _kept(self, size: tuple[int, int]) -> tuple[slice, slice]:
+        """The rows and columns of an image (H, W) that the crop keeps."""
         height, width = size
         scaled_width, scaled_height = self._scaled_size(width, height)
         inner_height, inner_width = (scaled_height, scaled_width) if self.crop is None else self.size
         top, left = round((scaled_height - inner_height) / 2), round((scaled_width - inner_width) / 2)
-        rows, columns = (
-            slice(round(first * full / scaled), max(round((first + length) * full / scaled), round(first * full / scaled) + 1))
-            for first, length, full, scaled in ((top, inner_height, height, scaled_height), (left, inner_width, width, scaled_width))
-        )
-        placed = np.empty((*maps.shape[:-2], height, width), np.float32)
-        placed[...] = np.minimum(0, maps.min(axis=(-2, -1), keepdims=True))
-        inside = placed[..., rows, columns].shape[-2:]
-        factors = (*(1,) * (maps.ndim - 2), inside[0] / maps.shape[-2], inside[1] / maps.shape[-1])
-        placed[..., rows, columns] = scipy.ndimage.zoom(maps, factors, order=1, mode="nearest", grid_mode=True)
-        return placed
+        sides = (top, inner_height, height, scaled_height), (left, inner_width, width, scaled_width)
+        starts = [round(first * full / scaled) for first, _, full, scaled in sides]
+        ends = [round((first + length) * full / scaled) for first, length, full, scaled in sides]
+        rows, columns = (slice(start, max(end, start + 1)) for start, end in zip(starts, ends, strict=True))
+        return rows, columns
 
     def picture(self, prepared: Float[Any, "*N H W C"]) -> np.ndarray:
         """The image of a network's input, (..., H, W, 3) uint8: the inverse of the normalisation."""
         pixels = np.asarray(prepared, np.float32) * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)
         return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def _zoomed(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Maps (..., h, w), resized by bilinear interpolation."""
+    factors = (*(1,) * (maps.ndim - 2), size[0] / maps.shape[-2], size[1] / maps.shape[-1])
+    return scipy.ndimage.zoom(maps, factors, order=1, mode="nearest", grid_mode=True)
 
 
 def described(config: Mapping[str, Any], other: Preprocessing) -> Preprocessing:

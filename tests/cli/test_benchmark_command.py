@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from command_line import fails, files, invoke, succeeds
+from extremal_jax.data import SceneDataset
+from extremal_jax.data.scenes import CLASSES
 
 pytestmark = pytest.mark.usefixtures("folder", "tiny")
 QUICK = ("--methods", "gradient,center", "--limit", 3, "--resume", "out")
@@ -16,7 +18,7 @@ QUICK = ("--methods", "gradient,center", "--limit", 3, "--resume", "out")
 
 def test_a_table() -> None:
     output = succeeds("benchmark", "energy", "pointing-game", *QUICK)
-    assert "| model | method | energy energy ↑" in output
+    assert "| model | method | pointing-game hit ↑ | energy energy ↑" in output  # in the order of the table of tests
     assert "| scenes | center |" in output
     assert "wrote out/table.md, table.csv and table.json" in output
     assert files("out") == ["rows-1-of-1.jsonl", "settings.json", "table.csv", "table.json", "table.md"]
@@ -44,8 +46,8 @@ def test_shards_and_options() -> None:
 
 def test_a_list_of_difficult_pairs() -> None:
     output = succeeds("benchmark", "pointing-game", *QUICK)
-    name, _, label = json.loads(Path("out/rows-1-of-1.jsonl").read_text().splitlines()[0])["case"].partition(" ")
-    Path("difficult.txt").write_text(f"{name} {label}")
+    name, _, label = json.loads(Path("out/rows-1-of-1.jsonl").read_text().splitlines()[0])["case"].split(" ", 2)
+    Path("difficult.txt").write_text(f"{name} {label}\nscene-4000-000009.png {CLASSES[SceneDataset(10)[9].labels[0]]}\n")
     assert "difficult" not in output
     output = succeeds("benchmark", "pointing-game", *QUICK[:-1], "other", "--difficult", "difficult.txt", "--torchray-average")
     assert "pointing-game hit, difficult ↑" in output
@@ -64,8 +66,13 @@ def test_transfer_and_photographs() -> None:
         (["energy", "--shard", "3/2"], 2, "expected i/n with i from 1 to n, such as 2/8, got '3/2'"),
         (["energy", "--methods", "grad_cm"], 1, "unknown method 'grad_cm'; did you mean 'grad_cam'"),
         (["energy", "--models", " ,"], 2, "expected names separated by commas, got ' ,'"),
-        (["energy", "--data", "voc:nowhere"], 1, "nowhere"),
-        (["energy", "--data", "scene"], 1, "scene"),
+        (["energy", "--data", "voc:nowhere"], 1, "no folder nowhere"),
+        (["energy", "--data", "scene"], 1, "no folder scene; data must be one of scenes, scenes:SEED"),
+        (
+            ["energy", "--models", "scenes,vit_b_16", "--weights", "a.png"],
+            2,
+            "Invalid value for --weights: applies only to a single classifier",
+        ),
     ],
     ids=str,
 )

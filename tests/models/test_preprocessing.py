@@ -293,6 +293,8 @@ def test_maps_are_laid_where_their_pixels_were(shape: tuple[int, int], crop: flo
     inside = placed[0] > 0
     kept = 1.0 if crop is None else min(shape) ** 2 * crop**2 / (shape[0] * shape[1])
     assert inside.mean() == pytest.approx(kept, abs=0.05)
+    assert prepare.cut(placed).shape[1:] == prepare(picture).shape[:2]
+    np.testing.assert_allclose(prepare.cut(placed)[:, 4:-4, 4:-4] / 255, prepare(picture)[4:-4, 4:-4, :2].transpose(2, 0, 1), atol=0.03)
     core = scipy.ndimage.binary_erosion(inside, iterations=3, border_value=0)
     np.testing.assert_allclose(placed[:, core], picture[..., :2].transpose(2, 0, 1)[:, core], atol=4)  # two resamplings and a rounding
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import collections
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -19,7 +19,7 @@ import numpy as np
 
 from extremal_jax.data.examples import Dataset
 from extremal_jax.evaluation.suite.cases import Batch, Skipped, batches, grid_batches
-from extremal_jax.evaluation.suite.contenders import Contender, contender
+from extremal_jax.evaluation.suite.contenders import Contender, check_layers, contender
 from extremal_jax.evaluation.suite.journal import Journal, Row
 from extremal_jax.evaluation.suite.standard import TESTS, Test, Trial
 from extremal_jax.evaluation.suite.summaries import Report, tabulate
@@ -37,7 +37,7 @@ def benchmark(
     methods: Sequence[str],
     *,
     folder: str | os.PathLike[str] | None = None,
-    others: Mapping[str, Classifier] | None = None,
+    transfer: Classifier | None = None,
     limit: int | None = None,
     num_grids: int = 100,
     areas: tuple[float, ...] = AREAS,
@@ -61,13 +61,15 @@ def benchmark(
       dataset: the images with their classes; see `data.open_dataset`.
       models: classifiers by name, which know the dataset's classes.
       methods: names of contenders: methods of the registry, presets of extremal perturbation such as
-        "extremal_perturbation:thorough", and "center".
+        "extremal_perturbation:thorough", and "center". A layer that a method needs is the last one with more than one
+        place.
       folder: where rows are kept; None: nowhere.
-      others: classifiers of the same classes, to which masks are transferred, by the test "reward".
+      transfer: another classifier of the same classes, to which masks are transferred, by the test "reward".
       limit: how many images of the dataset are tested, from the first; None: all.
       num_grids: how many grids of images the tests on grids make.
       areas: of masks.
-      difficult: the pairs of an image's name and a class that the pointing game reports on their own as well.
+      difficult: the pairs of an image's name and the dataset's index of a class that the pointing game reports on their
+        own as well; see `data.difficult_pairs`.
       seed: of all that is drawn.
       batch_size: how many cases are explained at a time. It changes no number but by rounding.
       shard: (index, count), the index from 1: every count-th image. The shards of one folder make one table.
@@ -79,9 +81,10 @@ def benchmark(
       the tables of all rows in the folder.
 
     Raises:
-      ValueError: before any work, for names that are not known, a dataset without images or without regions where a test
-        needs them, classes that a model does not know, or a folder of other settings.
-      OSError: if the folder cannot be written.
+      ValueError: before any test, for names that are not known, a dataset without images or without regions where a test
+        needs them, classes that a model does not know, a method that needs a layer of a model that has none, too few
+        images for grids, or a folder of other settings; and if no image shows a class to test.
+      OSError: if the folder cannot be written, or another process is running the same shard there.
 
     Example:
       >>> import extremal_jax as ej
@@ -91,19 +94,22 @@ def benchmark(
       >>> report.rows()[0]["method"]
       'center'
     """
-    chosen = _check(tests, dataset, models, methods, limit, num_grids, batch_size, shard)
+    chosen = _check(tests, dataset, models, methods, transfer, limit, num_grids, batch_size, shard)
     contenders = [contender(name) for name in methods]
     datasets = {name: dataset.with_classes(model.classes) for name, model in models.items()}
+    for model in models.values():
+        for one in contenders:
+            check_layers(one.name, model)
     count = len(dataset) if limit is None else min(limit, len(dataset))
     settings = dict(
-        tests=list(tests),
+        tests=[test.name for test in chosen],
         data=dataset.name,
-        models={name: _digest(jax.tree.leaves(model)) for name, model in models.items()},
+        models={name: _digest(model) for name, model in models.items()},
         methods={one.name: one.settings for one in contenders},
-        others={name: _digest(jax.tree.leaves(other)) for name, other in (others or {}).items()},
+        transfer=None if transfer is None else f"{transfer.name} {_digest(transfer)}",
         grids_of=count if any(test.on_grids for test in chosen) else None,
         areas=list(areas),
-        difficult=_digest([np.frombuffer(json.dumps(sorted(difficult)).encode(), np.uint8)]) if difficult else None,
+        difficult=hashlib.sha256(json.dumps(sorted(difficult)).encode()).hexdigest()[:16] if difficult else None,
         seed=seed,
         shards=shard[1],
         classes=list(dataset.classes),
@@ -113,24 +119,33 @@ def benchmark(
     on_images, on_grids = ([test for test in chosen if test.on_grids is kind] for kind in (False, True))
     total = (bool(on_images) * len(images) + bool(on_grids) * len(numbers)) * len(models) * len(contenders)
     done = 0.0
-    with tempfile.TemporaryDirectory() as temporary:
-        journal = Journal(Path(temporary) / "rows" if folder is None else folder, settings, shard)
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        Journal(Path(temporary) / "rows" if folder is None else folder, settings, shard) as journal,
+    ):
         for name, model in models.items():
-            run = _Run(name, model, contenders, dict(others or {}), areas, jax.random.key(seed), strict, journal)
-            size = batch_size if model.preprocessing.crop is not None else 1  # images of any shape, one by one
+            run = _Run(name, model, contenders, transfer, areas, jax.random.key(seed), strict, journal)
+            networks = [model] if transfer is None else [model, transfer]
+            size = 1 if any(one.preprocessing.crop is None for one in networks) else batch_size  # images of any shape, one by one
             parts: list[tuple[list[Test], Iterable[Batch | Skipped]]] = []
+            if on_grids:  # first, since their images may be too few
+                parts.append((on_grids, grid_batches(datasets[name], range(count), model, numbers, batch_size, seed)))
             if on_images:
-                prepare = [model.preprocess, *(other.preprocess for other in run.others.values())]
-                with_regions = any(test.needs_regions for test in on_images)
-                parts.append((on_images, batches(datasets[name], images, prepare, size, with_regions=with_regions, difficult=difficult)))
-            if on_grids:
-                parts.append((on_grids, grid_batches(datasets[name], range(count), model, numbers, size, seed)))
+                pairs = frozenset((file, model.classes.index(dataset.classes[label])) for file, label in difficult)
+                options = dict(with_regions=any(test.needs_regions for test in on_images), difficult=pairs)
+                parts.append((on_images, batches(datasets[name], images, [one.preprocess for one in networks], size, **options)))  # type: ignore[arg-type]
             for part, source in parts:
                 for finished in run.evaluate(part, source):
                     done += finished
                     if progress is not None:
                         progress(round(done), total)
-        return tabulate(journal.folder, torchray_average=torchray_average)
+        if progress is not None:
+            progress(total, total)  # images without a class to test are finished as well
+        report = tabulate(journal.folder, torchray_average=torchray_average)
+    if not report.lines and shard[1] == 1:
+        reason = next(iter(report.skipped.values()), "none shows a class that is not difficult")
+        raise ValueError(f"no image of {dataset.name} could be tested: {reason}")
+    return report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,75 +155,68 @@ class _Run:
     name: str
     model: Classifier
     contenders: list[Contender]
-    others: dict[str, Classifier]
+    transfer: Classifier | None
     areas: tuple[float, ...]
     key: jax.Array
     strict: bool
     journal: Journal
+    warm: set[Any] = dataclasses.field(default_factory=set)  # the contenders and shapes that are compiled
 
     def evaluate(self, tests: list[Test], source: Iterable[Batch | Skipped]) -> Iterator[float]:
-        """Evaluate all batches, and append their rows. Yields how many images, times contenders, are finished.
-
-        The batches come in one order, so the number of rows of a contender says where a killed run stopped.
-        """
+        """Evaluate the cases that have no rows yet, and append their rows. Yields how many images, times contenders, are
+        finished."""
         kind = "grids" if tests[0].on_grids else "images"
-        kept = collections.Counter(
-            row["method"] for row in self.journal.own_rows() if (row.get("model"), row.get("of")) == (self.name, kind)
-        )
-        seen = 0
+        own = list(self.journal.own_rows())
+        kept = {(row["method"], row["case"]) for row in own if (row.get("model"), row.get("of")) == (self.name, kind)}
+        skipped = {row["skipped"] for row in own if "skipped" in row}
         for batch in source:
             if isinstance(batch, Skipped):
                 if self.strict:
                     raise ValueError(f"{batch.reason}; without strict it is skipped and counted")
-                self.journal.append([{"skipped": batch.name, "image": batch.image, "reason": batch.reason}])
-                yield len(self.contenders)
+                if batch.name not in skipped:
+                    self.journal.append([{"skipped": batch.name, "reason": batch.reason}])
+                    skipped.add(batch.name)
+                yield len(self.contenders) * (kind == "images")
                 continue
             for one in self.contenders:
-                if kept[one.name] < seen + len(batch.cases):
+                left = [index for index, case in enumerate(batch.cases) if (one.name, case.name) not in kept]
+                if left:
                     rows = self._rows(tests, one, batch)
-                    self.journal.append([{"of": kind} | row for row in rows[max(0, kept[one.name] - seen) :]])
+                    self.journal.append([{"of": kind} | rows[index] for index in left])
                 yield sum(case.share for case in batch.cases)
-            seen += len(batch.cases)
 
     def _rows(self, tests: list[Test], one: Contender, batch: Batch) -> list[Row]:
         """A contender's rows of a batch."""
         start = time.perf_counter()
         explanation = jax.block_until_ready(one.explain(self.model, batch.images, batch.targets, self.areas, self.key))
         seconds = (time.perf_counter() - start) / len(batch.images)
-        others = {name: (other, images) for (name, other), images in zip(self.others.items(), batch.others, strict=False)}
-        trial = Trial(
-            self.model,
-            batch.images,
-            batch.targets,
-            explanation,
-            one,
-            batch.regions,
-            self.model.preprocessing.place,
-            others,
-            self.areas,
-            self.key,
-        )
+        first = (one.name, batch.images.shape) not in self.warm  # whose time is that of the compilation
+        self.warm.add((one.name, batch.images.shape))
+        transfer = None if self.transfer is None or not batch.others else (self.transfer, batch.others[0])
+        known = batch.regions, batch.sizes, transfer, self.areas, self.key
+        trial = Trial(self.model, batch.images, batch.targets, explanation, one, *known)
         scores = {f"{test.name} {measure}": values for test in tests for measure, values in test.score(trial).items()}
         return [
             dict(
                 model=self.name,
                 method=one.name,
                 case=case.name,
+                name=case.file,
                 image=case.image,
                 label=self.model.classes[case.label],
                 difficult=case.difficult,
-                seconds=round(seconds, 6),
+                seconds=None if first else round(seconds, 6),
                 values={name: _json(values[index]) for name, values in scores.items()},
             )
             for index, case in enumerate(batch.cases)
         ]
 
 
-def _digest(arrays: Iterable[Any]) -> str:
-    """A name for the values of arrays, so that a folder is not resumed with other weights."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+def _digest(model: Classifier) -> str:
+    """A name for the weights, the preprocessing and the classes of a model, so that a folder is not resumed with others."""
+    digest = hashlib.sha256(repr((model.preprocessing, model.classes)).encode())
+    for array in map(np.asarray, jax.tree.leaves(model)):
+        digest.update(repr((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -222,6 +230,7 @@ def _check(
     dataset: Dataset,
     models: Mapping[str, Any],
     methods: Sequence[str],
+    transfer: Classifier | None,
     limit: int | None,
     num_grids: int,
     batch_size: int,
@@ -241,10 +250,21 @@ def _check(
         raise ValueError(f"shard must be (index, count) with the index from 1 to the count, got {shard!r}")
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name} has no images")
-    chosen = [TESTS[name] for name in tests]
-    blind = [test.name for test in chosen if test.needs_regions]
-    if blind and not next((example.has_regions for example in dataset if example.labels), False):
-        raise ValueError(
-            f"{dataset.name} does not say where objects are, which {', '.join(blind)} must know; grid-pointing needs no regions"
-        )
+    for name, model in models.items():
+        if transfer is not None and tuple(transfer.classes) != tuple(model.classes):
+            raise ValueError(f"transfer must have the classes of the models, and those of {transfer.name} and {name} differ")
+    chosen = [test for test in TESTS.values() if test.name in tests]
+    needing = [test.name for test in chosen if test.needs_regions]
+    if needing and not _has_regions(dataset):
+        lacking = ", ".join(needing)
+        raise ValueError(f"{dataset.name} does not say where objects are, which {lacking} must know; grid-pointing needs no regions")
     return chosen
+
+
+def _has_regions(dataset: Dataset) -> bool:
+    """Whether the first image that shows a class has regions."""
+    for index in range(len(dataset)):
+        with contextlib.suppress(OSError, ValueError):  # such an image is skipped
+            if (example := dataset[index]).labels:
+                return example.has_regions
+    return False

@@ -14,22 +14,23 @@ from extremal_jax.data.examples import Dataset, Example
 from extremal_jax.evaluation.localisation.grids import arrange, cell_regions, tiled
 from extremal_jax.models.classifier import Classifier
 
-_MOST_WAITING = 4  # batches, of images of different shapes, to bound memory
-_CELLS, _CONFIDENT = 2, 0.8  # of a grid: cells along each side, and the least probability of the image in a cell
+_CELLS, CONFIDENT = 2, 0.8  # of a grid: the cells along each side, and the least probability of the image in a cell
 
 
 class Case(NamedTuple):
     """An image and one of its classes.
 
     Attributes:
-      name: of the image and the class.
-      image: the index of the image in the dataset, or of the grid.
+      name: of the image, and the index and name of the class: no other case of the dataset has it.
+      file: the name of the image, or of the grid.
+      image: the index of the image in the dataset, or the number of the grid.
       label: the class, as the model has it.
       share: of the image's cases, so that those of an image sum to one.
       difficult: whether the pair is among the difficult ones.
     """
 
     name: str
+    file: str
     image: int
     label: int
     share: float = 1.0
@@ -37,14 +38,15 @@ class Case(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Cases that a model takes at once: images of one shape. The last batch of a shape repeats its last image.
+    """Cases that a model takes at once: images of one shape. A batch that is not full repeats its last image.
 
     Attributes:
       cases: (M,), M ≤ N.
       images: (N, H, W, C), prepared for the model.
       others: the same, as each other model takes them.
       targets: (N,), the classes.
-      regions: of each case, (H', W'), the pixels of the object in the original image; None where they are not known.
+      regions: of each case, (H', W'), the pixels of the object in the original image; None where they are not needed.
+      sizes: of each case, (H', W') of the original image.
     """
 
     cases: list[Case]
@@ -52,6 +54,7 @@ class Batch(NamedTuple):
     others: list[Float[np.ndarray, "N H2 W2 C"]]
     targets: Int[np.ndarray, " N"]
     regions: list[Bool[np.ndarray, "H W"] | None]
+    sizes: list[tuple[int, int]]
 
 
 class Skipped(NamedTuple):
@@ -72,6 +75,7 @@ class _Prepared(NamedTuple):
     case: Case
     images: list[np.ndarray]  # as each model takes them
     region: np.ndarray | None
+    size: tuple[int, int]  # of the original image
 
 
 def batches(
@@ -83,31 +87,30 @@ def batches(
     with_regions: bool,
     difficult: frozenset[tuple[str, int]] = frozenset(),
 ) -> Iterator[Batch | Skipped]:
-    """Batches of the cases of images, in one order. Classes whose objects are all marked as difficult are no cases.
+    """Batches of the cases of images. Classes whose objects are all marked as difficult are no cases.
 
     Args:
       dataset: the images, whose classes are those of the model.
       images: their indices.
       prepare: from a picture (H', W', 3) to the input of the model, and to that of each other model.
-      size: of a batch, in cases.
+      size: the number of cases in a batch; 1 where the inputs have different shapes.
       with_regions: whether the regions of objects are needed.
       difficult: the difficult pairs of an image's name and a class.
     """
-    waiting: dict[tuple[int, ...], list[_Prepared]] = {}
+    waiting: list[_Prepared] = []
     for index in images:
         try:
-            group = list(_cases(dataset[index], index, dataset.classes, prepare, with_regions, difficult))
+            found = list(_cases(dataset[index], index, dataset.classes, prepare, with_regions, difficult))
         except (OSError, ValueError) as error:
             yield Skipped(dataset.names[index], index, str(error))
             continue
-        for one in group:
-            shape = one.images[0].shape
-            waiting.setdefault(shape, []).append(one)
-            if len(waiting[shape]) == size:
-                yield _batch(waiting.pop(shape), size)
-            elif sum(map(len, waiting.values())) >= _MOST_WAITING * size:
-                yield _batch(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))), size)
-    yield from (_batch(rest, size) for rest in waiting.values())
+        for one in found:
+            waiting.append(one)
+            if len(waiting) == size:
+                yield _batch(waiting, size)
+                waiting = []
+    if waiting:
+        yield _batch(waiting, size)
 
 
 def _cases(
@@ -120,11 +123,15 @@ def _cases(
 ) -> Iterator[_Prepared]:
     """The cases of an image, which is decoded once."""
     labels = [label for label in example.labels if not example.all_difficult(label)]
-    picture = example.load() if labels else None
-    images = [function(picture) for function in prepare] if labels else []
+    if not labels:
+        return
+    picture = example.load()
+    images, size = [function(picture) for function in prepare], picture.shape[:2]
     for label in labels:
-        case = Case(f"{example.name} {classes[label]}", index, label, 1 / len(labels), (example.name, label) in difficult)
-        yield _Prepared(case, images, example.region(label) if with_regions else None)
+        case = Case(
+            f"{example.name} {label} {classes[label]}", example.name, index, label, 1 / len(labels), (example.name, label) in difficult
+        )
+        yield _Prepared(case, images, example.region(label) if with_regions else None, size)
 
 
 def _batch(group: list[_Prepared], size: int) -> Batch:
@@ -132,37 +139,50 @@ def _batch(group: list[_Prepared], size: int) -> Batch:
     filled = [*group, *[group[-1]] * (size - len(group))]
     images, *others = (np.stack(some) for some in zip(*(one.images for one in filled), strict=True))
     targets = np.array([one.case.label for one in filled], np.int32)
-    return Batch([one.case for one in group], images, others, targets, [one.region for one in group])
+    cases, regions, sizes = ([getattr(one, name) for one in group] for name in ("case", "region", "size"))
+    return Batch(cases, images, others, targets, regions, sizes)
 
 
-def grid_batches(dataset: Dataset, images: Iterable[int], model: Classifier, grids: Iterable[int], size: int, seed: int) -> Iterator[Batch]:
-    """Batches of grids of 2x2 images, each recognised alone, in the size of a cell, as its only class.
+def grid_batches(
+    dataset: Dataset, images: Iterable[int], model: Classifier, grids: Iterable[int], size: int, seed: int
+) -> Iterator[Batch | Skipped]:
+    """Batches of grids of 2x2 images, each recognised alone, at half of the model's input size, as its only class.
 
     Args:
       dataset: the images, whose classes are those of the model.
       images: the indices of those that may stand in a grid.
-      model: that is explained, and that must recognise the images.
+      model: the one that is explained, which must recognise the images.
       grids: the numbers of the grids; a number and the seed determine a grid.
-      size: of a batch, in grids.
-      seed: of the choice of images.
+      size: the number of grids in a batch.
+      seed: seeds the choice of images.
 
     Raises:
       ValueError: if too few images of different classes are recognised.
     """
     sides: Any = tuple(side // _CELLS for side in model.input_size)
-    prepare = dataclasses.replace(model.preprocessing, size=sides)
-    known = list(_recognised(dataset, images, model, prepare, size))
-    classes, confidences = (np.array(values) for values in ([label for _, label, _ in known], [p for _, _, p in known]))
-    group = []
-    for number in grids:
-        members, turns = arrange(
-            classes.astype(np.int32), confidences, count=1, cells=_CELLS, threshold=_CONFIDENT, corners=False, seed=seed, first=number
+    prepare = dataclasses.replace(model.preprocessing, size=sides, crop=model.preprocessing.crop or 1.0)
+    known: list[tuple[int, int, float]] = []
+    for found in _recognised(dataset, images, model, prepare, size):
+        if isinstance(found, Skipped):
+            yield found
+        else:
+            known.append(found)
+    classes, confidences = np.array([label for _, label, _ in known], np.int32), np.array([p for *_, p in known])
+    if len(np.unique(classes[confidences >= CONFIDENT])) < _CELLS**2:
+        raise ValueError(
+            f"grids need images of {_CELLS**2} classes that the model recognises alone with a probability of at least {CONFIDENT}; of the"
+            f" {len(known)} images of one class in {dataset.name}, {np.sum(confidences >= CONFIDENT)} are, of"
+            f" {len(np.unique(classes[confidences >= CONFIDENT]))} classes; raise limit, or take other data"
         )
+    group: list[_Prepared] = []
+    for number in grids:
+        members, turns = arrange(classes, confidences, count=1, cells=_CELLS, threshold=CONFIDENT, corners=False, seed=seed, first=number)
         cells = np.stack([prepare(dataset[known[member][0]].load()) for member in members.reshape(-1)])
         image = np.asarray(tiled(cells.reshape(_CELLS, _CELLS, *cells.shape[1:])))
         label = int(classes[members.reshape(-1)[turns[0]]])
-        region = np.asarray(cell_regions(np.array(divmod(int(turns[0]), _CELLS)), _CELLS, (image.shape[0], image.shape[1])))
-        group.append(_Prepared(Case(f"grid {number} {dataset.classes[label]}", number, label), [image], region))
+        height, width = image.shape[:2]
+        region = np.asarray(cell_regions(np.array(divmod(int(turns[0]), _CELLS)), _CELLS, (height, width)))
+        group.append(_Prepared(Case(f"grid {number}", f"grid {number}", number, label), [image], region, (height, width)))
         if len(group) == size:
             yield _batch(group, size)
             group = []
@@ -172,7 +192,7 @@ def grid_batches(dataset: Dataset, images: Iterable[int], model: Classifier, gri
 
 def _recognised(
     dataset: Dataset, images: Iterable[int], model: Classifier, prepare: Callable[[Any], np.ndarray], size: int
-) -> Iterator[tuple[int, int, float]]:
+) -> Iterator[tuple[int, int, float] | Skipped]:
     """The images of one class: their index, their class, and its probability where it is the highest, or zero."""
     group: list[tuple[int, int, np.ndarray]] = []
 
@@ -187,8 +207,8 @@ def _recognised(
             example = dataset[index]
             if len(example.labels) == 1:
                 group.append((index, example.labels[0], prepare(example.load())))
-        except (OSError, ValueError):
-            continue  # it is reported where it is tested
+        except (OSError, ValueError) as error:
+            yield Skipped(dataset.names[index], index, str(error))
         if len(group) == size:
             yield from judged()
             group = []

@@ -19,8 +19,10 @@ from extremal_jax.extremal.images import extremal_perturbation
 from extremal_jax.graph import activations
 from extremal_jax.ground.checks import nearest
 from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.models.classifier import Classifier
 
 PRESETS: dict[str, Callable[[], Config]] = {"thorough": Config.thorough, "torchray": Config.torchray, "paper": Config.paper}
+PUBLISHED = ("torchray", "paper")  # whose maps are the smoothed mean of the masks, as in TorchRay's pointing game
 _EXTREMAL = "extremal_perturbation"
 
 
@@ -28,7 +30,8 @@ class Explanation(NamedTuple):
     """What a method makes of a batch of images.
 
     Attributes:
-      maps: (N, H, W), of the images' size; for extremal perturbation `ExtremalResult.evidence`.
+      maps: (N, H, W), of the images' size; for extremal perturbation `ExtremalResult.evidence`, or with the published
+        settings the smoothed mean of the masks.
       order: (N, H, W), by which pixels are shown or removed, the most important highest: the maps themselves; for
         extremal perturbation the ranking of its nested masks.
       masks: (N, K, H, W), a mask for each area; None for maps, whose highest pixels serve for every area.
@@ -71,10 +74,17 @@ def contender(name: str) -> Contender:
         if preset and preset not in PRESETS:
             raise ValueError(f"unknown preset {preset!r}; {nearest(preset, PRESETS)}")
         config = PRESETS[preset]() if preset else Config()
-        return Contender(name, re.sub(r" at 0x[0-9a-f]+", "", repr(config)), _extremal(config))
+        return Contender(name, re.sub(r" at 0x[0-9a-f]+", "", repr(config)), _extremal(config, preset in PUBLISHED))
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; {nearest(name, [*METHODS, 'center', *(f'{_EXTREMAL}:{one}' for one in PRESETS)])}")
     return Contender(name, "", _of_registry(name))
+
+
+def check_layers(name: str, model: Classifier) -> None:
+    """Raise a ValueError if a contender needs a layer and the model has none that is suitable."""
+    method = METHODS.get(name)
+    if method is not None and method.needs:
+        method.complete({}, activations(model, np.zeros((1, *model.input_size, 3), np.float32)))
 
 
 def _of_registry(name: str) -> Any:
@@ -88,10 +98,11 @@ def _of_registry(name: str) -> Any:
     return explain
 
 
-def _extremal(config: Config) -> Any:
+def _extremal(config: Config, published: bool) -> Any:
     def explain(model: Model, images: AnyArray, targets: AnyArray, areas: tuple[float, ...], key: Array) -> Explanation:
         result = extremal_perturbation(model, images, targets, areas, config=config, key=key)
-        return Explanation(result.evidence(images), -result.ranking().astype(jnp.float32), result.masks)
+        maps = result.saliency() if published else result.evidence(images)
+        return Explanation(maps, -result.ranking().astype(jnp.float32), result.masks)
 
     return explain
 

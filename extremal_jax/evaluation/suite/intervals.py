@@ -18,16 +18,18 @@ class Estimate(NamedTuple):
       mean: over the values, or over the means of the classes.
       low, high: the bounds of the interval; not a number where there are fewer than two images.
       number: how many values there are.
+      lost: how many others are not numbers, and left out.
     """
 
     mean: float
     low: float
     high: float
     number: int
+    lost: int = 0
 
     def scaled(self, factor: float) -> Estimate:
         """The estimate times a factor."""
-        return Estimate(factor * self.mean, factor * self.low, factor * self.high, self.number)
+        return Estimate(factor * self.mean, factor * self.low, factor * self.high, self.number, self.lost)
 
     def __str__(self) -> str:
         return f"{self.mean:.3f}" if np.isnan(self.low) else f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
@@ -57,10 +59,11 @@ def estimate(
       0.750 (0.500 to 1.000)
     """
     known = ~np.isnan(values)
+    lost = int((~known).sum())
     values, images = values[known], images[known]
     groups: np.ndarray = np.zeros(len(values), np.int64) if classes is None else classes[known]
     if len(values) == 0:
-        return Estimate(np.nan, np.nan, np.nan, 0)
+        return Estimate(np.nan, np.nan, np.nan, 0, lost)
     _, images = np.unique(images, return_inverse=True)
     _, groups = np.unique(groups, return_inverse=True)
     shape = images.max() + 1, groups.max() + 1
@@ -69,11 +72,11 @@ def estimate(
     np.add.at(counts, (images, groups), 1)
     mean = float((sums.sum(axis=0) / counts.sum(axis=0)).mean())
     if len(sums) < 2:
-        return Estimate(mean, np.nan, np.nan, len(values))
+        return Estimate(mean, np.nan, np.nan, len(values), lost)
     rng, means = np.random.default_rng(seed), []
     for _ in range(0, _RESAMPLES, _AT_A_TIME):
         weights = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), _AT_A_TIME)
         with np.errstate(invalid="ignore"):  # a class that none of the drawn images shows
             means.append(np.nanmean((weights @ sums) / (weights @ counts), axis=1))
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(mean, float(low), float(high), len(values))
+    return Estimate(mean, float(low), float(high), len(values), lost)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from extremal_jax.ground.files import as_path, whole_file
 
@@ -38,17 +38,29 @@ class Journal:
 
         Raises:
           ValueError: if the folder holds a benchmark of other settings, with the differences.
+          BlockingIOError: if another process is running the shard.
           OSError: if it cannot be written.
         """
         self.folder, self.shard = as_path(folder), shard
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self._claim()
         self._path = self.folder / f"rows-{shard[0]}-of-{shard[1]}.jsonl"
+        self._file = self._path.open("a+b")
+        if not _locked(self._file):
+            self._file.close()
+            raise BlockingIOError(f"another process is running shard {shard[0]} of {shard[1]} in {self.folder}")
         self._drop_unfinished_line()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def _claim(self) -> None:
         path = self.folder / "settings.json"
-        if path.exists():
+        begun = next(rows_in(self.folder), None) is not None
+        if path.exists() and begun:
             kept = read_settings(self.folder)
             merged = {name: kept.get(name, {}) | self.settings.get(name, {}) for name in GROWING}
             pairs = _differences(kept, self.settings)
@@ -57,24 +69,21 @@ class Journal:
             self.settings |= merged
             if self.settings == kept:
                 return
-        elif self.folder.is_dir() and any(self.folder.glob("rows-*.jsonl")):
+        elif begun:
             raise ValueError(f"{self.folder} holds rows without settings.json, which says what they are; choose another folder")
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
 
     def _drop_unfinished_line(self) -> None:
-        if self._path.exists():
-            with self._path.open("r+b") as file:
-                whole = file.read().rfind(b"\n") + 1
-                file.truncate(whole)
+        self._file.seek(0)
+        whole = sum(len(line) for line in self._file if line.endswith(b"\n"))
+        self._file.truncate(whole)
 
     def append(self, rows: Sequence[Row]) -> None:
         """Write rows, and wait until they are on the disk."""
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        self._file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def rows(self) -> Iterator[Row]:
         """The rows of all shards, one by one."""
@@ -93,8 +102,21 @@ def rows_in(folder: Path) -> Iterator[Row]:
 
 def missing_shards(folder: Path, count: int) -> list[int]:
     """The shards, of so many, that have no rows in a folder yet."""
-    found = {path.name for path in folder.glob("rows-*.jsonl")}
+    found = {path.name for path in folder.glob("rows-*.jsonl") if path.stat().st_size}
     return [index for index in range(1, count + 1) if f"rows-{index}-of-{count}.jsonl" not in found]
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Whether this process now has the file for itself, where the system has locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _whole_rows(path: Path) -> Iterator[Row]:
@@ -109,11 +131,18 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: if there is none.
+      ValueError: if the file is damaged.
     """
     path = folder / "settings.json"
     if not path.is_file():
         raise FileNotFoundError(f"no benchmark in {folder}: it has no settings.json")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} is damaged: it holds no settings")
+    return settings
 
 
 def _differences(kept: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,10 +20,15 @@ from extremal_jax.evaluation.sanity.randomisation import parameter_randomisation
 from extremal_jax.evaluation.sanity.robustness import max_sensitivity
 from extremal_jax.evaluation.suite.contenders import Contender, Explanation
 from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.models.classifier import Classifier
 
+TOLERANCE = 15.0  # of the pointing game, in pixels of the original image
+_PIECE = 128  # the sides to which maps on original images are filled up are multiples of it
+_LARGEST = 512  # pixels along the shorter side of an image on which masks are laid
 _SAMPLES = 4
 _ROAD_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 Scores = dict[str, np.ndarray]  # of each measure, (M,)
+_RISE = "the softmax probability of the case's class, one image width of pixels a step, AUC = (Σ − first/2 − last/2) / n"
 
 
 class Trial(NamedTuple):
@@ -35,25 +40,24 @@ class Trial(NamedTuple):
       targets: (N,).
       explanation: of the method.
       contender: the method, for tests that call it again.
-      regions: of each image, (H', W'): the object's pixels in the original image.
-      place: lays maps (H, W) of the model's input on an original image of a size (H', W').
-      others: other models, by name, with the images as they take them, to which masks are transferred.
+      regions: (M,), of each image, (H', W'): the object's pixels in the original image.
+      sizes: (M,), (H', W') of the original images.
+      transfer: another model of the same classes, to which masks are transferred, and the images as it takes them; None
+        for none.
       areas: of masks.
       key: for what is drawn.
-      tolerance: of the pointing game, in pixels.
     """
 
-    model: Model
+    model: Classifier
     images: AnyArray
     targets: AnyArray
     explanation: Explanation
     contender: Contender
     regions: list[Any]
-    place: Callable[[AnyArray, tuple[int, int]], np.ndarray]
-    others: Mapping[str, tuple[Model, AnyArray]]
+    sizes: list[tuple[int, int]]
+    transfer: tuple[Classifier, AnyArray] | None
     areas: tuple[float, ...]
     key: Array
-    tolerance: float = 15.0
 
     def explain(self, model: Model, images: AnyArray, targets: AnyArray) -> AnyArray:
         """The method's maps of other images, or of another model."""
@@ -100,22 +104,29 @@ class Test:
     on_grids: bool = False
 
 
+def _on_original(trial: Trial) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each map, laid on the original image, and its region, both (1, H', W').
+
+    They are filled up to few different sizes, for each of which the tests compile, with values that are the lowest.
+    """
+    for saliency, region in zip(np.asarray(trial.explanation.maps), trial.regions, strict=False):
+        placed = trial.model.preprocessing.place(saliency, region.shape)
+        more = [(0, -length % _PIECE) for length in region.shape]
+        lowest = min(0, float(placed.min())) - 1
+        yield np.pad(placed, more, constant_values=lowest)[None], np.pad(region, more)[None]
+
+
 def _pointing(trial: Trial) -> Scores:
     """The map's highest point, in the original image."""
-    hits = []
-    for saliency, region in zip(np.asarray(trial.explanation.maps), trial.regions, strict=False):
-        placed = trial.place(saliency, region.shape)
-        hits.append(is_hit(highest_point(placed[None]), region[None], trial.tolerance)[0])
-    return {"hit": np.array(hits, np.float32)}
+    return {
+        "hit": np.array([is_hit(highest_point(saliency), region, TOLERANCE)[0] for saliency, region in _on_original(trial)], np.float32)
+    }
 
 
 def _energy(trial: Trial) -> Scores:
-    found: dict[str, list[float]] = {"energy": [], "iou": [], "relevance mass": [], "relevance rank": []}
-    for saliency, region in zip(np.asarray(trial.explanation.maps), trial.regions, strict=False):
-        placed = trial.place(saliency, region.shape)[None]
-        for function, values in zip((energy, iou, relevance_mass, relevance_rank), found.values(), strict=True):
-            values.append(float(function(placed, region[None])[0]))
-    return {name: np.array(values, np.float32) for name, values in found.items()}
+    functions = {"energy": energy, "iou": iou, "relevance mass": relevance_mass, "relevance rank": relevance_rank}
+    pairs = list(_on_original(trial))
+    return {name: np.array([function(*pair)[0] for pair in pairs], np.float32) for name, function in functions.items()}
 
 
 def _grid(trial: Trial) -> Scores:
@@ -144,9 +155,23 @@ def _reward(trial: Trial) -> Scores:
     found = {
         edge: np.asarray(reward_at_areas(trial.model, trial.images, *arguments, edge=edge)).mean(axis=-1) for edge in ("feathered", "sharp")
     }
-    for model, images in trial.others.values():
-        found["transferred"] = np.asarray(reward_at_areas(model, images, *arguments)).mean(axis=-1)
+    if trial.transfer is not None:
+        model, images = trial.transfer
+        laid = [
+            model.preprocessing.cut(trial.model.preprocessing.place(one, _bounded(size)))
+            for one, size in zip(np.asarray(masks), trial.sizes, strict=False)
+        ]
+        count = len(laid)
+        found["transferred"] = np.asarray(reward_at_areas(model, images[:count], trial.targets[:count], np.stack(laid), trial.areas)).mean(
+            axis=-1
+        )
     return found
+
+
+def _bounded(size: tuple[int, int]) -> tuple[int, int]:
+    """The size of an image, or of a smaller one of its shape: masks are smooth, and need no more pixels."""
+    scale = max(1.0, min(size) / _LARGEST)
+    return round(size[0] / scale), round(size[1] / scale)
 
 
 def _randomisation(trial: Trial) -> Scores:
@@ -167,7 +192,7 @@ TESTS = {
             "whether the highest point lies on the object",
             (Measure("hit", by_class=True),),
             _pointing,
-            "15 pixels of tolerance in the original image; the mean over classes",
+            f"{TOLERANCE:g} pixels of tolerance in the original image; the mean over classes",
             needs_regions=True,
         ),
         Test(
@@ -183,10 +208,16 @@ TESTS = {
             "how much of the map lies in the class's cell of a grid of images",
             (Measure("share"), Measure("point")),
             _grid,
-            "2x2 images of different classes, each recognised surely",
+            "2x2 images of different classes, each recognised alone, at half of the input size, with a probability of at least 0.8",
             on_grids=True,
         ),
-        Test("insertion", "the probability of the class as pixels appear", (Measure("auc"),), _curve(insertion), "protocol rise"),
+        Test(
+            "insertion",
+            "the probability of the class as pixels appear",
+            (Measure("auc"),),
+            _curve(insertion),
+            f"{_RISE}, from a blur of 11x11 pixels and σ 5",
+        ),
         Test(
             "deletion", "the probability of the class as pixels vanish", (Measure("auc", higher=False),), _curve(deletion), "protocol rise"
         ),
@@ -202,7 +233,7 @@ TESTS = {
             "the class's score of masks of exact areas",
             tuple(map(Measure, ("feathered", "sharp", "transferred"))),
             _reward,
-            "logit; the mean over areas",
+            "the logit, where the rest is blurred by σ = 20/224 of the side, averaged over the areas",
         ),
         Test(
             "randomization",

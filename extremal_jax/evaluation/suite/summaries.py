@@ -32,8 +32,8 @@ class Line:
       model: its name.
       method: its name.
       cases: how many pairs of an image and a class were tested, and grids.
-      images: how many images they show.
-      seconds: the median time of an explanation, for each image.
+      images: how many images, or grids, they show.
+      seconds: the median time of an explanation, for each image, after those that compile; not a number if all do.
       estimates: of each measure, by the names of the test and the measure.
     """
 
@@ -53,7 +53,8 @@ class Report:
       settings: of the benchmark, with the versions of Python and JAX that made the report.
       lines: of the table, by model and method.
       tests: that were run.
-      absent: the classes that no case shows, which the means over classes leave out.
+      absent: the classes that no case shows.
+      torchray_average: whether means over classes count those as zero; else they leave them out.
       skipped: the images that could not be read, with the reason.
       missing_shards: the shards without rows.
     """
@@ -62,6 +63,7 @@ class Report:
     lines: list[Line]
     tests: tuple[Test, ...]
     absent: list[str]
+    torchray_average: bool
     skipped: dict[str, str]
     missing_shards: list[int]
 
@@ -89,7 +91,7 @@ class Report:
                 *(str(line.estimates.get(name, "")) for name in self.measures),
                 str(line.images),
                 str(line.cases),
-                f"{line.seconds:.3g}",
+                "" if math.isnan(line.seconds) else f"{line.seconds:.3g}",
             ]
             for line in self.lines
         ]
@@ -99,17 +101,27 @@ class Report:
 
     def _notes(self) -> list[str]:
         settings = self.settings
+        areas = ", ".join(f"{area:g}" for area in settings["areas"])
+        transfer = f", transferred to {settings['transfer'].split()[0]}" if settings["transfer"] else ""
         notes = [f"- {test.name}: {test.description}; {test.settings}." for test in self.tests]
         notes.append(
-            f"- Data: {_escaped(settings['data'])}; seed {settings['seed']}; extremal_jax"
+            f"- Data: {_escaped(settings['data'])}; masks of the areas {areas}{transfer}; seed {settings['seed']}; extremal_jax"
             f" {settings['version']}, JAX {settings['jax']}, Python {settings['python']}. In brackets 95 % bootstrap intervals over images."
         )
         if any(measure.by_class for test in self.tests for measure in test.measures):
             absent = len(self.absent)
             named = ", ".join(map(_escaped, self.absent[:_MOST_NAMED])) + (", ..." if absent > _MOST_NAMED else "")
-            notes.append(f"- Classes that no case shows: {f'{absent} ({named})' if absent else 'none'}.")
+            treated = "counted as zero, as in TorchRay" if self.torchray_average else "left out"
+            notes.append(f"- Classes that no case shows: {f'{absent} ({named}), {treated}' if absent else 'none'}.")
+        for line in self.lines:
+            lost = {name: found.lost for name, found in line.estimates.items() if found.lost}
+            if lost:
+                named = ", ".join(f"{name}: {count}" for name, count in lost.items())
+                notes.append(f"- Values of {line.method} on {line.model} that are not finite are left out ({named}).")
         if self.skipped:
-            notes.append(f"- {len(self.skipped)} images skipped, which could not be read: {_escaped(next(iter(self.skipped.values())))}.")
+            count = len(self.skipped)
+            reason = _escaped(next(iter(self.skipped.values())))
+            notes.append(f"- {count} image{'s' * (count > 1)} skipped, which could not be read: {reason}.")
         if self.missing_shards:
             notes.append(f"- Without the shards {', '.join(map(str, self.missing_shards))} of {settings['shards']}.")
         return notes
@@ -117,7 +129,13 @@ class Report:
     def rows(self) -> list[dict[str, Any]]:
         """The table as plain values: the mean and the bounds of each measure."""
         return [
-            dict(model=line.model, method=line.method, images=line.images, cases=line.cases, seconds=line.seconds)
+            dict(
+                model=line.model,
+                method=line.method,
+                images=line.images,
+                cases=line.cases,
+                seconds=None if math.isnan(line.seconds) else line.seconds,
+            )
             | {
                 f"{name}{suffix}": None if math.isnan(value) else value
                 for name, found in line.estimates.items()
@@ -136,7 +154,14 @@ class Report:
 
     def json(self) -> str:
         """The settings and the table."""
-        found = dict(settings=self.settings, absent=self.absent, skipped=self.skipped, missing_shards=self.missing_shards, rows=self.rows())
+        found = dict(
+            settings=self.settings,
+            absent=self.absent,
+            torchray_average=self.torchray_average,
+            skipped=self.skipped,
+            missing_shards=self.missing_shards,
+            rows=self.rows(),
+        )
         return json.dumps(found, indent=1) + "\n"
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -155,24 +180,33 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
 
     Raises:
       FileNotFoundError: if there is no benchmark.
+      ValueError: if its settings are damaged.
     """
     folder = as_path(folder)
     settings = read_settings(folder)
-    tests, classes = [TESTS[name] for name in settings["tests"]], settings["classes"]
+    tests, classes = [TESTS[name] for name in settings["tests"] if name in TESTS], settings["classes"]
     values: dict[tuple[str, str], dict[str, list[tuple[float, int, str]]]] = {}
     seconds: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
-    shown: dict[tuple[str, str], set[int]] = collections.defaultdict(set)
+    shown: dict[tuple[str, str], set[tuple[str, int]]] = collections.defaultdict(set)
     skipped: dict[str, str] = {}
     met: set[str] = set()
+    read: set[str] = set()
+    counted: set[tuple[str, ...]] = set()
     for row in rows_in(folder):
         if "skipped" in row:
             skipped[row["skipped"]] = row["reason"]
             continue
+        case = row["model"], row["method"], row["of"], row["case"]
+        if case in counted:
+            continue
+        counted.add(case)
         line = row["model"], row["method"]
-        seconds[line].append(row["seconds"])
+        if row["seconds"] is not None:
+            seconds[line].append(row["seconds"])
+        shown[line].add((row["of"], row["image"]))
         if row["of"] == "images":
             met.add(row["label"])
-            shown[line].add(row["image"])
+            read.add(row["name"])
         columns = values.setdefault(line, {})
         for name, value in row["values"].items():
             names = [name, _DIFFICULT] if name == "pointing-game hit" and row["difficult"] else [name]
@@ -189,12 +223,14 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
             if grouped and torchray_average:
                 found = found.scaled(len(np.unique(labels)) / len(classes))
             estimates[name] = found
-        times, images_shown = seconds[model, method], shown[model, method]
-        lines.append(Line(model, method, len(times), len(images_shown), float(np.median(times)), estimates))
+        cases = sum(one[:2] == (model, method) for one in counted)
+        median = float(np.median(seconds[model, method])) if seconds[model, method] else np.nan
+        lines.append(Line(model, method, cases, len(shown[model, method]), median, estimates))
     settings |= dict(python=platform.python_version(), jax=jax.__version__)
     absent = [name for name in classes if name not in met]
     missing = missing_shards(folder, settings["shards"])
-    return Report(settings, lines, tuple(tests), absent, skipped, missing)
+    skipped = {name: reason for name, reason in skipped.items() if name not in read}  # since then they could be read
+    return Report(settings, lines, tuple(tests), absent, torchray_average, skipped, missing)
 
 
 def _place(line: tuple[str, str], settings: dict[str, Any]) -> tuple[int, int]:
@@ -204,4 +240,4 @@ def _place(line: tuple[str, str], settings: dict[str, Any]) -> tuple[int, int]:
 
 def _escaped(text: str) -> str:
     """A name as it stands in a cell of Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\|`*_<>[]" else letter for letter in " ".join(text.split()))
+    return "".join(f"\\{letter}" if letter in "\\|`*<>[]" else letter for letter in " ".join(text.split()))

@@ -41,6 +41,16 @@ def classifier(gain: float = 30.0, crop: float | None = 1.0) -> Any:
     return ej.models.Classifier(Network(gain), "colours", CLASSES, preprocessing, ("places",))
 
 
+def nameless() -> Any:
+    """A classifier without names of layers."""
+
+    class Plain(Network):
+        def __call__(self, images: Any) -> Any:
+            return jnp.concatenate([images.mean(axis=(1, 2)), images.max(axis=(1, 2))[:, :2]], axis=-1)
+
+    return ej.models.Classifier(Plain(), "plain", CLASSES, classifier().preprocessing)
+
+
 class Squares(Dataset):
     """Black images of 16x20 pixels with one or two squares, of which the first image's second is difficult."""
 
@@ -76,8 +86,8 @@ def test_each_class_of_each_image_is_a_case(tmp_path: Any) -> None:
     report = run(folder=tmp_path)
     found = rows(tmp_path)
     assert len(found) == 2 * 9  # of seven images, two with two classes; the difficult object is no case
-    assert {row["case"] for row in found} >= {"0.png red", "3.png yellow", "3.png red"}
-    assert "0.png green" not in {row["case"] for row in found}
+    assert {row["case"] for row in found} >= {"0.png 0 red", "3.png 3 yellow", "3.png 0 red"}
+    assert "0.png 1 green" not in {row["case"] for row in found}
     assert [(line.method, line.images, line.cases) for line in report.lines] == [("gradient", 7, 9), ("center", 7, 9)]
     assert report.absent == ["grey"]
 
@@ -85,7 +95,7 @@ def test_each_class_of_each_image_is_a_case(tmp_path: Any) -> None:
 def test_values_are_those_of_the_functions(tmp_path: Any) -> None:
     model, dataset = classifier(), Squares()
     run(("pointing-game", "energy", "insertion", "deletion", "road", "reward"), methods=("gradient",), folder=tmp_path, seed=3)
-    row = next(row for row in rows(tmp_path) if row["case"] == "2.png blue")
+    row = next(row for row in rows(tmp_path) if row["case"] == "2.png 2 blue")
     image, region = model.preprocess(dataset[2].load())[None], dataset[2].region(2)
     maps = ej.attribution.gradient(model, image, [2])
     placed = model.preprocessing.place(np.asarray(maps), (16, 20))
@@ -172,18 +182,41 @@ def test_methods_are_added(tmp_path: Any) -> None:
 
 def test_images_of_any_shape(tmp_path: Any) -> None:
     """Of a network that takes whole images, each shape is a batch of its own."""
-    report = run(models={"colours": classifier(crop=None)}, folder=tmp_path)
+    report = run(("energy", "reward"), models={"colours": classifier(crop=None)}, folder=tmp_path, transfer=classifier(15.0))
     assert report.lines[0].cases == 9
+    assert report.lines[0].estimates["reward transferred"].number == 9
+    grids = run(("grid-pointing",), Squares(13), models={"colours": classifier(300.0, crop=None)}, num_grids=2)
+    assert grids.lines[0].cases == 2
 
 
-def test_an_image_that_cannot_be_read(tmp_path: Any) -> None:
-    report = run(dataset=Squares(corrupt=1), folder=tmp_path)
+@pytest.mark.parametrize("tests", [("energy",), ("grid-pointing",)])
+def test_an_image_that_cannot_be_read(tmp_path: Any, tests: Any) -> None:
+    options: Any = dict(models={"colours": classifier(300.0)}, num_grids=2)
+    report = run(tests, Squares(13, corrupt=1), folder=tmp_path, **options)
     assert list(report.skipped) == ["1.png"]
     assert "1.png is not an image" in report.skipped["1.png"]
-    assert report.lines[0].images == 6
-    assert "1 images skipped" in report.markdown()
+    assert report.lines[0].images == (12 if tests == ("energy",) else 2)
+    assert "1 image skipped" in report.markdown()
     with pytest.raises(ValueError, match=r"1\.png is not an image of a known format; without strict it is skipped"):
-        run(dataset=Squares(corrupt=1), strict=True)
+        run(tests, Squares(13, corrupt=1), strict=True, **options)
+
+
+def test_an_image_that_can_be_read_again_is_tested(tmp_path: Any) -> None:
+    run(dataset=Squares(corrupt=1), folder=tmp_path / "mended")
+    run(dataset=Squares(corrupt=1), folder=tmp_path / "mended")
+    assert len([row for row in rows(tmp_path / "mended") if "skipped" in row]) == 1
+    report = run(folder=tmp_path / "mended")
+    run(folder=tmp_path / "whole")
+    assert [row for row in rows(tmp_path / "mended") if "skipped" not in row] == rows(tmp_path / "whole")
+    assert report.skipped == {}
+    run(folder=tmp_path / "broken", limit=4)
+    run(dataset=Squares(corrupt=1), folder=tmp_path / "broken")  # a case that has a row keeps it
+    assert [row for row in rows(tmp_path / "broken") if "skipped" not in row] == rows(tmp_path / "whole")
+
+
+def test_nothing_to_test() -> None:
+    with pytest.raises(ValueError, match=r"no image of squares could be tested: 0\.png is not an image"):
+        run(dataset=Squares(1, corrupt=0), tests=("insertion",))
 
 
 def test_difficult_pairs_and_classes_that_no_image_shows(tmp_path: Any) -> None:
@@ -196,6 +229,59 @@ def test_difficult_pairs_and_classes_that_no_image_shows(tmp_path: Any) -> None:
         run(("pointing-game",), methods=("center",), folder=tmp_path)
 
 
+def test_classes_correspond_by_name(tmp_path: Any) -> None:
+    """Also those of the difficult pairs, where the dataset and the model have them in another order."""
+
+    class Reversed(Squares):
+        def example(self, index: int) -> Example:
+            found = super().example(index)
+            objects = [Object(len(CLASSES) - 1 - thing.label, thing.box, difficult=thing.difficult) for thing in found.objects]
+            return Example(found.name, found.image, found.size, tuple(objects))
+
+    run(("pointing-game",), folder=tmp_path / "same", difficult=frozenset({("1.png", 1)}))
+    run(("pointing-game",), Reversed(classes=CLASSES[::-1]), folder=tmp_path / "reversed", difficult=frozenset({("1.png", 3)}))
+    assert rows(tmp_path / "same") == rows(tmp_path / "reversed")
+
+
+def test_masks_are_transferred_to_where_they_were(tmp_path: Any) -> None:
+    """Of a model that crops more, to the model that sees the whole image."""
+    other = classifier(crop=0.5)
+    (tmp_path / "own").mkdir()
+    run(("reward",), methods=("gradient",), folder=tmp_path / "crop", models={"crop": other}, transfer=classifier(), areas=(0.05,))
+    cropped = next(row for row in rows(tmp_path / "crop") if row["case"] == "1.png 1 green")
+    image = classifier().preprocess(Squares()[1].load())
+    saliency = ej.attribution.gradient(other, other.preprocess(Squares()[1].load()), 1)
+    laid = classifier().preprocessing.cut(other.preprocessing.place(saliency, (16, 20)))
+    expected = ej.evaluation.reward_at_areas(classifier(), image, 1, laid, (0.05,))
+    assert cropped["values"]["reward transferred"] == pytest.approx(float(expected[0]), rel=1e-4)
+
+
+def test_values_that_are_not_finite_are_counted() -> None:
+    class Broken(Network):
+        def __call__(self, images: Any) -> Any:
+            return super().__call__(images) + jnp.where(images[:, 5, 3, :1] > 0.5, jnp.nan, 0)  # if the square is red or yellow
+
+    model = ej.models.Classifier(Broken(), "colours", CLASSES, classifier().preprocessing, ("places",))
+    report = run(("insertion",), models={"colours": model}, methods=("center",))
+    found = report.lines[0].estimates["insertion auc"]
+    assert (found.number + found.lost, report.lines[0].cases) == (9, 9)
+    assert found.lost > 2
+    assert f"Values of center on colours that are not finite are left out (insertion auc: {found.lost})" in report.markdown()
+
+
+def test_another_process_is_running(tmp_path: Any) -> None:
+    def again(done: int, total: int) -> None:
+        run(folder=tmp_path)
+
+    with pytest.raises(BlockingIOError, match="another process is running shard 1 of 1"):
+        run(folder=tmp_path, progress=again)
+
+
+def test_seconds_are_those_after_compilation() -> None:
+    assert np.isnan(run(limit=1).lines[0].seconds)
+    assert run(batch_size=1).lines[0].seconds > 0
+
+
 def test_grids(tmp_path: Any) -> None:
     models = {"colours": classifier(300.0)}
     report = run(("grid-pointing", "energy"), Squares(13), ("gradient",), num_grids=5, folder=tmp_path, models=models)
@@ -204,13 +290,15 @@ def test_grids(tmp_path: Any) -> None:
     assert report.lines[0].estimates["grid-pointing share"].mean > 0.4  # black places have a gradient too; chance is a quarter
     assert report.lines[0].estimates["grid-pointing point"].mean == 1
     assert report.lines[0].estimates["energy iou"].number == 17
-    with pytest.raises(ValueError, match="grids of 2x2 cells need 4 classes"):
+    with pytest.raises(
+        ValueError, match=r"grids need images of 4 classes that the model recognises alone .* 2 are, of 2 classes; raise limit"
+    ):
         run(("grid-pointing",), Squares(3), models=models)
 
 
 def test_transfer_and_sanity(tmp_path: Any) -> None:
     tests = ("reward", "randomization", "sensitivity")
-    report = run(tests, methods=("gradient",), others={"weak": classifier(15.0)}, folder=tmp_path)
+    report = run(tests, methods=("gradient",), transfer=classifier(15.0), folder=tmp_path)
     found = report.lines[0].estimates
     assert found["reward transferred"].mean == pytest.approx(found["reward feathered"].mean / 2, rel=1e-4)
     assert found["randomization rank correlation"].mean < 0.9
@@ -252,6 +340,8 @@ def test_progress_reaches_the_end() -> None:
             dict(dataset=Squares(classes=("red", "green", "blue", "gold"))),
             "squares has the class 'gold', which the classifier does not know",
         ),
+        (dict(transfer=ej.models.load("scenes")), "transfer must have the classes of the models, and those of scenes and colours differ"),
+        (dict(methods=("grad_cam",), models={"plain": nameless()}), "grad_cam needs at, a layer of the model with more than one place"),
         (dict(limit=0), "limit must be a whole number, at least 1, got 0"),
         (dict(num_grids=0), "num_grids must be a whole number"),
         (dict(batch_size=0), "batch_size must be a whole number"),

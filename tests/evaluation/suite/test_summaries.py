@@ -19,6 +19,8 @@ SETTINGS = {
     "models": {"net": "0"},
     "methods": {"center": "", "rise": ""},
     "classes": ["cat", "dog", "*owl*"],
+    "areas": [0.1],
+    "transfer": "other 0123",
     "shards": 1,
     "seed": 0,
     "version": "1.0",
@@ -27,7 +29,7 @@ SETTINGS = {
 
 def row(method: str, image: int, label: str, hit: float | None, auc: float, difficult: bool = False) -> dict[str, Any]:
     values = {"pointing-game hit": hit, "deletion auc": auc}
-    known = dict(of="images", model="net", case=f"{image} {label}", seconds=float(image), difficult=difficult)
+    known = dict(of="images", model="net", case=f"{image} {label}", name=f"{image}.png", seconds=float(image), difficult=difficult)
     return known | dict(method=method, image=image, label=label, values=values)
 
 
@@ -38,7 +40,8 @@ def rows() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def folder(tmp_path: Any) -> Any:
-    Journal(tmp_path, SETTINGS).append(rows())
+    with Journal(tmp_path, SETTINGS) as journal:
+        journal.append(rows())
     return tmp_path
 
 
@@ -60,7 +63,10 @@ def test_markdown_escapes_names(folder: Any) -> None:
     assert ruler.count("|") == header.count("|") == lines[0].count("|")
     assert r"a\|b \<script\>" in text
     assert r"\<b\>broken\</b\>" in text
-    assert r"Classes that no case shows: 1 (\*owl\*)." in text
+    assert r"Classes that no case shows: 1 (\*owl\*), left out." in text
+    assert "masks of the areas 0.1, transferred to other; seed 0" in text
+    assert "Values of rise on net that are not finite are left out (pointing-game hit: 1)" in text
+    assert "counted as zero, as in TorchRay" in tabulate(folder, torchray_average=True).markdown()
     assert "<" not in text.replace(r"\<", "")
 
 
@@ -80,5 +86,6 @@ def test_csv_and_json(folder: Any) -> None:
 
 
 def test_missing_shards(tmp_path: Any) -> None:
-    Journal(tmp_path, SETTINGS | {"shards": 3}, (2, 3)).append(rows())
+    with Journal(tmp_path, SETTINGS | {"shards": 3}, (2, 3)) as journal:
+        journal.append(rows())
     assert "Without the shards 1, 3 of 3." in tabulate(tmp_path).markdown()

@@ -107,7 +107,7 @@ def benchmark(
     Examples:
       extremal-jax benchmark pointing-game energy --methods extremal_perturbation,grad_cam,center --limit 50
       extremal-jax benchmark insertion deletion --data photographs --models efficientnet_lite0 --methods all
-      extremal-jax benchmark pointing-game --data voc:VOCdevkit/VOC2007 --models torchray_resnet50_voc --weights w.pth
+      extremal-jax benchmark pointing-game --data voc:VOCdevkit/VOC2007 --models resnet50_voc_fully_convolutional --weights w.pth
       extremal-jax benchmark road --limit 5000 --resume road --shard 2/8
       extremal-jax benchmark --table --resume road
     """

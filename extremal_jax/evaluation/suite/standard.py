@@ -175,12 +175,14 @@ def _bounded(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _randomisation(trial: Trial) -> Scores:
-    found = parameter_randomisation(trial.explain, trial.model, trial.images, trial.targets, num_depths=1, key=trial.key)
+    call = trial.explain, trial.model, trial.images, trial.targets
+    found = parameter_randomisation(*call, num_depths=1, original=trial.explanation.maps, key=trial.key)
     return {"rank correlation": np.asarray(found.rank_correlation[-1]), "ssim": np.asarray(found.ssim[-1])}
 
 
 def _sensitivity(trial: Trial) -> Scores:
-    found = max_sensitivity(trial.explain, trial.model, trial.images, trial.targets, num_samples=_SAMPLES, key=trial.key)
+    call = trial.explain, trial.model, trial.images, trial.targets
+    found = max_sensitivity(*call, num_samples=_SAMPLES, original=trial.explanation.maps, key=trial.key)
     return {"max sensitivity": np.asarray(found)}
 
 

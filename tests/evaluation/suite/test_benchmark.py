@@ -347,7 +347,7 @@ def test_progress_reaches_the_end() -> None:
         (dict(batch_size=0), "batch_size must be a whole number"),
         (dict(shard=(3, 2)), r"shard must be \(index, count\) with the index from 1 to the count, got \(3, 2\)"),
     ],
-    ids=str,
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
 def test_what_is_refused_before_any_work(tmp_path: Any, changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

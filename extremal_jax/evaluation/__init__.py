@@ -16,17 +16,14 @@ from extremal_jax.evaluation.faithfulness.imputation import impute
 from extremal_jax.evaluation.faithfulness.infidelity import infidelity
 from extremal_jax.evaluation.faithfulness.road import Road, road
 from extremal_jax.evaluation.faithfulness.sensitivity_n import sensitivity_n
-from extremal_jax.evaluation.localisation.grids import DiFull, DiPart, Grids, grid_hit, grid_share, make_grids
+from extremal_jax.evaluation.localisation.disconnected import DiFull, DiPart
+from extremal_jax.evaluation.localisation.grids import Grids, grid_hit, grid_share, make_grids
 from extremal_jax.evaluation.localisation.overlap import energy, iou, relevance_mass, relevance_rank
 from extremal_jax.evaluation.localisation.pasted import input_dependence, input_independence, model_contrast, pasted_pairs
 from extremal_jax.evaluation.localisation.pointing import ClassAccuracy, class_accuracy, highest_point, is_hit
+from extremal_jax.evaluation.sanity.complexity import EfficientRandomisation, efficient_randomisation
 from extremal_jax.evaluation.sanity.parameters import parameter_layers, randomise
-from extremal_jax.evaluation.sanity.randomisation import (
-    EfficientRandomisation,
-    Randomisation,
-    efficient_randomisation,
-    parameter_randomisation,
-)
+from extremal_jax.evaluation.sanity.randomisation import Randomisation, parameter_randomisation
 from extremal_jax.evaluation.sanity.robustness import average_sensitivity, max_sensitivity
 from extremal_jax.evaluation.sanity.similarity import rank_correlation, ssim
 from extremal_jax.evaluation.suite.benchmark import benchmark

@@ -1,4 +1,4 @@
-"""The shared path of all tests that evaluate the model: check the arguments, part the model, compute.
+"""The shared path of all tests that evaluate the model: check the arguments, part the model, compute; and of maps: scale them.
 
 A test describes its computation by a function and its settings, and hands both to a `Call`. They are compiled once for
 each function, settings, model and shape.
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float
 
 from extremal_jax.boundary.images import batch_size, check_images
@@ -31,7 +32,7 @@ class Call(NamedTuple):
 
     Attributes:
       program: the model without its arrays.
-      arrays: the model's.
+      arrays: the model's arrays.
       images: (N, H, W, C).
       targets: (N,), int32.
       maps: (N, H, W), float32.
@@ -83,12 +84,31 @@ def prepare(model: Model, images: Any, targets: Any, maps: Any, shown: int) -> C
 
 def check_maps(name: str, maps: Any, shape: tuple[int, ...]) -> Float[AnyArray, "*N H W"]:
     """Maps as float32, of exactly this shape."""
-    found = as_array(name, maps)
-    if not (jnp.issubdtype(found.dtype, jnp.floating) or jnp.issubdtype(found.dtype, jnp.integer)):
-        raise TypeError(f"{name} must hold numbers, got {found.dtype}")
+    found = as_floats(name, maps)
     if found.shape != shape:
         raise ValueError(f"{name} must have the shape of the images, {shape}, got {found.shape}; methods make such maps with resize=True")
+    return found
+
+
+def as_floats(name: str, values: Any) -> Float[AnyArray, "..."]:
+    """An array of numbers as float32; a TypeError for one of anything else, such as booleans."""
+    found = as_array(name, values)
+    if not (jnp.issubdtype(found.dtype, jnp.floating) or jnp.issubdtype(found.dtype, jnp.integer)):
+        raise TypeError(f"{name} must hold numbers, got {found.dtype}")
     return found.astype(np.float32)
+
+
+@jax.jit
+def unit_range(maps: Float[AnyArray, "*N H W"]) -> Float[Array, "*N H W"]:
+    """Each map scaled to [0, 1], from its least to its largest value; a constant map becomes zero.
+
+    Example:
+      >>> unit_range(np.array([[-1.0, 0.0, 3.0]])).tolist()
+      [[0.0, 0.25, 1.0]]
+    """
+    maps = jnp.asarray(maps, jnp.float32)
+    low, high = (extreme(maps, axis=(-2, -1), keepdims=True) for extreme in (jnp.min, jnp.max))
+    return (maps - low) / jnp.maximum(high - low, np.finfo(np.float32).tiny)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -38,9 +38,9 @@ def for_each(function: Callable[[Array, Array], Any], num_images: int, count: in
     """Compute a function of images and of the `count` alterations of each, a chunk at a time.
 
     Args:
-      function: of the indices of images (length,) and of alterations (length,); returns a pytree of arrays (length, ...).
-      num_images: N.
-      count: the alterations of each image.
+      function: takes the indices of images (length,) and of alterations (length,), returns a pytree of arrays (length, ...).
+      num_images: N, the number of images.
+      count: the number of alterations of each image.
       length: how many altered images to take at a time.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Curves of the score while pixels change in the order of a map: insertion, deletion and pixel flipping; and over areas."""
+"""Curves of the score while pixels change in the order of a map: insertion, deletion and pixel flipping."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ class Protocol:
       name: as in `PROTOCOLS`.
       help: one line.
       score: the function of the model's scores: "softmax", "sigmoid" or "logit".
-      counts: of the size (H, W): how many pixels have changed after each step, from 0.
+      counts: the function from the size (H, W) to how many pixels have changed after each step, from 0.
       inserted_into: the images that insertion begins with.
       deleted_to: the images that deletion ends with.
-      auc: of the scores (..., T + 1): the area under the curve.
+      auc: the function from the scores (..., T + 1) to the area under the curve.
     """
 
     name: str

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
+from extremal_jax.evaluation.calls import unit_range
 from extremal_jax.evaluation.faithfulness.altered import for_each, nan_where_unknown, prepare_altered, ranks, scores_of
 from extremal_jax.ground.checks import check_choice, check_share
 
@@ -51,8 +52,8 @@ def average_drop(
       model, images, targets, chunk_size: as in `insertion`. In the literature, targets are the predicted classes.
       maps: (H, W), or (N, H, W), scaled from their least to their largest value. A constant map becomes zero, and hides
         everything.
-      area: in [0, 1]: show exactly this share of the pixels, the highest of the map, with ties in reading order, and
-        nothing of the others; None: the scaled map.
+      area: the share of the pixels to show, in [0, 1]: exactly so many, the highest of the map, with ties in reading
+        order, and nothing of the others; None: the scaled map.
       score: the confidence: "softmax" or "sigmoid".
 
     Returns:
@@ -102,14 +103,3 @@ def _drops(
     whole, part = for_each(chunk, len(images), 2, length).T
     drop = 100 * jnp.maximum(0, whole - part) / jnp.maximum(whole, np.finfo(np.float32).tiny)
     return Drop(nan_where_unknown(drop, maps), nan_where_unknown((part > whole).astype(drop.dtype), maps))
-
-
-def unit_range(maps: Float[Array, "*N H W"]) -> Float[Array, "*N H W"]:
-    """Maps scaled to [0, 1], each by its least and its largest value; constant ones become zero.
-
-    Example:
-      >>> unit_range(jnp.array([[2.0, 4.0, 3.0]])).tolist()
-      [[0.0, 1.0, 0.5]]
-    """
-    low, high = (extreme(maps, axis=(-2, -1), keepdims=True) for extreme in (jnp.min, jnp.max))
-    return (maps - low) / jnp.maximum(high - low, np.finfo(np.float32).tiny)

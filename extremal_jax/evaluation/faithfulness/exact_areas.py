@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from extremal_jax.boundary.areas import check_areas, check_pixels
 from extremal_jax.boundary.images import batch_size, check_images
 from extremal_jax.boundary.models import Model
+from extremal_jax.evaluation.calls import as_floats, unit_range
 from extremal_jax.evaluation.faithfulness.altered import for_each, nan_where_unknown, prepare_altered, scores_of
 from extremal_jax.evaluation.faithfulness.curves import Curve
-from extremal_jax.ground.checks import as_array, check_choice, check_not_negative
+from extremal_jax.ground.checks import check_choice, check_not_negative
 from extremal_jax.ground.filters import gaussian_blur, resize
 from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.operators.area import binarize
@@ -136,15 +137,13 @@ def check_masks(maps: Any, count: int | None, num_areas: int) -> Float[AnyArray,
       >>> check_masks(np.ones((2, 4, 5)), 2, 3).shape, check_masks(np.ones((3, 4, 5)), None, 3).shape
       ((2, 1, 4, 5), (1, 3, 4, 5))
     """
-    found = as_array("maps", maps)
-    if not (jnp.issubdtype(found.dtype, jnp.floating) or jnp.issubdtype(found.dtype, jnp.integer)):
-        raise TypeError(f"maps must hold numbers, got {found.dtype}")
+    found = as_floats("maps", maps)
     batch = () if count is None else (count,)
     rest = found.shape[len(batch) :]
     if found.shape[: len(batch)] != batch or len(rest) not in (2, 3) or (len(rest) == 3 and rest[0] != num_areas) or 0 in rest:
         shapes = " or ".join(str((*batch, *middle, "h", "w")).replace("'", "") for middle in ((), (num_areas,)))
         raise ValueError(f"maps must have the shape {shapes}: one map for all areas, or one for each, got {found.shape}")
-    return found.astype(np.float32).reshape(count or 1, *((1,) if len(rest) == 2 else ()), *rest)
+    return found.reshape(count or 1, *((1,) if len(rest) == 2 else ()), *rest)
 
 
 def binary_masks(masks: Float[AnyArray, "N M h w"], areas: Float[AnyArray, " K"]) -> Float[Array, "N K h w"]:
@@ -155,11 +154,8 @@ def binary_masks(masks: Float[AnyArray, "N M h w"], areas: Float[AnyArray, " K"]
       [[[[0.0, 0.0, 1.0]], [[1.0, 0.0, 1.0]]]]
     """
     num_images, _, height, width = masks.shape
-    each = jnp.broadcast_to(masks, (num_images, len(areas), height, width))
-    flat = jnp.asarray(each, jnp.float32).reshape(-1, height * width)
-    low, high = flat.min(axis=1, keepdims=True), flat.max(axis=1, keepdims=True)
-    unit = (flat - low) / jnp.maximum(high - low, np.finfo(np.float32).tiny)  # maps of attribution have any range
-    return binarize(unit, jnp.tile(jnp.asarray(areas), num_images)).reshape(each.shape)
+    each = jnp.broadcast_to(unit_range(masks), (num_images, len(areas), height, width))  # maps of attribution have any range
+    return binarize(each.reshape(-1, height * width), jnp.tile(jnp.asarray(areas), num_images)).reshape(each.shape)
 
 
 def feathered(masks: Float[Array, "*N h w"], feather: float = _FEATHER) -> Float[Array, "*N h w"]:

@@ -7,7 +7,6 @@ wide, since each carries values by one pixel. A preconditioner over blocks of pi
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from extremal_jax.boundary.images import batch_size, check_images
+from extremal_jax.evaluation.faithfulness.altered import pixels
 from extremal_jax.ground.checks import as_array, check_count, check_key, check_not_negative, check_positive
 
 Operator = Callable[[Array], Array]
@@ -25,7 +25,7 @@ Operator = Callable[[Array], Array]
 WEIGHTS = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]], np.float32) / 12  # of the neighbours of a pixel
 TOLERANCE, MAX_ITERATIONS = 1e-5, 500
 _NO_HOLE = 1e-6  # the entry of a block whose pixels have no neighbour that is left
-_SIDES = 8, 32, 128  # of the blocks, in pixels; with twice as many of them, an iteration takes longer than it saves
+_SIDES = 8, 32, 128  # of the blocks, in pixels, each a multiple of the last; with more of them, an iteration takes longer than it saves
 
 
 def impute(
@@ -48,8 +48,8 @@ def impute(
       images: (H, W, C), or a batch (N, H, W, C).
       removed: (H, W), or (N, H, W), bool. An image without any pixel left becomes zero.
       noise: the standard deviation of the Gaussian noise on removed pixels, in units of the images; 0 for none.
-      key: of the noise, which is the same for all images; None: `jax.random.key(0)`.
-      tolerance: the norm of what is left over of the equations, relative to their right side, at which to stop.
+      key: the random key of the noise, which is the same for all images; None: `jax.random.key(0)`.
+      tolerance: the norm of the residual, relative to the right side of the equations, at which to stop.
       max_iterations: the most iterations of conjugate gradients.
 
     Returns:
@@ -83,12 +83,12 @@ def impute(
     single = batch_size(images) is None
     batch = jnp.asarray(images[None] if single else images)
     holes = jnp.asarray(removed[None] if single else removed)
-    filled = _impute(batch, holes, np.float32(noise), key, float(tolerance), int(max_iterations))
+    filled = _impute(batch, holes, np.float32(noise), key, np.float32(tolerance), np.int32(max_iterations))
     return filled[0] if single else filled
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
-def _impute(images: Array, removed: Array, noise: Array, key: Array, tolerance: float, max_iterations: int) -> Array:
+@jax.jit
+def _impute(images: Array, removed: Array, noise: Array, key: Array, tolerance: Array, max_iterations: Array) -> Array:
     drawn = jax.random.normal(key, images.shape[1:], jnp.float32)
     return add_noise(fill(images, removed, tolerance, max_iterations), removed, noise * drawn[None])
 
@@ -99,7 +99,10 @@ def add_noise(images: Float[Array, "N H W C"], removed: Bool[Array, "N H W"], no
 
 
 def fill(
-    images: Float[Array, "N H W C"], removed: Bool[Array, "N H W"], tolerance: float = TOLERANCE, max_iterations: int = MAX_ITERATIONS
+    images: Float[Array, "N H W C"],
+    removed: Bool[Array, "N H W"],
+    tolerance: float | Array = TOLERANCE,
+    max_iterations: int | Array = MAX_ITERATIONS,
 ) -> Float[Array, "N H W C"]:
     """Replace removed pixels by the weighted means of their neighbours, without noise."""
     holes = removed[:, None].astype(jnp.float32)
@@ -132,41 +135,37 @@ def neighbours(values: Float[Array, "*N H W"]) -> Float[Array, "*N H W"]:
 
 def _preconditioner(system: Operator, degree: Float[Array, "H W"], holes: Float[Array, "N 1 H W"]) -> Operator:
     """Σ_l P_l D_l⁻¹ P_lᵀ: the residual, summed over the removed pixels of each block, is divided by the block's entry of the
-    system and handed back to these pixels. The smallest blocks are the pixels."""
+    system and handed back to these pixels. The smallest blocks are the pixels; those of a level make up those of the next."""
     height, width = holes.shape[-2:]
     sides = [side for side in _SIDES if side < max(height, width)]
+    factors = [side // finer for side, finer in zip(sides, [1, *sides], strict=False)]
     row, column = np.mgrid[:height, :width]
 
     def entries(side: int) -> Array:
         """1_Bᵀ A 1_B of each block B, from four colours of blocks: those of one colour do not touch."""
-        colours = (row // side) % 2 + 2 * ((column // side) % 2)
-        return _sum_blocks(sum((colours == colour) * system(holes * (colours == colour)) for colour in range(4)), side)
+        colours = (row // side) % 2 + 2 * ((column // side) % 2) == np.arange(4)[:, None, None]
+        return _sums(lax.map(lambda colour: colour * system(holes * colour), jnp.asarray(colours, jnp.float32)).sum(axis=0), side)
 
-    inverses = [jnp.where(entry > _NO_HOLE, 1 / jnp.maximum(entry, _NO_HOLE), 0) for entry in map(entries, sides)]
+    inverses = [1 / degree, *(jnp.where(entry > _NO_HOLE, 1 / jnp.maximum(entry, _NO_HOLE), 0) for entry in map(entries, sides))]
 
-    def precondition(residual: Array) -> Array:
-        total = residual / degree
-        for side, inverse in zip(sides, inverses, strict=True):
-            total = total + _spread(_sum_blocks(residual, side) * inverse, side, (height, width))
-        return holes * total
+    def correction(residual: Array, level: int) -> Array:
+        """The correction by the blocks of a level and by all larger ones."""
+        own = residual * inverses[level]
+        if level == len(sides):
+            return own
+        larger = correction(_sums(residual, factors[level]), level + 1)
+        return own + pixels(larger, factors[level], (own.shape[-2], own.shape[-1]))
 
-    return precondition
-
-
-def _sum_blocks(values: Float[Array, "*N H W"], side: int) -> Float[Array, "*N h w"]:
-    rows, columns = (_members(length, side) for length in values.shape[-2:])
-    return jnp.einsum("ij,...jk,lk->...il", rows, values, columns, precision=lax.Precision.HIGHEST)
+    return lambda residual: holes * correction(residual, 0)
 
 
-def _spread(blocks: Float[Array, "*N h w"], side: int, size: tuple[int, int]) -> Float[Array, "*N H W"]:
-    rows, columns = (_members(length, side) for length in size)
-    return jnp.einsum("ij,...il,lk->...jk", rows, blocks, columns, precision=lax.Precision.HIGHEST)
-
-
-@functools.lru_cache(maxsize=64)
-def _members(length: int, side: int) -> np.ndarray:
-    """(blocks, length): which pixels of a row lie in each block, as a matrix, which is quicker than sums of few numbers."""
-    return (np.arange(length) // side == np.arange(-(-length // side))[:, None]).astype(np.float32)
+def _sums(values: Float[Array, "*N H W"], side: int) -> Float[Array, "*N h w"]:
+    """The sums over blocks of pixels: of rows, then along them by a matrix, which is quicker than sums of few neighbours."""
+    height, width = values.shape[-2:]
+    padded = jnp.pad(values, [(0, 0)] * (values.ndim - 2) + [(0, -height % side), (0, 0)])
+    rows = padded.reshape(*values.shape[:-2], -(-height // side), side, width).sum(axis=-2)
+    members = np.arange(width) // side == np.arange(-(-width // side))[:, None]
+    return jnp.einsum("...w,kw->...k", rows, members.astype(np.float32), precision=lax.Precision.HIGHEST)
 
 
 class _State(NamedTuple):
@@ -179,7 +178,9 @@ class _State(NamedTuple):
     product: Array
 
 
-def _conjugate_gradients(system: Operator, right: Array, precondition: Operator, tolerance: float, max_iterations: int) -> Array:
+def _conjugate_gradients(
+    system: Operator, right: Array, precondition: Operator, tolerance: float | Array, max_iterations: int | Array
+) -> Array:
     """Solve systems (N, C, H, W), one for each N and C, until all are within the tolerance."""
 
     def dot(a: Array, b: Array) -> Array:

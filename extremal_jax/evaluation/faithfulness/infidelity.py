@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from extremal_jax.attribution.evaluations import check_finite
 from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
+from extremal_jax.evaluation.calls import as_floats
 from extremal_jax.evaluation.faithfulness.altered import draw_each, for_each, prepare_altered, scores_of
 from extremal_jax.ground.checks import as_array, check_count, check_flag, check_key, check_positive
 from extremal_jax.ground.pytrees import AnyArray
@@ -43,17 +44,17 @@ def infidelity(
         perturbations of all its channels are multiplied; without the first axis for a single image.
       perturbations: (M, H, W, C), the same for all images, or (M, N, H, W, C), in place of random ones; pass either
         these or `num_samples`, `noise` and `key`.
-      num_samples: M.
+      num_samples: M, the number of random perturbations.
       noise: the standard deviation of random perturbations, which are Gaussian and independent at each pixel and
         channel, in units of the images.
       normalize: whether β is the factor that makes the infidelity of an image least, so that the scale of the map does
         not count; else β is 1, and a map that is right but for its unit is far off.
       score: the function of the model's scores: "logit", "softmax" or "sigmoid".
-      key: of the perturbations, which are the same for all images; None: `jax.random.key(0)`.
+      key: the random key of the perturbations, which are the same for all images; None: `jax.random.key(0)`.
 
     Returns:
       (N,), not negative, or a number for a single image. A map of zeros has the mean square of the falls, a constant map
-      is nothing special, and one with NaN has NaN.
+      is treated like any other, and a map with NaN has NaN.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit.
@@ -89,12 +90,10 @@ def infidelity(
 
 def check_attributions(maps: Any, shape: tuple[int, ...]) -> Float[AnyArray, "*N H W C"]:
     """Maps of images of a shape as float32, with an axis of channels, which has the length 1 for maps of pixels."""
-    found = as_array("maps", maps)
-    if not (jnp.issubdtype(found.dtype, jnp.floating) or jnp.issubdtype(found.dtype, jnp.integer)):
-        raise TypeError(f"maps must hold numbers, got {found.dtype}")
+    found = as_floats("maps", maps)
     if found.shape not in (shape, shape[:-1]):
         raise ValueError(f"maps must have the shape of the images, {shape}, or that without channels, {shape[:-1]}, got {found.shape}")
-    return (found if found.shape == shape else found[..., None]).astype(np.float32)
+    return found if found.shape == shape else found[..., None]
 
 
 def _check_perturbations(perturbations: Any, images: AnyArray) -> Float[AnyArray, "M _ H W C"]:
@@ -132,9 +131,11 @@ def _infidelities(
         some = jnp.where((which < count)[:, None, None, None], some, 0)
         return scores_of(model, score, images[of] - some.astype(images.dtype), targets[of]), (some * attributions[of]).sum(axis=(1, 2, 3))
 
-    scores, told = for_each(chunk, len(images), count + 1, length)
-    falls, told = scores[:, -1:] - scores[:, :-1], told[:, :-1]
+    scores, predicted = for_each(chunk, len(images), count + 1, length)
+    falls, predicted = scores[:, -1:] - scores[:, :-1], predicted[:, :-1]
     if normalize:
-        square = jnp.square(told).mean(axis=1, keepdims=True)
-        told = told * jnp.where(square == 0, 0, (told * falls).mean(axis=1, keepdims=True) / jnp.where(square == 0, 1, square))
-    return jnp.square(told - falls).mean(axis=1)
+        square = jnp.square(predicted).mean(axis=1, keepdims=True)
+        predicted = predicted * jnp.where(
+            square == 0, 0, (predicted * falls).mean(axis=1, keepdims=True) / jnp.where(square == 0, 1, square)
+        )
+    return jnp.square(predicted - falls).mean(axis=1)

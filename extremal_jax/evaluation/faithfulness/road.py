@@ -57,7 +57,7 @@ def road(
       order: "most": the most important pixels are removed, and a low score is good. "least": the least important ones,
         and a high score is good. "combined": (least − most) / 2, and a high score is good.
       noise: the standard deviation of the noise on filled pixels, in units of the images; 0 for none.
-      key: of the noise, which is the same for all images; None: `jax.random.key(0)`.
+      key: the random key of the noise, which is the same for all images; None: `jax.random.key(0)`.
       score: the function of the model's scores: "softmax", "sigmoid" or "logit".
 
     Returns:

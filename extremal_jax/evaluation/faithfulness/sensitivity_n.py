@@ -56,7 +56,7 @@ def sensitivity_n(
         image, a few pixels change a score less than rounding does; larger cells help.
       baseline: the content of removed cells, as in `insertion`.
       score: the function of the model's scores: "logit", "softmax" or "sigmoid".
-      key: of the subsets, which are the same for all images; None: `jax.random.key(0)`.
+      key: the random key of the subsets, which are the same for all images; None: `jax.random.key(0)`.
 
     Returns:
       (N,) in [−1, 1], or a number for a single image. A constant map, or a score that nothing changes, has correlation

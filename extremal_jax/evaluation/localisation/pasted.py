@@ -94,7 +94,7 @@ def model_contrast(maps_object_model: Any, maps_scene_model: Any, regions: Any) 
 
     Args:
       maps_object_model: (N, H, W), or (H, W) for a single image: maps for a model that names the pasted object.
-      maps_scene_model: the same of a model that names the scene, of the same images.
+      maps_scene_model: the same shape: maps of the same images for a model that names the scene.
       regions: the same shape; True, or not zero, in the pasted object. Keep only images that both models recognise.
 
     Returns:
@@ -122,7 +122,7 @@ def input_dependence(maps_with: Any, maps_without: Any, regions: Any) -> Float[A
 
     Args:
       maps_with: (N, H, W), or (H, W) for a single image: maps of images with the pasted object.
-      maps_without: the same of the images without it.
+      maps_without: the same shape: maps of the images without it.
       regions: the same shape; True, or not zero, in the pasted object. Keep only images that the model recognises both
         with and without it.
 
@@ -151,7 +151,7 @@ def input_independence(maps: Any, maps_perturbed: Any, regions: Any, threshold: 
 
     Args:
       maps: (N, H, W), or (H, W) for a single image: maps of the images.
-      maps_perturbed: the same of the perturbed images.
+      maps_perturbed: the same shape: maps of the perturbed images.
       regions: the same shape; True, or not zero, in the patch.
       threshold: the change that counts as small, as a share of the image's own; positive.
 

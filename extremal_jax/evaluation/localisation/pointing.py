@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int, Num
 
-from extremal_jax.evaluation.calls import check_maps
+from extremal_jax.evaluation.calls import as_floats, check_maps
 from extremal_jax.evaluation.localisation.overlap import check_regions
 from extremal_jax.ground.checks import as_array, check_count, check_flag, check_positive, values_of
 
@@ -46,7 +46,7 @@ def is_hit(points: Any, regions: Any, tolerance: float = 15) -> Bool[Array, "*N"
     Args:
       points: (N, 2), or (2,) for a single image: row and column, which may lie between pixels.
       regions: (N, H, W), or (H, W); True, or not zero, in the region.
-      tolerance: in pixels of the region, positive. With 1, the pixel itself must lie in the region.
+      tolerance: the distance in pixels of the region, positive. With 1, the pixel itself must lie in the region.
 
     Returns:
       (N,), or () for a single image. An empty region is a miss, and so is a point outside of the image, such as the one
@@ -64,11 +64,9 @@ def is_hit(points: Any, regions: Any, tolerance: float = 15) -> Bool[Array, "*N"
     """
     check_positive("tolerance", tolerance, " of pixels")
     regions = check_regions(regions)
-    points = as_array("points", points)
+    points = as_floats("points", points)
     if points.shape != (*regions.shape[:-2], 2):
         raise ValueError(f"points must be a row and a column for each region, {(*regions.shape[:-2], 2)}, got the shape {points.shape}")
-    if not (jnp.issubdtype(points.dtype, jnp.floating) or jnp.issubdtype(points.dtype, jnp.integer)):
-        raise TypeError(f"points must be numbers, got {points.dtype}")
     return _is_hit(jnp.asarray(points), jnp.asarray(regions), jnp.float32(tolerance))
 
 

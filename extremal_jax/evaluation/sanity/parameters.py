@@ -59,7 +59,7 @@ def randomise(model: Model, layers: Sequence[str] | None = None, *, draw: str = 
       draw: "normal": matrices and kernels are normal with their own mean and standard deviation, which stands in for
         the layer's initializer, unknown in a trained model; arrays with one axis (biases, scales, variances, which must
         stay positive) are permuted. "permutation": all are permuted.
-      key: None: `jax.random.key(0)`.
+      key: the random key of the draws; None: `jax.random.key(0)`.
 
     Returns:
       A model of the same class and structure.
@@ -82,9 +82,9 @@ class Parameters(NamedTuple):
     """A model, taken apart.
 
     Attributes:
-      leaves: of the model.
-      paths: by the positions of the parameters among the leaves.
-      rebuild: from leaves to a model.
+      leaves: the leaves of the model.
+      paths: the path of each parameter, by its position among the leaves.
+      rebuild: the function from leaves to a model.
     """
 
     leaves: list[Any]

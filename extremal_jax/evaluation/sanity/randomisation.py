@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from extremal_jax.boundary.images import check_images
-from extremal_jax.evaluation.calls import check_maps
+from extremal_jax.evaluation.calls import check_maps, unit_range
 from extremal_jax.evaluation.sanity.parameters import DRAWS, Model, check_layers, named_key, parameters_of
-from extremal_jax.evaluation.sanity.similarity import rank_correlation, ssim, unit_range
+from extremal_jax.evaluation.sanity.similarity import rank_correlation, ssim
 from extremal_jax.ground.checks import check_choice, check_count, check_flag, check_key, check_not_negative
 from extremal_jax.ground.pytrees import AnyArray
 
@@ -30,7 +28,7 @@ class Randomisation(NamedTuple):
       layers: (D,), the names of the layers, in the order of randomisation; cascading, model d has its first d layers
         drawn anew, independent, its d-th alone.
       rank_correlation: (D, N), or (D,) for a single image.
-      ssim: of maps scaled to [0, 1], as the rank correlation.
+      ssim: the structural similarity of maps scaled to [0, 1], of the same shape.
       maps: (1 + D, N, H, W), first those of the model itself; None unless `keep_maps`.
     """
 
@@ -38,20 +36,6 @@ class Randomisation(NamedTuple):
     rank_correlation: Float[Array, " D *N"]
     ssim: Float[Array, " D *N"]
     maps: Float[Array, "M *N H W"] | None = None
-
-
-class EfficientRandomisation(NamedTuple):
-    """The complexity of a model's maps, and of those of a model whose parameters are all drawn anew.
-
-    Attributes:
-      score: (N,), the relative rise of the complexity; or a number for a single image, as the others.
-      complexity: of the model's maps.
-      randomised: the complexity of the other model's.
-    """
-
-    score: Float[Array, "*N"]
-    complexity: Float[Array, "*N"]
-    randomised: Float[Array, "*N"]
 
 
 def parameter_randomisation(
@@ -68,6 +52,7 @@ def parameter_randomisation(
     num_samples: int | None = None,
     noise: float = 0.1,
     keep_maps: bool = False,
+    original: Any = None,
     key: Array | None = None,
 ) -> Randomisation:
     """The similarity of a method's maps before and after the model's parameters are drawn anew, layer by layer.
@@ -92,15 +77,17 @@ def parameter_randomisation(
         models; None: compare the maps of the images.
       noise: the standard deviation of that noise, as a share of each image's range.
       keep_maps: whether to return the maps.
-      key: of parameters and noise; None: `jax.random.key(0)`.
+      original: (N, H, W), or (H, W): the method's maps of the images for the model as it is, where they are known
+        already; None: they are computed. Not with `num_samples`, which compares maps of noisy images.
+      key: the random key of parameters and noise; None: `jax.random.key(0)`.
 
     Returns:
       The names and similarities. A map that is constant, or that holds NaN, scores as in `rank_correlation` and `ssim`:
       two constant maps are alike.
 
     Raises:
-      TypeError, ValueError: for maps of another size, unknown layers (near ones are listed), a model without
-        parameters, options out of range.
+      TypeError, ValueError: for maps of another size, both `original` and `num_samples`, unknown layers (near ones are
+        listed), a model without parameters, options out of range.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -125,10 +112,12 @@ def parameter_randomisation(
     check_flag("keep_maps", keep_maps)
     if num_depths is not None:
         check_count("num_depths", num_depths, 1)
+    if original is not None and num_samples is not None:
+        raise ValueError("pass either original, maps of the images, or num_samples, for maps of noisy images, got both")
     images, key = check_images("images", images), check_key(key)
-    explain, parameters = _explainer(method, images, targets, num_samples, noise, key), parameters_of(model)
+    explain, parameters = explainer(method, images, targets, num_samples, noise, key), parameters_of(model)
     names = tuple(parameters.layers(images) if layers is None else check_layers(layers, parameters))
-    original = explain(model)
+    original = explain(model) if original is None else check_maps("original", original, images.shape[:-1])
     kept, scores = [original], []
     depths = _spaced(len(names), num_depths)
     for depth in depths:
@@ -141,80 +130,7 @@ def parameter_randomisation(
     return Randomisation(tuple(names[depth] for depth in depths), correlations, similarities, found)
 
 
-def efficient_randomisation(
-    method: Explain,
-    model: Model,
-    images: Any,
-    targets: Any,
-    *,
-    num_bins: int = 100,
-    draw: str = "normal",
-    key: Array | None = None,
-) -> EfficientRandomisation:
-    """The relative rise of the complexity of a method's maps after all parameters are drawn anew:
-
-        (C(randomised) - C(original)) / C(original)
-
-    with the `complexity` C. A higher score is better: the map of a model that knows nothing should show no structure.
-
-    Args:
-      method, model, images, targets, draw, key: as in `parameter_randomisation`.
-      num_bins: of the histogram, as in `complexity`.
-
-    Returns:
-      The scores and complexities. A constant map of the model scores 0, a map with NaN scores NaN.
-
-    Raises:
-      TypeError, ValueError: as `parameter_randomisation`.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from extremal_jax.attribution import linear_approx
-      >>> model = jax.tree_util.Partial(lambda weight, x: (x @ weight).sum(axis=(1, 2)), jnp.eye(3, 2))
-      >>> image = jnp.linspace(0, 1, 768).reshape(16, 16, 3)
-      >>> efficient_randomisation(linear_approx, model, image, 0).score.shape
-      ()
-
-    Source: Hedström, Weber, Lapuschkin and Höhne, "Sanity Checks Revisited", 2024.
-    """
-    check_count("num_bins", num_bins, 2)
-    check_choice("draw", draw, DRAWS)
-    images, key = check_images("images", images), check_key(key)
-    explain, parameters = _explainer(method, images, targets, None, 0.0, key), parameters_of(model)
-    original, randomised = (complexity(explain(model), num_bins=num_bins) for model in (model, parameters.randomised(None, draw, key)))
-    rise = jnp.where(original == 0, 0, (randomised - original) / jnp.where(original == 0, 1, original))
-    return EfficientRandomisation(jnp.where(jnp.isnan(randomised), jnp.nan, rise), original, randomised)
-
-
-def complexity(maps: Any, *, num_bins: int = 100) -> Float[Array, "*N"]:
-    """The entropy, in nats, of the histogram of a map, with bins of equal width from its least to its largest value.
-
-    A constant map has the complexity 0, a map with NaN or infinity NaN.
-
-    Args:
-      maps: (N, H, W), or (H, W).
-      num_bins: at least 2.
-
-    Returns:
-      (N,) in [0, log(num_bins)], or a number for (H, W); float32.
-
-    Example:
-      >>> f"{complexity([[0.0, 0.0], [1.0, 1.0]]):.3f}"  # log 2
-      '0.693'
-
-    Source: Hedström, Weber, Lapuschkin and Höhne, "Sanity Checks Revisited", 2024.
-    """
-    check_count("num_bins", num_bins, 2)
-    found = check_maps("maps", maps, np.shape(maps))
-    if found.ndim not in (2, 3) or 0 in found.shape:
-        raise ValueError(f"maps must have the shape (N, H, W) or (H, W), got {found.shape}")
-    scores = _complexity(found if found.ndim == 3 else found[None], num_bins)
-    return scores if found.ndim == 3 else scores[0]
-
-
-def _explainer(
-    method: Explain, images: AnyArray, targets: Any, num_samples: int | None, noise: float, key: Array
-) -> Callable[[Model], Any]:
+def explainer(method: Explain, images: AnyArray, targets: Any, num_samples: int | None, noise: float, key: Array) -> Callable[[Model], Any]:
     """The function from a model to its maps, checked: of the images, or the mean of those of noisy images."""
     if not callable(method):
         raise TypeError(f"method must be a function (model, images, targets) -> maps, got {method!r}")
@@ -250,13 +166,3 @@ def _noisy(key: Array, images: Float[Array, "*N H W C"], noise: float | Float[Ar
     ranges = images.max(axis=axes, keepdims=True) - images.min(axis=axes, keepdims=True)
     normal = jax.random.normal(key, images.shape[-3:], jnp.float32).astype(images.dtype)  # the same for all images
     return images + jnp.asarray(noise, images.dtype) * ranges * jnp.broadcast_to(normal, images.shape)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _complexity(maps: Float[Array, "N H W"], num_bins: int) -> Float[Array, " N"]:
-    flat = unit_range(maps).reshape(len(maps), -1)
-    bins = jnp.clip((flat * num_bins).astype(jnp.int32), 0, num_bins - 1)
-    counts = jax.vmap(lambda bins: jnp.zeros(num_bins, jnp.float32).at[bins].add(1))(bins)
-    shares = counts / flat.shape[1]
-    entropy = -(shares * jnp.log(jnp.where(shares == 0, 1, shares))).sum(axis=1)
-    return jnp.where(jnp.isfinite(maps).all(axis=(1, 2)), entropy, jnp.nan)

@@ -28,6 +28,7 @@ def max_sensitivity(
     radius: float = 0.02,
     num_samples: int = 10,
     perturbations: Any = None,
+    original: Any = None,
     key: Array | None = None,
 ) -> Float[Array, "*N"]:
     """The largest relative change of a method's map under small perturbations of the image, by Monte Carlo:
@@ -43,10 +44,12 @@ def max_sensitivity(
       model, targets: as the method takes them.
       images: (H, W, C), or a batch (N, H, W, C).
       radius: r, in the values of the images as the model takes them.
-      num_samples: perturbations, each uniform in [-r, r] at each pixel and channel, and the same for all images.
+      num_samples: the number of perturbations, each uniform in [-r, r] at each pixel and channel, and the same for all images.
       perturbations: (S, N, H, W, C), or (S, H, W, C) for a single image, in place of random ones; pass either these or
         `radius`, `num_samples` and `key`.
-      key: of the perturbations; None: `jax.random.key(0)`.
+      original: (N, H, W), or (H, W): the method's maps of the images as they are, where they are known already; None:
+        they are computed.
+      key: the random key of the perturbations; None: `jax.random.key(0)`.
 
     Returns:
       (N,), or a number for a single image; float32. Where the image's own map is zero, the change is not divided: a map
@@ -69,7 +72,7 @@ def max_sensitivity(
 
     Differences from Captum: maps have no channels, so that norms are over pixels; the images share their perturbations.
     """
-    changes = _changes(method, model, images, targets, radius, num_samples, perturbations, key)
+    changes = _changes(method, model, images, targets, radius, num_samples, perturbations, original, key)
     return functools.reduce(jnp.maximum, changes)  # NaN remains
 
 
@@ -82,6 +85,7 @@ def average_sensitivity(
     radius: float = 0.02,
     num_samples: int = 10,
     perturbations: Any = None,
+    original: Any = None,
     key: Array | None = None,
 ) -> Float[Array, "*N"]:
     """The mean of the relative changes of which `max_sensitivity` takes the largest; arguments and errors are its own.
@@ -98,7 +102,7 @@ def average_sensitivity(
 
     Source: Bhatt, Weller and Moura, "Evaluating and Aggregating Feature-based Model Explanations", IJCAI 2020.
     """
-    changes = list(_changes(method, model, images, targets, radius, num_samples, perturbations, key))
+    changes = list(_changes(method, model, images, targets, radius, num_samples, perturbations, original, key))
     return functools.reduce(jnp.add, changes) / len(changes)
 
 
@@ -110,6 +114,7 @@ def _changes(
     radius: float,
     num_samples: int,
     perturbations: Any,
+    original: Any,
     key: Array | None,
 ) -> Iterator[Float[Array, "*N"]]:
     """The relative change of each map under one perturbation after another."""
@@ -128,9 +133,13 @@ def _changes(
             raise ValueError("pass either perturbations or radius, num_samples and key, got both")
         perturbed = _shifted(images, perturbations)
     shape = images.shape[:-1]
-    original = check_maps("the method's maps", method(model, images, targets), shape)
+
+    def explain(shown: Any) -> AnyArray:
+        return check_maps("the method's maps", method(model, shown, targets), shape)
+
+    known = explain(images) if original is None else check_maps("original", original, shape)
     for shown in perturbed:
-        yield _change(original, check_maps("the method's maps", method(model, shown, targets), shape))
+        yield _change(known, explain(shown))
 
 
 def _shifted(images: AnyArray, perturbations: Any) -> Iterator[Any]:

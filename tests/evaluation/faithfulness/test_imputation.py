@@ -44,7 +44,7 @@ def test_a_batch_is_a_loop_inside_jit_and_vmap() -> None:
     mapped = jax.jit(jax.vmap(lambda image, removed: impute(image, removed, noise=0.1)))(IMAGES, REMOVED)
     np.testing.assert_allclose(mapped, usual, atol=1e-3)
     np.testing.assert_allclose(impute(IMAGES[1], REMOVED[1], noise=0.1), usual[1], atol=1e-3)
-    assert impute(jnp.asarray(IMAGES, jnp.bfloat16), REMOVED).dtype == jnp.bfloat16
+    assert jax.eval_shape(impute, jnp.asarray(IMAGES, jnp.bfloat16), REMOVED).dtype == jnp.bfloat16
 
 
 def test_noise_and_key() -> None:

@@ -29,8 +29,7 @@ def test_a_loop() -> None:
         for i, share in enumerate(SHARES):
             shown = impute(IMAGES, places < round(share * values[0].size), noise=0.0)
             found[order][:, i] = np.asarray(small.MODEL(shown))[np.arange(2), TARGETS]
-    np.testing.assert_allclose(score(order="most").scores, found["most"], rtol=1e-3)
-    np.testing.assert_allclose(score(order="least").scores, found["least"], rtol=1e-3)
+    np.testing.assert_allclose(score(order="most").scores, found["most"], rtol=1e-3)  # the least: below, and with ties
     combined = score()
     np.testing.assert_allclose(combined.scores, (found["least"] - found["most"]) / 2, atol=1e-3)
     np.testing.assert_allclose(combined.mean, combined.scores.mean(axis=1), rtol=1e-5)

@@ -113,7 +113,7 @@ REGION = np.ones((2, 5, 5), bool)
     [
         (lambda: highest_point(MAPS[0, 0]), r"maps must have the shape \(N, H, W\) or \(H, W\), got \(13,\)"),
         (lambda: is_hit([[1, 1]], REGION), r"points must be a row and a column for each region, \(2, 2\), got the shape \(1, 2\)"),
-        (lambda: is_hit(np.ones((2, 2), bool), REGION), "points must be numbers, got bool"),
+        (lambda: is_hit(np.ones((2, 2), bool), REGION), "points must hold numbers, got bool"),
         (lambda: is_hit(np.ones((2, 2)), REGION, 0), "tolerance must be a positive number of pixels, got 0"),
         (lambda: is_hit(np.ones((2, 2)), REGION * 0.5), "regions must be booleans"),
         (lambda: class_accuracy([1, -1], [0, 0], 2), r"hits must be booleans, got int64; TorchRay's \+1 and -1 are hits > 0"),

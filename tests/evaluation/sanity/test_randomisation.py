@@ -16,11 +16,11 @@ from jax import lax
 import extremal_jax as ej
 import small
 from extremal_jax.attribution import gradient, linear_approx
+from extremal_jax.evaluation.calls import unit_range
 from extremal_jax.evaluation.sanity.parameters import parameter_layers, randomise
-from extremal_jax.evaluation.sanity.randomisation import complexity, efficient_randomisation, parameter_randomisation
-from extremal_jax.evaluation.sanity.similarity import rank_correlation, ssim, unit_range
+from extremal_jax.evaluation.sanity.randomisation import parameter_randomisation
+from extremal_jax.evaluation.sanity.similarity import rank_correlation, ssim
 from extremal_jax.models.preprocessing import Preprocessing
-from golden_data import GOLDEN
 
 TARGETS = np.array([1, 3])
 LAYERS = ("head", "second", "first")
@@ -221,6 +221,30 @@ def test_options_count() -> None:
     np.testing.assert_array_equal(randomisation(key=jax.random.key(0)).ssim, usual.ssim)
 
 
+@pytest.mark.parametrize("order", ["cascading", "independent"])
+def test_known_maps_are_not_computed_again(order: str) -> None:
+    calls = []
+
+    def method(model: Any, images: Any, targets: Any) -> Any:
+        calls.append(model)
+        return linear_approx(model, images, targets)
+
+    original = linear_approx(small.MODEL, small.IMAGES, TARGETS)
+    usual = randomisation(method=method, order=order, keep_maps=True)
+    assert len(calls) == 4
+    del calls[:]
+    found = randomisation(method=method, order=order, keep_maps=True, original=original)
+    assert len(calls) == 3
+    assert small.MODEL not in calls
+    for one, other in zip(found[1:], usual[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(
+        randomisation(order=order, original=-original, num_depths=1).rank_correlation, -usual.rank_correlation[-1:], atol=1e-6
+    )
+    one = randomisation(images=small.IMAGES[1], targets=3, order=order, original=original[1], num_depths=1)
+    np.testing.assert_allclose(one.ssim, usual.ssim[-1:, 1], atol=1e-3)  # roundings
+
+
 def test_smooth_randomisation_averages_the_maps_of_noisy_images() -> None:
     np.testing.assert_allclose(randomisation(num_samples=3, noise=0).ssim, randomisation().ssim, atol=1e-4)
     seen = []
@@ -267,54 +291,14 @@ def test_a_module_whose_parameters_are_replaced_is_the_same_program(compilations
     assert not compilations
 
 
-# The efficient test.
-
-
-def test_complexity() -> None:
-    with np.load(GOLDEN / "evaluation" / "sanity.npz") as file:
-        maps, expected = file["a"], file["complexity"]
-    np.testing.assert_allclose(complexity(maps)[:3], expected[:3], atol=1e-5)
-    np.testing.assert_allclose(complexity(maps), expected, atol=0.01)  # in single precision some pixels are in another bin
-    np.testing.assert_allclose(complexity(maps[0]), complexity(maps)[0], atol=1e-6)
-    assert np.all(complexity(maps, num_bins=10) < complexity(maps))
-    assert complexity(np.ones((4, 4))) == 0
-    assert np.isnan(complexity([[np.nan, 1.0], [0.0, 2.0]]))
-    np.testing.assert_allclose(complexity(np.arange(100.0).reshape(10, 10)), np.log(100), rtol=1e-6)
-
-
-def efficient(method: Any = linear_approx, images: Any = small.IMAGES, targets: Any = TARGETS, **options: Any) -> Any:
-    return efficient_randomisation(method, small.MODEL, images, targets, **options)
-
-
-def test_efficient_randomisation() -> None:
-    found = efficient(key=KEY)
-    randomised = randomise(small.MODEL, key=KEY)
-    before, after = (complexity(linear_approx(model, small.IMAGES, TARGETS)) for model in (small.MODEL, randomised))
-    np.testing.assert_array_equal(found.complexity, before)
-    np.testing.assert_array_equal(found.randomised, after)
-    np.testing.assert_allclose(found.score, after / before - 1, rtol=1e-4)
-    np.testing.assert_allclose(efficient(images=small.IMAGES[1], targets=3, key=KEY).score, found.score[1], atol=1e-2)
-    for options in ({"num_bins": 20}, {"draw": "permutation"}, {"key": jax.random.key(1)}):
-        assert np.abs(efficient(**{"key": KEY, **options}).score - found.score).min() > 0
-
-
-def test_efficient_randomisation_of_constant_and_damaged_maps() -> None:
-    maps = iter([np.zeros((2, 20, 24)), small.IMAGES[..., 0]])
-    assert efficient(lambda *_: next(maps)).score.tolist() == [0, 0]
-    maps = iter([small.IMAGES[..., 0], np.zeros((2, 20, 24))])
-    assert efficient(lambda *_: next(maps)).score.tolist() == [-1, -1]
-    maps = iter([np.zeros((2, 20, 24)), np.full((2, 20, 24), np.nan)])
-    assert np.isnan(efficient(lambda *_: next(maps)).score).all()
-
-
 def test_switches_of_jax() -> None:
     def call(images: Any) -> Any:
-        return randomisation(images=images, num_samples=1, draw="normal")[1:3], efficient(images=images)
+        return randomisation(images=images, num_samples=1, draw="normal")[1:3]
 
     with small.strict():
-        (correlations, _), found = jax.eval_shape(call, small.IMAGES)
+        correlations, _ = jax.eval_shape(call, small.IMAGES)
     assert correlations.shape == (3, 2)
-    assert {correlations.dtype, found.score.dtype} == {jnp.dtype(jnp.float32)}
+    assert correlations.dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
@@ -337,6 +321,8 @@ def test_switches_of_jax() -> None:
         ({"noise": -1}, ValueError, "noise must be zero or a positive number, a share of the image's range"),
         ({"draw": "norm"}, ValueError, "draw must be one of .* did you mean 'normal'"),
         ({"absolute": 1}, TypeError, "absolute must be True or False"),
+        ({"original": np.zeros((2, 5, 6))}, ValueError, r"original must have the shape of the images, \(2, 20, 24\), got \(2, 5, 6\)"),
+        ({"original": np.zeros((2, 20, 24)), "num_samples": 2}, ValueError, "pass either original, maps of the images, or num_samples"),
         ({"keep_maps": 1}, TypeError, "keep_maps must be True or False"),
         ({"key": 0}, TypeError, "key must be one of JAX's keys"),
     ],
@@ -347,10 +333,6 @@ def test_what_does_not_fit(unchecked: None, options: Any, error: Any, message: A
 
 
 def test_what_does_not_fit_elsewhere(unchecked: None) -> None:
-    with pytest.raises(ValueError, match="num_bins must be a whole number, at least 2"):
-        efficient(num_bins=1)
-    with pytest.raises(ValueError, match=r"maps must have the shape \(N, H, W\) or \(H, W\), got \(3,\)"):
-        complexity(np.ones(3))
     with pytest.raises(ValueError, match="the model has no parameters in 'blocks'"):
         randomise(small.MODEL, ["blocks"])
     with pytest.raises(ValueError, match="without any"):

@@ -70,6 +70,25 @@ def test_each_option_counts() -> None:
     assert np.all(sensitivity(average_sensitivity, num_samples=5) < more)
 
 
+@each
+def test_known_maps_are_not_computed_again(function: Any) -> None:
+    calls = []
+
+    def method(model: Any, images: Any, targets: Any) -> Any:
+        calls.append(images)
+        return linear_approx(model, images, targets)
+
+    original = linear_approx(small.MODEL, small.IMAGES, TARGETS)
+    usual = sensitivity(function, method, perturbations=SHIFTS)
+    assert len(calls) == 4
+    del calls[:]
+    np.testing.assert_array_equal(sensitivity(function, method, perturbations=SHIFTS, original=original), usual)
+    assert len(calls) == 3
+    one = sensitivity(function, images=small.IMAGES[1], targets=3, perturbations=SHIFTS[:, 1], original=original[1])
+    np.testing.assert_allclose(one, usual[1], rtol=1e-4)
+    assert np.abs(sensitivity(function, original=2 * original, perturbations=SHIFTS) - usual).min() > 0.1
+
+
 def test_perturbations_lie_within_the_radius_and_fill_it() -> None:
     seen = []
 
@@ -104,6 +123,7 @@ def test_constant_zero_and_damaged_maps() -> None:
     [
         ({"method": "gradient"}, TypeError, r"method must be a function \(model, images, targets\) -> maps"),
         ({"method": lambda *_: np.zeros((2, 5, 6))}, ValueError, r"the method's maps must have the shape of the images, \(2, 20, 24\)"),
+        ({"original": np.zeros((2, 5, 6))}, ValueError, r"original must have the shape of the images, \(2, 20, 24\), got \(2, 5, 6\)"),
         ({"radius": 0}, ValueError, "radius must be a positive number in the values of the images, got 0"),
         ({"num_samples": 0}, ValueError, "num_samples must be a whole number, at least 1"),
         ({"perturbations": SHIFTS[:, :1]}, ValueError, r"perturbations must have the shape .* = \(S, 2, 20, 24, 3\), got \(3, 1, 20"),

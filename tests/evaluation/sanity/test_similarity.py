@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import small
-from extremal_jax.evaluation.sanity.similarity import rank_correlation, ssim, unit_range
+from extremal_jax.evaluation.calls import unit_range
+from extremal_jax.evaluation.sanity.similarity import rank_correlation, ssim
 from golden_data import GOLDEN
 
 RNG = np.random.default_rng(0)

@@ -34,7 +34,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["scenes", "efficientnet_lite0"])
     parser.add_argument("--images", type=int, default=2, help="whose curves are made")
-    parser.add_argument("--benchmark-images", type=int, default=16, help="of the benchmark whose overhead is measured")
+    parser.add_argument("--benchmark-images", type=int, default=8, help="of the benchmark whose overhead is measured")
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 

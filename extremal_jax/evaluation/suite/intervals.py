@@ -66,7 +66,7 @@ def estimate(
         return Estimate(np.nan, np.nan, np.nan, 0, lost)
     _, images = np.unique(images, return_inverse=True)
     _, groups = np.unique(groups, return_inverse=True)
-    shape = images.max() + 1, groups.max() + 1
+    shape = int(np.max(images)) + 1, int(np.max(groups)) + 1
     sums, counts = np.zeros(shape), np.zeros(shape)
     np.add.at(sums, (images, groups), values)
     np.add.at(counts, (images, groups), 1)

@@ -107,8 +107,9 @@ class Parameters(NamedTuple):
         def scores(parameters: list[Any], images: Any) -> Any:
             return self.rebuild(self._with(dict(zip(positions, parameters, strict=True))))(images)
 
-        shapes = [jax.ShapeDtypeStruct(self.leaves[i].shape, self.leaves[i].dtype) for i in positions]
-        closed = opened(jax.make_jaxpr(scores)(shapes, jax.ShapeDtypeStruct(batch.shape, batch.dtype)), lambda _: True)
+        abstract = lambda array: jax.ShapeDtypeStruct(array.shape, jnp.result_type(array))  # noqa: E731 (of JAX's types, not NumPy's)
+        shapes = [abstract(self.leaves[i]) for i in positions]
+        closed = opened(jax.make_jaxpr(scores)(shapes, abstract(batch)), lambda _: True)
         *variables, shown = closed.jaxpr.invars
         pure: dict[Any, tuple[int, ...]] = {variable: (i,) for variable, i in zip(variables, positions, strict=True)}
         mixed, met = {shown}, dict[int, None]()

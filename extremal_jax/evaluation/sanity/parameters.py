@@ -107,9 +107,8 @@ class Parameters(NamedTuple):
         def scores(parameters: list[Any], images: Any) -> Any:
             return self.rebuild(self._with(dict(zip(positions, parameters, strict=True))))(images)
 
-        abstract = lambda array: jax.ShapeDtypeStruct(array.shape, jnp.result_type(array))  # noqa: E731 (of JAX's types, not NumPy's)
-        shapes = [abstract(self.leaves[i]) for i in positions]
-        closed = opened(jax.make_jaxpr(scores)(shapes, abstract(batch)), lambda _: True)
+        shapes = [_abstract(self.leaves[i]) for i in positions]
+        closed = opened(jax.make_jaxpr(scores)(shapes, _abstract(batch)), lambda _: True)
         *variables, shown = closed.jaxpr.invars
         pure: dict[Any, tuple[int, ...]] = {variable: (i,) for variable, i in zip(variables, positions, strict=True)}
         mixed, met = {shown}, dict[int, None]()
@@ -219,3 +218,8 @@ DRAWS: dict[str, Callable[[Array, Any], Array]] = {
     "normal": lambda key, array: (_normal if _is_matrix(array) else _permuted)(key, array),
     "permutation": _permuted,
 }
+
+
+def _abstract(array: AnyArray) -> jax.ShapeDtypeStruct:
+    """The shape of an array and the type that it has in JAX."""
+    return jax.ShapeDtypeStruct(array.shape, jnp.result_type(array))

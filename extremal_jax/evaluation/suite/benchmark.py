@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from extremal_jax.boundary.areas import check_areas
 from extremal_jax.data.examples import Dataset
 from extremal_jax.evaluation.suite.cases import Batch, Skipped, batches, grid_batches
 from extremal_jax.evaluation.suite.contenders import Contender, check_layers, contender
@@ -96,6 +97,8 @@ def benchmark(
     """
     chosen = _check(tests, dataset, models, methods, transfer, limit, num_grids, batch_size, shard)
     contenders = [contender(name) for name in methods]
+    check_areas(areas, None)
+    check_count("seed", seed, 0)
     datasets = {name: dataset.with_classes(model.classes) for name, model in models.items()}
     for model in models.values():
         for one in contenders:
@@ -125,16 +128,13 @@ def benchmark(
     ):
         for name, model in models.items():
             run = _Run(name, model, contenders, transfer, areas, jax.random.key(seed), strict, journal)
-            networks = [model] if transfer is None else [model, transfer]
-            size = 1 if any(one.preprocessing.crop is None for one in networks) else batch_size  # images of any shape, one by one
-            parts: list[tuple[list[Test], Iterable[Batch | Skipped]]] = []
+            sources: list[tuple[list[Test], Iterable[Batch | Skipped]]] = []
             if on_grids:  # first, since their images may be too few
-                parts.append((on_grids, grid_batches(datasets[name], range(count), model, numbers, batch_size, seed)))
+                sources.append((on_grids, grid_batches(datasets[name], range(count), model, numbers, batch_size, seed)))
             if on_images:
-                pairs = frozenset((file, model.classes.index(dataset.classes[label])) for file, label in difficult)
-                options = dict(with_regions=any(test.needs_regions for test in on_images), difficult=pairs)
-                parts.append((on_images, batches(datasets[name], images, [one.preprocess for one in networks], size, **options)))  # type: ignore[arg-type]
-            for part, source in parts:
+                pairs = _translated(difficult, dataset, model)
+                sources.append((on_images, _image_batches(on_images, datasets[name], images, model, transfer, pairs, batch_size)))
+            for part, source in sources:
                 for finished in run.evaluate(part, source):
                     done += finished
                     if progress is not None:
@@ -146,6 +146,29 @@ def benchmark(
         reason = next(iter(report.skipped.values()), "none shows a class that is not difficult")
         raise ValueError(f"no image of {dataset.name} could be tested: {reason}")
     return report
+
+
+def _image_batches(
+    tests: list[Test],
+    dataset: Dataset,
+    images: Iterable[int],
+    model: Classifier,
+    transfer: Classifier | None,
+    difficult: frozenset[tuple[str, int]],
+    batch_size: int,
+) -> Iterator[Batch | Skipped]:
+    """The batches of a dataset's images, for a model and the one that masks are transferred to."""
+    networks = [model] if transfer is None else [model, transfer]
+    size = 1 if any(one.preprocessing.crop is None for one in networks) else batch_size  # images of any shape, one by one
+    prepare, with_regions = [one.preprocess for one in networks], any(test.needs_regions for test in tests)
+    return batches(dataset, images, prepare, size, with_regions=with_regions, difficult=difficult)
+
+
+def _translated(difficult: frozenset[tuple[str, int]], dataset: Dataset, model: Classifier) -> frozenset[tuple[str, int]]:
+    """The difficult pairs with the model's indices of the dataset's classes."""
+    if tuple(dataset.classes) == tuple(model.classes):  # two of which may have one name
+        return difficult
+    return frozenset((file, model.classes.index(dataset.classes[label])) for file, label in difficult)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -342,6 +342,8 @@ def test_progress_reaches_the_end() -> None:
         ),
         (dict(transfer=ej.models.load("scenes")), "transfer must have the classes of the models, and those of scenes and colours differ"),
         (dict(methods=("grad_cam",), models={"plain": nameless()}), "grad_cam needs at, a layer of the model with more than one place"),
+        (dict(areas=(0.1, 1.5)), r"areas must be shares of the image in \(0, 1\], got 1\.5"),
+        (dict(seed=-1), "seed must be a whole number, at least 0, got -1"),
         (dict(limit=0), "limit must be a whole number, at least 1, got 0"),
         (dict(num_grids=0), "num_grids must be a whole number"),
         (dict(batch_size=0), "batch_size must be a whole number"),

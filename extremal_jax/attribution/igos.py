@@ -310,7 +310,7 @@ class _Objective:
         return sum_in_chunks(chunk, num_points * len(terms), self.settings.length, self.image) / num_points
 
     def _terms(self, elements: Int[Array, " m"]) -> tuple[Int[Array, " m"], Bool[Array, " m"]]:
-        """The masks of elements, of which each term has one after the other, and whether they insert."""
+        """The mask of each element, which belong to the terms in turn, and whether it inserts."""
         masks, inserts = zip(*self.settings.terms, strict=True)
         index = elements % len(masks)
         return jnp.asarray(masks, jnp.int32)[index], jnp.asarray(inserts)[index]
@@ -332,7 +332,7 @@ class _Objective:
 
 
 def _parts(masks: Float[Array, "K h w"]) -> Float[Array, "J h w"]:
-    """The masks that terms are of, the last of which is the product of all: one mask is its own."""
+    """The masks that the terms show: the parameters' masks and, if there are several, their product."""
     return masks if len(masks) == 1 else jnp.concatenate([masks, masks.prod(axis=0, keepdims=True)])
 
 

@@ -88,7 +88,7 @@ def average_sensitivity(
     original: Any = None,
     key: Array | None = None,
 ) -> Float[Array, "*N"]:
-    """The mean of the relative changes of which `max_sensitivity` takes the largest; arguments and errors are its own.
+    """The mean relative change of a map, where `max_sensitivity` takes the largest. Arguments and errors are the same.
 
     The mean does not grow with the number of samples.
 

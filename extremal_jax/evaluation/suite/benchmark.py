@@ -58,7 +58,7 @@ def benchmark(
     models are added as well. `tabulate` makes the table of what is there.
 
     Args:
-      tests: names in `TESTS`.
+      tests: the names of tests, keys of `TESTS`.
       dataset: the images with their classes; see `data.open_dataset`.
       models: classifiers by name, which know the dataset's classes.
       methods: names of contenders: methods of the registry, presets of extremal perturbation such as
@@ -68,10 +68,10 @@ def benchmark(
       transfer: another classifier of the same classes, to which masks are transferred, by the test "reward".
       limit: how many images of the dataset are tested, from the first; None: all.
       num_grids: how many grids of images the tests on grids make.
-      areas: of masks.
+      areas: the areas of masks, as shares of the image.
       difficult: the pairs of an image's name and the dataset's index of a class that the pointing game reports on their
         own as well; see `data.difficult_pairs`.
-      seed: of all that is drawn.
+      seed: seeds everything that is drawn.
       batch_size: how many cases are explained at a time. It changes no number but by rounding.
       shard: (index, count), the index from 1: every count-th image. The shards of one folder make one table.
       strict: stop at an image that cannot be read, instead of skipping and counting it.
@@ -79,7 +79,7 @@ def benchmark(
       progress: a function that is called after each batch.
 
     Returns:
-      the tables of all rows in the folder.
+      The table of all rows in the folder.
 
     Raises:
       ValueError: before any test, for names that are not known, a dataset without images or without regions where a test

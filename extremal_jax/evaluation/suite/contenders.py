@@ -47,9 +47,9 @@ class Contender:
     """A method with its settings.
 
     Attributes:
-      name: of the row in the table.
-      settings: as a text that is the same in every process.
-      explain: of (model, images, targets, areas, key).
+      name: its name in the table.
+      settings: its settings, as a text that is the same in every process.
+      explain: explains images; called with (model, images, targets, areas, key).
     """
 
     name: str

@@ -15,7 +15,7 @@ class Estimate(NamedTuple):
     """A mean with its confidence interval.
 
     Attributes:
-      mean: over the values, or over the means of the classes.
+      mean: the mean of the values, or of the classes' means.
       low, high: the bounds of the interval; not a number where there are fewer than two images.
       number: how many values there are.
       lost: how many others are not numbers, and left out.
@@ -51,8 +51,8 @@ def estimate(
       values: (M,).
       images: (M,), the image that each value belongs to.
       classes: (M,), the name or index of a class for each value, for the mean of the classes' means; None: the mean of all values.
-      level: of confidence.
-      seed: of the resamples.
+      level: the level of confidence.
+      seed: seeds the resampling.
 
     Example:
       >>> print(estimate(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 2])))

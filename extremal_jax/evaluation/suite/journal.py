@@ -23,7 +23,7 @@ class Journal:
 
     Attributes:
       folder: where the rows are.
-      settings: of the benchmark, with all models and methods that have been run in the folder.
+      settings: those of the benchmark, with all models and methods that have been run in the folder.
       shard: (index, count), the index from 1.
     """
 
@@ -32,7 +32,7 @@ class Journal:
 
         Args:
           folder: where rows are kept.
-          settings: that determine the rows, values of JSON. Those in `GROWING` are mappings from names, to which a later
+          settings: the settings that determine the rows, as values of JSON. Those in `GROWING` are mappings from names, to which a later
             run may add names.
           shard: (index, count), the index from 1.
 

@@ -23,8 +23,8 @@ from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.models.classifier import Classifier
 
 TOLERANCE = 15.0  # of the pointing game, in pixels of the original image
-_PIECE = 128  # the sides to which maps on original images are filled up are multiples of it
-_LARGEST = 512  # pixels along the shorter side of an image on which masks are laid
+_PIECE = 128  # pixels; the sides of padded maps are multiples of it
+_LARGEST = 512  # pixels along the shorter side of the image that transferred masks are laid on
 _SAMPLES = 4
 _ROAD_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 Scores = dict[str, np.ndarray]  # of each measure, (M,)
@@ -35,17 +35,17 @@ class Trial(NamedTuple):
     """A batch of images, a method's explanation of it, and what is known of the images.
 
     Attributes:
-      model: that is explained.
+      model: the model that is explained.
       images: (N, H, W, C).
       targets: (N,).
-      explanation: of the method.
+      explanation: what the method makes of the images.
       contender: the method, for tests that call it again.
-      regions: (M,), of each image, (H', W'): the object's pixels in the original image.
-      sizes: (M,), (H', W') of the original images.
+      regions: (M,), the object's pixels in each original image, (H', W').
+      sizes: (M,), the sizes (H', W') of the original images.
       transfer: another model of the same classes, to which masks are transferred, and the images as it takes them; None
         for none.
-      areas: of masks.
-      key: for what is drawn.
+      areas: the areas of masks.
+      key: seeds whatever a test draws.
     """
 
     model: Classifier
@@ -69,7 +69,7 @@ class Measure:
     """A number of a test.
 
     Attributes:
-      name: of its column.
+      name: the end of its column's name.
       higher: whether a higher value is better.
       by_class: whether the table gives the mean over classes, rather than over all cases.
     """
@@ -84,11 +84,11 @@ class Test:
     """A standard test.
 
     Attributes:
-      name: on the command line.
-      description: in one line.
-      measures: its numbers.
-      score: from a trial to a value of each measure for each image.
-      settings: what determines its numbers, for the table.
+      name: its name on the command line.
+      description: what it measures, in one line.
+      measures: its columns.
+      score: computes a value of each measure for each image of a trial.
+      settings: what determines its numbers, in words.
       needs_regions: whether the data must say where objects are.
       on_grids: whether it is run on grids of images.
     """
@@ -107,7 +107,8 @@ class Test:
 def _on_original(trial: Trial) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each map, laid on the original image, and its region, both (1, H', W').
 
-    They are filled up to few different sizes, for each of which the tests compile, with values that are the lowest.
+    Both are padded to a multiple of 128 pixels a side, because the tests compile for each size. The padding of a map is
+    lower than all of its values.
     """
     for saliency, region in zip(np.asarray(trial.explanation.maps), trial.regions, strict=False):
         placed = trial.model.preprocessing.place(saliency, region.shape)

@@ -34,7 +34,7 @@ class Line:
       cases: how many pairs of an image and a class were tested, and grids.
       images: how many images, or grids, they show.
       seconds: the median time of an explanation, for each image, after those that compile; not a number if all do.
-      estimates: of each measure, by the names of the test and the measure.
+      estimates: the estimate of each measure, by the names of the test and the measure.
     """
 
     model: str
@@ -50,9 +50,9 @@ class Report:
     """The table of a benchmark.
 
     Attributes:
-      settings: of the benchmark, with the versions of Python and JAX that made the report.
-      lines: of the table, by model and method.
-      tests: that were run.
+      settings: those of the benchmark, with the versions of Python and JAX that made the report.
+      lines: the lines of the table, by model and method.
+      tests: the tests that were run.
       absent: the classes that no case shows.
       torchray_average: whether means over classes count those as zero; else they leave them out.
       skipped: the images that could not be read, with the reason.
@@ -175,7 +175,7 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
     """The report of all rows in the folder of a benchmark, finished or not.
 
     Args:
-      folder: of the benchmark.
+      folder: the folder of the benchmark.
       torchray_average: in means over classes, count those that no case shows as zero, as TorchRay does.
 
     Raises:

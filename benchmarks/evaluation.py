@@ -1,17 +1,24 @@
-"""The tests of maps: insertion in chunks against a loop of one image at a time, and the overhead of a benchmark.
+"""The tests of maps: insertion in chunks against a loop of one image at a time, and the overhead and memory of a benchmark.
 
     python benchmarks/evaluation.py
     python benchmarks/evaluation.py --models scenes efficientnet_lite0 --images 4 --rounds 3
+    python benchmarks/evaluation.py --only memory
 
 Writes results/evaluation.md. The loop does the same forward passes one image at a time: it makes each image in NumPy, as
 RISE's own script does, and shows it to the compiled model. The overhead is the time of a benchmark beyond the methods' own
-and the forward passes of its tests, both called in the same batches.
+and the forward passes of its tests, both called in the same batches. Its peak memory is that of a fresh process for each
+number of images. With `--only`, the other tables stay as they are in the file.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import extremal_jax as ej
+import job
 import machine
 import timing
 from extremal_jax.evaluation.faithfulness.curves import rise_blur
@@ -28,6 +36,8 @@ from extremal_jax.evaluation.suite.contenders import contender
 CHUNK = 32
 METHODS = ("grad_cam", "extremal_perturbation")
 TESTS = ("pointing-game", "energy", "insertion", "deletion")
+IN_MEMORY, MEMORY_TESTS = ("gradient",), ("pointing-game", "energy")  # the methods and tests whose memory is measured
+MEBIBYTE = 2**20
 
 
 def parse() -> argparse.Namespace:
@@ -35,7 +45,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=["scenes", "efficientnet_lite0"])
     parser.add_argument("--images", type=int, default=2, help="whose curves are made")
     parser.add_argument("--benchmark-images", type=int, default=8, help="of the benchmark whose overhead is measured")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="whose benchmark's overhead is measured")
+    parser.add_argument("--memory-images", type=int, nargs="+", default=[32, 128, 512], help="of the benchmarks whose memory is measured")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="the tables to make anew")
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)  # the number of images of a process whose memory is measured
     return parser.parse_args()
 
 
@@ -55,7 +69,7 @@ def one_by_one(model: ej.models.Classifier, images: np.ndarray, targets: np.ndar
     return np.array(ends)
 
 
-def curves(name: str, options: argparse.Namespace) -> tuple[str, ...]:
+def curve(name: str, options: argparse.Namespace) -> tuple[str, ...]:
     """The row of a model: insertion in chunks, and one image at a time."""
     model = ej.models.load(name)
     rng = np.random.default_rng(0)
@@ -75,17 +89,26 @@ def curves(name: str, options: argparse.Namespace) -> tuple[str, ...]:
     return (name, str(steps), *cells, machine.ratio(seconds["ours"], seconds["loop"]))
 
 
-def overhead(options: argparse.Namespace) -> list[tuple[str, ...]]:
+def curves(options: argparse.Namespace) -> machine.Table:
+    return machine.Table(
+        "Insertion",
+        ("", "images per curve", "one at a time, ms", f"in chunks of {CHUNK}, ms", "ratio"),
+        [curve(name, options) for name in options.models],
+        "For each image. Both sides do the same forward passes, compiled.",
+    )
+
+
+def overhead(options: argparse.Namespace) -> machine.Table:
     """The seconds of a benchmark of the packaged classifier, and of what it cannot do without."""
     model = ej.models.load("scenes")
     dataset = ej.data.SceneDataset(options.benchmark_images, objects=1)
     images = np.stack([model.preprocess(example.load()) for example in dataset])
     targets = np.array([example.labels[0] for example in dataset], np.int32)
     forward = jax.jit(lambda model, images: model(images))
-    passes = 2 * len(images) * (images.shape[1] + 1) // CHUNK
+    passes = math.ceil(2 * len(images) * (images.shape[1] + 1) / CHUNK)
     chunk = jnp.asarray(images[np.arange(CHUNK) % len(images)])
     rows = []
-    for name in METHODS:
+    for name in options.methods:
         one = contender(name)
 
         def explained(one: Any = one) -> Any:
@@ -101,31 +124,85 @@ def overhead(options: argparse.Namespace) -> list[tuple[str, ...]]:
         runs = {"method": explained, "passes": passed, "benchmark": whole}
         for run in runs.values():
             run()  # compiles
-        seconds = machine.alternate({side: timing.whole(run) for side, run in runs.items()}, options.rounds, warm_up=False)
-        necessary = seconds["method"] + seconds["passes"]
-        cells = (machine.milliseconds(seconds[side]) for side in runs)
-        rows.append((name, *cells, machine.ratio(necessary, seconds["benchmark"])))
-    return rows
+        processor: dict[str, list[float]] = {side: [] for side in runs}
+        timed = {side: timing.whole(_counted(run, processor[side])) for side, run in runs.items()}
+        seconds = machine.alternate(timed, options.rounds, warm_up=False)
+        both = (seconds, {side: np.array(values) for side, values in processor.items()})
+        ratios = (machine.ratio(times["method"] + times["passes"], times["benchmark"]) for times in both)
+        rows.append((name, *(machine.milliseconds(seconds[side]) for side in runs), *ratios))
+    return machine.Table(
+        "A benchmark",
+        ("", "the method, ms", "forward passes, ms", "the benchmark, ms", "benchmark ÷ the two", "the same of processor time"),
+        rows,
+        f"{', '.join(TESTS)} of {options.benchmark_images} scenes of one object each.",
+    )
+
+
+def _counted(run: Callable[[], Any], seconds: list[float]) -> Callable[[], Any]:
+    """The function, which also notes the processor's time of this process."""
+
+    def counted() -> Any:
+        start = time.process_time()
+        found = jax.block_until_ready(run())
+        seconds.append(time.process_time() - start)
+        return found
+
+    return counted
+
+
+def memory(options: argparse.Namespace) -> machine.Table:
+    """The peak memory of benchmarks of more and more images."""
+    rows = []
+    for count in options.memory_images:
+        command = [sys.executable, __file__, "--child", str(count)]
+        finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found = json.loads(finished.stdout.splitlines()[-1])
+        sizes = (f"{found[name] / MEBIBYTE:.0f}" for name in ("before", "peak"))
+        rows.append((f"{count} images", str(found["cases"]), *sizes, f"{found['seconds']:.1f}"))
+    return machine.Table(
+        "Memory of a benchmark",
+        ("", "cases", "after the imports, MiB", "at most, MiB", "s"),
+        rows,
+        f"{', '.join(MEMORY_TESTS)} of {', '.join(IN_MEMORY)} on scenes, each in a process of its own: its resident memory.",
+    )
+
+
+def child(count: int) -> None:
+    """A benchmark of so many images; prints the memory and the seconds of this process."""
+    model, dataset = ej.models.load("scenes"), ej.data.SceneDataset(count)
+    before, start = job.resident("VmRSS"), time.perf_counter()
+    report = ej.evaluation.benchmark(MEMORY_TESTS, dataset, {"scenes": model}, IN_MEMORY)
+    seconds = time.perf_counter() - start
+    print(json.dumps(dict(before=before, peak=job.resident("VmHWM"), cases=report.lines[0].cases, seconds=seconds)))
+
+
+_EARLIER = "Of an earlier run, and another load than above."
+
+
+class Kept:
+    """A table as it stands in the file."""
+
+    def __init__(self, title: str):
+        self.title = title
+
+    def markdown(self) -> str:
+        path = machine.RESULTS / "evaluation.md"
+        parts = path.read_text().split("\n## ") if path.exists() else []
+        found = next((part for part in parts if part.splitlines()[0] == self.title), "").replace(f"{_EARLIER}\n\n", "").rstrip()
+        return found and f"## {self.title}\n\n{_EARLIER}{found.removeprefix(self.title)}\n"
+
+
+TABLES = {"insertion": (curves, "Insertion"), "overhead": (overhead, "A benchmark"), "memory": (memory, "Memory of a benchmark")}
 
 
 def main() -> None:
     options = parse()
+    if options.child is not None:
+        child(options.child)
+        return
     machine.warn_if_busy()
     start = time.perf_counter()
-    tables = [
-        machine.Table(
-            "Insertion",
-            ("", "images per curve", "one at a time, ms", f"in chunks of {CHUNK}, ms", "ratio"),
-            [curves(name, options) for name in options.models],
-            "For each image. Both sides do the same forward passes, compiled.",
-        ),
-        machine.Table(
-            "A benchmark",
-            ("", "the method, ms", "forward passes, ms", "the benchmark, ms", "benchmark ÷ the two"),
-            overhead(options),
-            f"{', '.join(TESTS)} of {options.benchmark_images} scenes of one object each.",
-        ),
-    ]
+    tables: list[Any] = [make(options) if name in options.only else Kept(title) for name, (make, title) in TABLES.items()]
     machine.report("evaluation", "Tests of maps", tables)
     print(f"{time.perf_counter() - start:.0f} s")
 

@@ -7,19 +7,18 @@ pixels excite the target most.
 >>> model = ej.models.load("scenes")
 >>> scene = ej.data.scenes.generate(0, 1, objects=2)
 >>> image = model.preprocess(scene.images[0])
->>> result = ej.extremal_perturbation(model, image, int(scene.labels[0].argmax()), areas=(0.05, 0.1, 0.2))
+>>> result = ej.extremal_perturbation(model, image, int(scene.labels[0].argmax()), areas=[0.1])
 >>> result.masks.shape, result.status.message
-((3, 128, 128), 'finished')
+((1, 128, 128), 'finished')
 
 Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `attribution`,
-`evaluation`, `perturbation` and `graph` are loaded when they are first used.
+`evaluation`, `perturbation`, `graph` and `sweeps` are loaded when they are first used.
 """
 
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from extremal_jax.extremal.channels import channel_perturbation
 from extremal_jax.extremal.class_channels import ClassChannels, class_channels
@@ -34,7 +33,8 @@ from extremal_jax.inversion.result import InversionResult
 from extremal_jax.optimise.status import Status
 
 if TYPE_CHECKING:
-    from extremal_jax import attribution, data, evaluation, graph, models, perturbation, plots
+    from extremal_jax import attribution, data, evaluation, graph, models, perturbation, plots, sweeps
+    from extremal_jax.sweeps import open_sweep, sweep
 
 __version__ = "0.1.0"
 
@@ -61,19 +61,25 @@ __all__ = [
     "invert_features",
     "maximize_channel",
     "models",
+    "open_sweep",
     "perturbation",
     "plots",
     "smallest_area",
+    "sweep",
+    "sweeps",
 ]
 
-_SUBMODULES = ("attribution", "data", "evaluation", "graph", "models", "perturbation", "plots")
+_SUBMODULES = ("attribution", "data", "evaluation", "graph", "models", "perturbation", "plots", "sweeps")
+_OF_SUBMODULES = {"open_sweep": "sweeps", "sweep": "sweeps"}  # functions, by the submodule that they wait for
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in _OF_SUBMODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_OF_SUBMODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBMODULES])
+    return sorted([*globals(), *_SUBMODULES, *_OF_SUBMODULES])

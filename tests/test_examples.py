@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -162,3 +163,31 @@ def test_examples_inside_the_network(run: Any, tmp_path: Path, script: str, pict
     assert printed.startswith("finished\n")
     assert line in printed
     assert (tmp_path / picture).stat().st_size > 10_000
+
+
+def test_tpu_area_sweep(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, where no coordinator is known, and as the second of two processes, which says nothing."""
+    asked: list[dict[str, Any]] = []
+
+    def initialize(**numbers: Any) -> None:
+        asked.append(numbers)
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    arguments = ("--steps", "1", "--limit", "2", "--batch-size", "2", "--areas", "0.2")
+    printed = run("tpu_area_sweep.py", *arguments)
+    assert printed.startswith("1 processes, ")
+    assert "2 of 2 pictures" in printed
+    assert "of which this process explained 2;" in printed
+    assert printed.splitlines()[-1].startswith("20.0%  ")
+    assert ej.open_sweep(tmp_path / "area-sweep").counts().explained == 2
+    assert asked[0]["num_processes"] is asked[0]["process_id"] is None
+
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert run("tpu_area_sweep.py", *arguments) == ""
+    for name, value in dict(JAX_COORDINATOR_ADDRESS="host:1234", JAX_NUM_PROCESSES="2", JAX_PROCESS_ID="1").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="coordinator_address"):  # another process would be missed
+        run("tpu_area_sweep.py", *arguments)
+    assert (asked[-1]["num_processes"], asked[-1]["process_id"]) == (2, 1)

@@ -14,7 +14,11 @@ import extremal_jax as ej
 
 ORDER = ("at", "config", "key", "progress", "chunk_size", "resize", "smooth")  # of the shared arguments, after a call's own
 DEFAULTS = {**dict.fromkeys(ORDER), "resize": False}
-SUBJECTS = {"invert_features": ["model", "activation"], "maximize_channel": ["model", "channels"]}  # not an image and its target
+SUBJECTS = {  # of calls that do not explain an image and its target
+    "invert_features": ["model", "activation"],
+    "maximize_channel": ["model", "channels"],
+    "sweep": ["model", "source", "out"],
+}
 FORBIDDEN = {"steps", "num_iterations", "iterations", "n_steps", "max_iter", "seed", "batch_size", "layer", "input", "type", "step"}
 
 
@@ -36,12 +40,13 @@ def function_of(method: Any) -> Callable[..., Any]:
     return getattr(method, "function", method)
 
 
-CALLS = functions(ej)
+CALLS = {name: call for name, call in functions(ej).items() if name != "open_sweep"}
+ALLOWED = {"data.scenes.generate": {"seed"}, "sweep": {"batch_size"}, "sweeps.plan": {"batch_size"}}  # a batch of a dataset's pictures
 METHODS = {f"attribution.{name}": function_of(method) for name, method in ej.attribution.METHODS.items()}
 EXPLAINERS = {**CALLS, **METHODS}
 OTHERS = {
     f"{namespace.__name__.removeprefix('extremal_jax.')}.{name}": function
-    for namespace in (ej.attribution, ej.graph, ej.models, ej.data, ej.data.scenes, ej.plots)
+    for namespace in (ej.attribution, ej.graph, ej.models, ej.data, ej.data.scenes, ej.plots, ej.sweeps)
     for name, function in functions(namespace).items()
     if function not in EXPLAINERS.values() and function.__module__.startswith(namespace.__name__)
 }
@@ -128,7 +133,7 @@ def test_shared_arguments_have_the_defaults_of_the_law(name: Any) -> None:
 
 @each
 def test_arguments_go_by_the_words_of_the_law(name: Any) -> None:
-    assert FORBIDDEN & set(parameters(name)) <= ({"seed"} if name == "data.scenes.generate" else set())
+    assert FORBIDDEN & set(parameters(name)) <= ALLOWED.get(name, set())
 
 
 @each

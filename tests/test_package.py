@@ -32,7 +32,7 @@ LAYERS = [
     {"models", "extremal"},
     {"inversion"},
     {"attribution"},
-    {"evaluation"},
+    {"evaluation", "sweeps"},
     {"plots", "perturbation"},
     {""},  # extremal_jax itself
     {"cli"},

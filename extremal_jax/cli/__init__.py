@@ -10,8 +10,10 @@ from extremal_jax.cli.classifiers import convert, models
 from extremal_jax.cli.commands import Commands
 from extremal_jax.cli.explain import explain
 from extremal_jax.cli.invert import invert
+from extremal_jax.cli.plan import plan
 from extremal_jax.cli.scenes import scenes
 from extremal_jax.cli.smallest_area import smallest_area
+from extremal_jax.cli.sweep import export, sweep
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,5 +29,5 @@ def main() -> None:
     """
 
 
-for command in (benchmark, channels, convert, explain, invert, models, scenes, smallest_area):
+for command in (benchmark, channels, convert, explain, export, invert, models, plan, scenes, smallest_area, sweep):
     main.add_command(command)

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from extremal_jax.cli import commands, run, tables
-
-_AREAS = commands.Several(float, 1e-9, 1, "shares of the image above 0 and at most 1, such as 0.05,0.1", "share,share,...")
+from extremal_jax.cli import commands, tables
+from extremal_jax.cli.progress import bar
 
 
 class _Names(click.ParamType):
@@ -28,20 +27,6 @@ class _Names(click.ParamType):
         if not names:
             self.fail(f"expected names separated by commas, got {value!r}", param, ctx)
         return tuple(dict.fromkeys(one for name in names for one in (self.table.records() if name == "all" else (name,))))
-
-
-class _Shard(click.ParamType):
-    """i/n, the i-th of n parts of the data."""
-
-    name = "i/n"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        index, slash, count = value.partition("/")
-        if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-            self.fail(f"expected i/n with i from 1 to n, such as 2/8, got {value!r}", param, ctx)
-        return int(index), int(count)
 
 
 @commands.command(short_help="Compare methods on a dataset by the standard tests.")
@@ -67,13 +52,17 @@ class _Shard(click.ParamType):
 @click.option("--transfer-weights", type=commands.Weights(), help="As `--weights`, of the classifier `--transfer`.  [default: packaged]")
 @click.option("--limit", type=click.IntRange(min=1), help="Test the first images only.")
 @click.option("--grids", "num_grids", type=click.IntRange(min=1), default=100, show_default=True, help="Grids of images to make.")
-@click.option("--areas", type=_AREAS, default="0.025,0.05,0.1,0.2", show_default=True, help="Areas of masks, as shares of the image.")
+@commands.areas
 @click.option(
     "--difficult", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A list of difficult pairs of an image and a class."
 )
 @click.option("--torchray-average", is_flag=True, help="Count classes that no image shows as zero, as TorchRay does.")
 @click.option(
-    "--shard", type=_Shard(), default="1/1", show_default=True, help="Test a part of the images. Shards of one folder make one table."
+    "--shard",
+    type=commands.Shard(),
+    default="1/1",
+    show_default=True,
+    help="Test a part of the images. Shards of one folder make one table.",
 )
 @click.option("--strict", is_flag=True, help="Stop at an image that cannot be read, instead of skipping it.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Images explained at a time.")
@@ -123,7 +112,7 @@ def benchmark(
     classifiers = {name: ej.models.load(name, weights="default" if weights is None else weights) for name in models}
     classes = next(iter(classifiers.values())).classes
     dataset = ej.data.open_dataset(data, classes, limit=limit)
-    with _bar() as progress:
+    with bar("testing") as progress:
         report = ej.evaluation.benchmark(
             tests,
             dataset,
@@ -138,22 +127,3 @@ def benchmark(
     report.save(folder)
     click.echo(report.markdown())
     click.echo(f"wrote {folder}/table.md, table.csv and table.json")
-
-
-def _bar() -> Any:
-    """Progress on standard error, with the time left, where that is a terminal."""
-    import contextlib
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    @contextlib.contextmanager
-    def shown() -> Any:
-        if not run.is_terminal():
-            yield None
-            return
-        with Progress(TextColumn("testing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-            task = bar.add_task("testing", total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-
-    return shown()

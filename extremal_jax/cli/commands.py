@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from extremal_jax.cli import tables
+
+if TYPE_CHECKING:
+    from extremal_jax import Config
 
 _DEBUG = "extremal_jax.debug"
 
@@ -68,6 +71,28 @@ class Several(click.ParamType):
         return numbers
 
 
+class Shard(click.ParamType):
+    """i/n, the i-th of n parts of the data."""
+
+    name = "i/n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        index, slash, count = value.partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            self.fail(f"expected i/n with i from 1 to n, such as 2/8, got {value!r}", param, ctx)
+        return int(index), int(count)
+
+
+def config(preset: str, settings: Mapping[str, Any]) -> Config:
+    """The settings of a preset, with those that options give in place of its own."""
+    import extremal_jax as ej
+
+    make: Any = ej.Config if preset == "default" else getattr(ej.Config, preset)
+    return make(**{name: value for name, value in settings.items() if value is not None})
+
+
 def print_table(columns: Mapping[str, Iterable[str]], text: str = "") -> None:
     """Print columns of numbers by their headers; the column `text` is aligned to the left."""
     from rich.console import Console
@@ -102,6 +127,11 @@ weights = click.option(
 target = click.option(
     "--target", default="top", show_default=True, help="A class by name or index, or `top`: the class of the highest score."
 )
+_SHARES = Several(float, 1e-9, 1, "shares of the image above 0 and at most 1, such as 0.05,0.1", "share,share,...")
+areas = click.option(
+    "--areas", type=_SHARES, default="0.025,0.05,0.1,0.2", show_default=True, help="Areas of masks, as shares of the image."
+)
+preset = click.option("--preset", type=tables.PRESET_NAMES, default="default", show_default=True, help="Settings to start from.")
 game = click.option("--game", type=tables.GAMES, help="Which masks the model sees.  [default: preserve]")
 reward = click.option("--reward", type=tables.REWARDS, help="The quantity to maximise.  [default: logit]")
 steps = click.option("--num-steps", "--steps", "num_steps", type=click.IntRange(min=1), help="Number of optimisation steps.")

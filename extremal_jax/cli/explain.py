@@ -12,7 +12,6 @@ from extremal_jax.cli import commands, maps, run, tables
 if TYPE_CHECKING:
     from extremal_jax import ExtremalResult
 
-_AREAS = commands.Several(float, 1e-9, 1, "shares of the image above 0 and at most 1, such as 0.05,0.1", "share,share,...")
 _PERTURBATION = "extremal_perturbation"
 _ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "num_steps")
 
@@ -25,7 +24,7 @@ _ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "n
 @maps.method
 @maps.at
 @maps.contrast_at
-@click.option("--areas", type=_AREAS, default="0.025,0.05,0.1,0.2", show_default=True, help="Shares of the image to keep.")
+@commands.areas
 @commands.game
 @click.option("--perturbation", type=tables.PERTURBATIONS, help="How a mask removes pixels.  [default: blur, fade at a layer]")
 @click.option(
@@ -34,7 +33,7 @@ _ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "n
     help="Image in place of removed pixels, for `--perturbation reference`.",
 )
 @commands.reward
-@click.option("--preset", type=tables.PRESET_NAMES, default="default", show_default=True, help="Settings to start from.")
+@commands.preset
 @commands.steps
 @commands.seed
 @commands.chunk_size
@@ -83,14 +82,13 @@ def explain(
     if contrast_at is not None:
         raise click.BadParameter(f"applies only to contrastive methods, not to {_PERTURBATION}", param_hint="--contrast-at")
     job = run.start(images, model_name, weights, out)
-    make: Any = ej.Config if preset == "default" else getattr(ej.Config, preset)
     result = ej.extremal_perturbation(
         job.model,
         job.images,
         job.targets(target),
         areas,
         at=at,
-        config=make(**{name: value for name, value in settings.items() if value is not None}),
+        config=commands.config(preset, settings),
         key=key,
         reference=None if reference is None else run.prepare(job.model, [reference])[0],
         progress=run.is_terminal(),

@@ -54,6 +54,7 @@ class Command(click.Command):
 
 
 CLASSIFIERS = Name("extremal_jax.models.entries:ENTRIES", listed=False)
+EXPORTS = Name("extremal_jax.sweeps.exporting:FORMATS")
 GAMES = Name("extremal_jax.operators.games:GAMES")
 METHODS = Name("extremal_jax.attribution:METHODS")
 OBJECTIVES = Name("extremal_jax.inversion.config:OBJECTIVES")

@@ -5,7 +5,8 @@ from extremal_jax.data.coco import COCODataset
 from extremal_jax.data.difficult import difficult_pairs
 from extremal_jax.data.examples import Dataset, Example, Object
 from extremal_jax.data.images import load_image
-from extremal_jax.data.photographs import PhotographDataset
+from extremal_jax.data.indexables import IndexableDataset
+from extremal_jax.data.photographs import PhotographDataset, PictureDataset
 from extremal_jax.data.prepared import PreparedDataset
 from extremal_jax.data.scene_examples import SceneDataset
 from extremal_jax.data.specifications import open_dataset
@@ -15,8 +16,10 @@ __all__ = [
     "COCODataset",
     "Dataset",
     "Example",
+    "IndexableDataset",
     "Object",
     "PhotographDataset",
+    "PictureDataset",
     "PreparedDataset",
     "SceneDataset",
     "VOCDataset",

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from extremal_jax.data.images import load_image, to_rgb
+from extremal_jax.data.images import image_size, load_image, to_rgb
 from extremal_jax.ground.checks import nearest, quoted
 
 Box = tuple[int, int, int, int]
@@ -74,6 +74,22 @@ class Example:
             raise ValueError(f"image {self.name} is {height}x{width} pixels large, but its annotation says {stated_height}x{stated_width}")
         return pixels
 
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the array that `load` returns, from the header of the file alone.
+
+        Raises:
+          FileNotFoundError: if there is no such file.
+          ValueError: if the file is not an image; the message names it.
+        """
+        if self.size is not None:
+            return self.size
+        if isinstance(self.image, Path):
+            return image_size(self.image)
+        if isinstance(self.image, bytes):
+            return image_size(self._file(self.image))
+        height, width = self._pixels().shape[:2]
+        return height, width
+
     def _pixels(self) -> UInt8[np.ndarray, "H W 3"]:
         if isinstance(self.image, np.ndarray):
             return self.image
@@ -81,9 +97,13 @@ class Example:
             return np.asarray(to_rgb(self.image, upright=self.size is None))
         if isinstance(self.image, Path):
             return load_image(self.image, upright=self.size is None)
-        file = io.BytesIO(self.image)
-        file.name = self.name  # for the messages of errors
-        return load_image(file, upright=self.size is None)
+        return load_image(self._file(self.image), upright=self.size is None)
+
+    def _file(self, content: bytes) -> io.BytesIO:
+        """The content of a file as an open one, whose name messages of errors use."""
+        file = io.BytesIO(content)
+        file.name = self.name
+        return file
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -169,7 +189,7 @@ class Dataset(abc.ABC):
         The first n examples, `range(n)`, keep the dataset's name, so that more of them may extend a benchmark. The name of
         any other choice ends in a digest of the names of its examples.
         """
-        return _View(self, range(len(self)), range(len(self.classes)), self.classes).select(indices)
+        return _View(self, range(len(self)), None, self.classes).select(indices)
 
     def with_classes(self, classes: Sequence[str]) -> Dataset:
         """The same examples, with the indices that a classifier's classes have; classes correspond by name.
@@ -186,9 +206,9 @@ class Dataset(abc.ABC):
 
 
 class _View(Dataset):
-    """Some examples of another dataset, or other indices of its classes."""
+    """Some examples of another dataset, or other indices of its classes; None: the same."""
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int], labels: Sequence[int], classes: tuple[str, ...]) -> None:
+    def __init__(self, dataset: Dataset, indices: Sequence[int], labels: Sequence[int] | None, classes: tuple[str, ...]) -> None:
         self.name, self.classes = dataset.name, classes
         self.names = tuple(dataset.names[index] for index in indices)
         self._dataset, self._indices, self._labels = dataset, indices, labels
@@ -206,6 +226,8 @@ class _View(Dataset):
     def example(self, index: int) -> Example:
         """As in `Dataset`."""
         example = self._dataset[self._indices[index]]
+        if self._labels is None:
+            return example
         objects = tuple(dataclasses.replace(thing, label=self._labels[thing.label]) for thing in example.objects)
         return dataclasses.replace(example, objects=objects)
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from extremal_jax.data.metadata import without_metadata
 from extremal_jax.ground.files import as_path
@@ -26,6 +27,7 @@ _UNTURNED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }  # from an upright image back to the stored one, by EXIF orientation
+_SIDEWAYS = (5, 6, 7, 8)  # the EXIF orientations of images that are stored on their side
 
 
 def load_image(
@@ -75,6 +77,31 @@ def load_image(
         raise ValueError(f"{name} is not an image of a known format") from error
     except Exception as error:  # each of Pillow's decoders reports a broken file in its own way
         raise ValueError(f"image {name} cannot be decoded: {error}") from error
+
+
+def image_size(path: Path | BinaryIO | io.IOBase, *, upright: bool = True) -> tuple[int, int]:
+    """(height, width) of the array that `load_image` makes of a file, without decoding it.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if the file is not an image.
+
+    Example:
+      >>> file = io.BytesIO()
+      >>> Image.new("L", (3, 2), 128).save(file, "PNG")
+      >>> image_size(file)
+      (2, 3)
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # type: ignore[arg-type]  # any open file
+            width, height = (file.tag_v2[tag] for tag in (256, 257)) if isinstance(file, TiffImageFile) else file.size  # as stored
+            turned = upright and _orientation(file) in _SIDEWAYS
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no image file {path}") from None
+    except Exception:
+        height, width = load_image(path, upright=upright).shape[:2]  # it mends what it can, or says what is wrong
+        return height, width
+    return (width, height) if turned else (height, width)
 
 
 def _decoded(path: Any, max_pixels: int, upright: bool) -> UInt8[np.ndarray, "H W 3"]:

@@ -1,4 +1,4 @@
-"""A folder of photographs with the classes that they show."""
+"""Folders of photographs, with the classes that they show or without."""
 
 from __future__ import annotations
 
@@ -55,10 +55,7 @@ class PhotographDataset(Dataset):
 
     def _of_names(self) -> dict[str, list[int]]:
         """The class of each photograph, from the index that its name begins with."""
-        names = [path.name for path in self._folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-        if not names:
-            raise ValueError(f"no image files in {self._folder}; they end in {', '.join(sorted(SUFFIXES))}")
-        found = {name: re.match(r"\d+(?!\d)", name, re.ASCII) for name in sorted(names)}
+        found = {name: re.match(r"\d+(?!\d)", name, re.ASCII) for name in _image_files(self._folder)}
         if unlabelled := [name for name, index in found.items() if index is None]:
             raise ValueError(
                 f"the names of photographs begin with the index of a class, as in '281_tabby.jpg', got {some(unlabelled)} in"
@@ -89,3 +86,42 @@ class PhotographDataset(Dataset):
             index = label_index(label, self.classes, f"{table}: {name} has the class")
             labels.setdefault(name, []).extend([] if index in labels.get(name, []) else [index])
         return labels
+
+
+class PictureDataset(Dataset):
+    """The image files of a folder, in the order of their names, whatever they show.
+
+    Args:
+      folder: as in `PhotographDataset`.
+      classes: the names of the classifier's classes, by index.
+
+    Raises:
+      FileNotFoundError: if there is no such folder.
+      ValueError: if it holds no image files.
+
+    Example:
+      >>> import tempfile, numpy as np
+      >>> from PIL import Image
+      >>> folder = Path(tempfile.mkdtemp())
+      >>> Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(folder / "cat.png")
+      >>> PictureDataset(folder, ["dog", "cat"]).names
+      ('cat.png',)
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], classes: Sequence[str]) -> None:
+        self._folder = as_path(folder)
+        if not self._folder.is_dir():
+            raise FileNotFoundError(f"no folder {self._folder}")
+        self.name, self.classes, self.names = str(self._folder), tuple(classes), tuple(_image_files(self._folder))
+
+    def example(self, index: int) -> Example:
+        """As in `Dataset`."""
+        return Example(self.names[index], self._folder / self.names[index], None, ())
+
+
+def _image_files(folder: Path) -> list[str]:
+    """The names of the image files in a folder, in order."""
+    names = [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if not names:
+        raise ValueError(f"no image files in {folder}; they end in {', '.join(sorted(SUFFIXES))}")
+    return sorted(names)

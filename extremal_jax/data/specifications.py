@@ -8,7 +8,7 @@ from pathlib import Path
 
 from extremal_jax.data.coco import COCODataset
 from extremal_jax.data.examples import Dataset
-from extremal_jax.data.photographs import PhotographDataset
+from extremal_jax.data.photographs import PhotographDataset, PictureDataset
 from extremal_jax.data.prepared import PreparedDataset
 from extremal_jax.data.scene_examples import SEED, SceneDataset
 from extremal_jax.data.voc import VOCDataset
@@ -19,7 +19,7 @@ SCENES = 500  # unless limited
 _PATH = r"(?:[A-Za-z]:[\\/])?[^:]+"  # perhaps with a drive
 
 
-def open_dataset(specification: str, classes: Sequence[str], *, limit: int | None = None) -> Dataset:
+def open_dataset(specification: str, classes: Sequence[str], *, limit: int | None = None, labelled: bool = True) -> Dataset:
     """Open the dataset that a text describes.
 
     Args:
@@ -29,6 +29,8 @@ def open_dataset(specification: str, classes: Sequence[str], *, limit: int | Non
         that TensorFlow Datasets has prepared.
       classes: the names of the classifier's classes, by index. Those of the dataset correspond by name.
       limit: the number of examples to keep, from the first; None: all, or 500 scenes.
+      labelled: whether labels are needed. If not, photographs of a folder may have any name, and the classes of a dataset
+        need not be among the classifier's; labels are then the dataset's own indices.
 
     Returns:
       A dataset whose labels are indices of `classes`.
@@ -44,11 +46,12 @@ def open_dataset(specification: str, classes: Sequence[str], *, limit: int | Non
     """
     if limit is not None:
         check_count("limit", limit, 1)
-    dataset = _open(specification, classes, limit).with_classes(classes)
+    dataset = _open(specification, classes, limit, labelled)
+    dataset = dataset.with_classes(classes) if labelled else dataset
     return dataset if limit is None or limit >= len(dataset) else dataset.select(range(limit))
 
 
-def _open(specification: str, classes: Sequence[str], limit: int | None) -> Dataset:
+def _open(specification: str, classes: Sequence[str], limit: int | None, labelled: bool) -> Dataset:
     kind, _, rest = specification.partition(":")
     readers: dict[str, Callable[[], Dataset]] = {
         "scenes": lambda: SceneDataset(SCENES if limit is None else limit, seed=_seed(rest, specification)),
@@ -59,7 +62,7 @@ def _open(specification: str, classes: Sequence[str], limit: int | None) -> Data
     if kind in readers:
         return readers[kind]()
     if specification and Path(specification).is_dir():
-        return PhotographDataset(specification, classes)
+        return PhotographDataset(specification, classes) if labelled else PictureDataset(specification, classes)
     found = re.fullmatch(f"({_PATH}):({_PATH})", specification)
     if found and Path(found[1]).is_dir():
         return PhotographDataset(found[1], classes, labels=found[2])

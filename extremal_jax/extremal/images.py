@@ -20,6 +20,7 @@ from jax import Array
 
 from extremal_jax.boundary.areas import check_areas, check_pixels
 from extremal_jax.boundary.images import batch_size, check_images, check_params, check_reference
+from extremal_jax.boundary.meshes import laid_out_automatically
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.candidates import ascend_best
 from extremal_jax.extremal.config import Config
@@ -37,6 +38,7 @@ from extremal_jax.optimise.elements import Elements
 from extremal_jax.optimise.settings import check_settings
 
 
+@laid_out_automatically
 def extremal_perturbation(
     model: Model,
     images: Any,

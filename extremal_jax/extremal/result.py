@@ -44,7 +44,6 @@ class ExtremalResult(OfImages, Saved):
 
     Attributes:
       masks: (K, H, W) or (N, K, H, W), in [0, 1], of the size of the image or of the layer's activation.
-      masks_with_margin: (..., K, H', W'), the same masks with the margin around the image.
       params: (..., K, h, w), the masks' parameters, which can be the `initial_params` of another run.
       rewards: (..., K), the game's reward of each mask.
       image_rewards: (...), the response to the image itself.
@@ -55,10 +54,11 @@ class ExtremalResult(OfImages, Saved):
       status: whether the run went well.
       config: the settings, with all lengths in pixels.
       at: the layer whose activation is masked; None: the image.
+      masks_with_margin: (..., K, H', W'), the same masks with the margin around the image; None in the results of a
+        sweep, which does not keep the margins.
     """
 
     masks: Float[AnyArray, "*N K H W"]
-    masks_with_margin: Float[AnyArray, "*N K H2 W2"]
     params: Float[AnyArray, "*N K h w"]
     rewards: Float[AnyArray, "*N K"]
     image_rewards: Float[AnyArray, "*N"]
@@ -69,6 +69,7 @@ class ExtremalResult(OfImages, Saved):
     status: Status
     config: Config
     at: str | None = None
+    masks_with_margin: Float[AnyArray, "*N K H2 W2"] | None = None
 
     MARK: ClassVar[str] = "extremal_jax result 1"
 

@@ -90,6 +90,13 @@ def check_count(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
 
 
+def check_shard(value: Any) -> None:
+    """Raise a ValueError unless a value is (index, count) with an index from 1 to the count."""
+    pair = value if isinstance(value, tuple | list) and len(value) == 2 else (0, 0)
+    if not (all(isinstance(part, numbers.Integral) for part in pair) and 1 <= pair[0] <= pair[1]):
+        raise ValueError(f"shard must be (index, count) with the index from 1 to the count, got {value!r}")
+
+
 def check_positive(name: str, value: Any, unit: str = "") -> None:
     """Raise a ValueError unless a value is a positive, finite number."""
     if not is_number(value) or not 0 < value < math.inf:

@@ -78,6 +78,15 @@ class Preprocessing:
             return width * least_height // height, least_height
         return least_width, height * least_width // width
 
+    def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) of the network's input that is made of an image (H, W).
+
+        Example:
+          >>> Preprocessing((2, 2), mean=(0.5,) * 3, std=(0.25,) * 3, crop=None).input_size((4, 10))
+          (2, 5)
+        """
+        return self.size if self.crop is not None else self._scaled_size(size[1], size[0])[::-1]
+
     def place(self, maps: Float[Any, "*N h w"], size: tuple[int, int]) -> Float[np.ndarray, "*N H W"]:
         """Maps of the network's input, laid on the image that the input was made of.
 
@@ -112,7 +121,7 @@ class Preprocessing:
         maps = np.asarray(maps, np.float32)
         height, width = maps.shape[-2:]
         rows, columns = self._kept((height, width))
-        return _zoomed(maps[..., rows, columns], self._scaled_size(width, height)[::-1] if self.crop is None else self.size)
+        return _zoomed(maps[..., rows, columns], self.input_size((height, width)))
 
     def _kept(self, size: tuple[int, int]) -> tuple[slice, slice]:
         """The rows and columns of an image (H, W) that the crop keeps."""

@@ -87,7 +87,10 @@ def test_bfloat16(name: Any) -> None:
         assert (rough * exact).sum() > 0.85 * np.linalg.norm(rough) * np.linalg.norm(exact)
 
 
-@each_kind
+SLOW = ("igos", "igos_plus_plus", "extremal_contours")  # whose hundreds of steps take a minute, equation by equation
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in KINDS])
 def test_eager(name: Any) -> None:
     """Without any compilation, equation by equation."""
     with jax.disable_jit():

@@ -24,7 +24,7 @@ def test_help_lists_the_commands(arguments: Any) -> None:
     assert "extremal-jax explain photo.png" in output
     commands = output.split("Commands:")[1].split("\n")
     assert {line.split()[0]: line.rstrip()[-1] for line in commands if line.strip()} == dict.fromkeys(
-        ("benchmark", "channels", "convert", "explain", "invert", "models", "scenes", "smallest-area"), "."
+        ("benchmark", "channels", "convert", "explain", "export", "invert", "models", "plan", "scenes", "smallest-area", "sweep"), "."
     )
     assert "..." not in output.split("Options:")[1]  # nothing is cut short
 

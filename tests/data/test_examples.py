@@ -73,6 +73,26 @@ def test_annotated_images_are_as_stored_and_others_upright(tmp_path: Path, orien
         np.testing.assert_array_equal(example(image=image, size=None).load(), upright)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_shape_is_that_of_the_loaded_image(tmp_path: Path, orientation: int) -> None:
+    (tmp_path / "a.png").write_bytes(png(orientation=orientation))
+    for image in (PIXELS, png(orientation=orientation), tmp_path / "a.png", Image.open(tmp_path / "a.png")):
+        for size in ((5, 7), None):
+            shown = example(image=image, size=size)
+            assert shown.shape() == shown.load().shape[:2]
+
+
+def test_shape_reads_the_header_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png()[:90])
+    for image in (png()[:90], tmp_path / "a.png"):
+        assert example(image=image, size=None).shape() == (5, 7)
+        assert example(image=b"", size=(5, 7)).shape() == (5, 7)  # an annotation says it
+    with pytest.raises(FileNotFoundError, match=r"b\.png"):
+        example(image=tmp_path / "b.png", size=None).shape()
+    with pytest.raises(ValueError, match="not an image"):
+        example(image=b"no image", size=None).shape()
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"a\.png"):
         example(image=tmp_path / "a.png").load()

@@ -15,7 +15,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image, PngImagePlugin
 
 from extremal_jax.data import load_image
-from extremal_jax.data.images import to_rgb
+from extremal_jax.data.images import image_size, to_rgb
 from extremal_jax.data.scenes import generate
 from extremal_jax.models.preprocessing import Preprocessing
 
@@ -308,3 +308,30 @@ def test_missing(tmp_path: Path) -> None:
 def test_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"no image file {tmp_path}"):
         load_image(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("upright", [True, False])
+def test_the_size_is_that_of_the_loaded_image(tmp_path: Path, kind: str, orientation: int, upright: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(PICTURE).save(tmp_path / "image", kind, **({} if kind in ("GIF", "BMP") else {"exif": exif}))
+    expected = load_image(tmp_path / "image", upright=upright).shape[:2]
+    assert image_size(tmp_path / "image", upright=upright) == expected
+    assert image_size(io.BytesIO((tmp_path / "image").read_bytes()), upright=upright) == expected
+
+
+def test_the_size_needs_no_pixels(file: Any) -> None:
+    assert image_size(file(promise(400, 300))) == (300, 400)
+
+
+def test_the_size_of_a_file_that_is_no_image(file: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=f"no image file {tmp_path / 'missing'}"):
+        image_size(tmp_path / "missing")
+    for content in (b"", b"text", encoded(PICTURE, "PNG")[:20]):
+        path = file(content)
+        with pytest.raises(ValueError, match=str(path)):
+            image_size(path)
+    with pytest.raises(ValueError, match="is too large"):
+        image_size(file(promise(100_000, 100_000)))

@@ -1,4 +1,4 @@
-"""Photographs: classes from their names or from a CSV file."""
+"""Photographs: classes from their names or from a CSV file, or none at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extremal_jax.data import PhotographDataset
+from extremal_jax.data import PhotographDataset, PictureDataset
 
 CLASSES = ["dog", "cat", "great white shark", "dog"]
 
@@ -117,3 +117,29 @@ def test_corrupt_photograph_is_named_when_it_is_loaded(folder: Path) -> None:
     dataset = PhotographDataset(folder, CLASSES)
     with pytest.raises(ValueError, match=r"3_dog\.jpg"):
         dataset[-1].load()
+
+
+def test_pictures_of_any_name(folder: Path) -> None:
+    for name in ("cat.jpg", "Ünïcode 猫.png", "a [1].webp"):
+        Image.fromarray(np.full((4, 5, 3), 9, np.uint8)).save(folder / name)
+    dataset = PictureDataset(folder, CLASSES)
+    assert dataset.names == ("001_cat.jpg", "1.PNG", "2_shark.png", "a [1].webp", "cat.jpg", "Ünïcode 猫.png")
+    assert (dataset.name, dataset.classes) == (str(folder), tuple(CLASSES))
+    assert {example.labels for example in dataset} == {()}
+    assert [example.load().shape[:2] for example in dataset] == [example.shape() for example in dataset]
+    assert PictureDataset(str(folder), ()).classes == ()
+
+
+def test_no_pictures(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        PictureDataset(tmp_path / "missing", CLASSES)
+    with pytest.raises(ValueError, match=r"no image files in .*; they end in \..*\.png"):
+        PictureDataset(tmp_path, CLASSES)
+
+
+def test_a_corrupt_picture_is_named_when_it_is_loaded(folder: Path) -> None:
+    (folder / "3_dog.jpg").write_bytes(b"\xff\xd8 cut off")
+    example = PictureDataset(folder, CLASSES)[3]
+    for read in (example.load, example.shape):
+        with pytest.raises(ValueError, match=r"3_dog\.jpg"):
+            read()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from annotated_files import write_coco, write_voc
-from extremal_jax.data import COCODataset, PhotographDataset, SceneDataset, VOCDataset, open_dataset
+from extremal_jax.data import COCODataset, PhotographDataset, PictureDataset, SceneDataset, VOCDataset, open_dataset
 from extremal_jax.data.scenes import CLASSES
 from extremal_jax.data.voc import CLASSES as VOC_CLASSES
 
@@ -32,6 +32,26 @@ def test_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one.labels == (1,)
     monkeypatch.chdir(tmp_path)
     assert len(open_dataset(".:labels.csv", ["dog", "cat"])) == 1
+
+
+def test_photographs_without_classes(tmp_path: Path) -> None:
+    for name in ("dog.png", "1_cat.png"):
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / name)
+    dataset = open_dataset(str(tmp_path), ["dog", "cat"], labelled=False)
+    assert isinstance(dataset, PictureDataset)
+    assert (dataset.names, [example.labels for example in dataset]) == (("1_cat.png", "dog.png"), [(), ()])
+    assert open_dataset(str(tmp_path), ["dog", "cat"], labelled=False, limit=1).names == ("1_cat.png",)
+    with pytest.raises(ValueError, match=r"begin with the index of a class.*'dog\.png'"):
+        open_dataset(str(tmp_path), ["dog", "cat"])
+
+
+def test_classes_that_are_not_needed(tmp_path: Path) -> None:
+    """A classifier of other classes explains its own."""
+    for classes in (["dog"], ()):
+        assert open_dataset("scenes", classes, limit=2, labelled=False).names == SceneDataset(2).names
+        assert open_dataset(f"voc:{write_voc(tmp_path / str(len(classes)))}", classes, labelled=False)[0].labels
+    with pytest.raises(ValueError, match="which the classifier does not know"):
+        open_dataset("scenes", ["dog"])
 
 
 def test_voc(tmp_path: Path) -> None:

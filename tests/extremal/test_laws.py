@@ -92,12 +92,6 @@ def test_inside_shard_map() -> None:
     close(jax.jit(sharded)(IMAGES, TARGETS), run())
 
 
-def test_sharded_images() -> None:
-    """Images on two devices give the same result."""
-    sharding = jax.sharding.NamedSharding(Mesh(np.array(jax.devices()[:2]), ("images",)), PartitionSpec("images"))
-    close(run(jax.device_put(IMAGES, sharding), jax.device_put(TARGETS, sharding)), run())
-
-
 def test_gradient_through_a_run() -> None:
     """With respect to the image, as for adversarial questions."""
 

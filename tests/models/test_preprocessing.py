@@ -302,3 +302,11 @@ def test_maps_are_laid_where_their_pixels_were(shape: tuple[int, int], crop: flo
 def test_signed_maps_are_lowest_outside_the_crop() -> None:
     placed = Preprocessing((2, 2), mean=(0.0,) * 3, std=(1.0,) * 3).place(np.array([[-3.0, 1], [1, 1]]), (2, 4))
     assert placed[:, [0, 3]].tolist() == [[-3.0, -3.0]] * 2
+
+
+@pytest.mark.parametrize("size", [(60, 100), (100, 60), (48, 64), (24, 40), (33, 32), (32, 333), (7, 5), (1, 90)])
+@pytest.mark.parametrize("crop", [1.0, 0.875, None])
+def test_input_size(size: tuple[int, int], crop: float | None) -> None:
+    """Of the array that is made of an image, of which only the header is read."""
+    prepare = Preprocessing((32, 24), mean=(0.0,) * 3, std=(1.0,) * 3, crop=crop)
+    assert prepare.input_size(size) == prepare(np.zeros((*size, 3), np.uint8)).shape[:2]

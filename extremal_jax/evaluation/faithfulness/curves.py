@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.evaluations import SCORES, substitute
+from extremal_jax.attribution.evaluations import SCORES, responses, substitute
 from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.faithfulness.altered import cells, for_each, nan_where_unknown, pixels, prepare_altered, ranks, scores_of
@@ -142,13 +142,14 @@ def insertion(
     """The score while the pixels of the image enter a blurred or empty one, the most important first; a high area under
     the curve is good.
 
-    A protocol sets all options that are None. In the literature, the target is the class that the model predicts for
-    the whole image, rather than the label; pass it as `targets`.
+    A protocol sets all options that are None. RISE's own numbers are of the class that the model predicts for the whole
+    image, rather than of its label: targets None.
 
     Args:
       model: any function from images (B, H, W, C) to scores.
       images: (H, W, C), or a batch (N, H, W, C).
-      targets: one class for all images or one per image.
+      targets: one class for all images or one per image; None: for each image the class that the model predicts, the
+        one with the highest score.
       maps: (H, W), or (N, H, W). Only the order of their values counts; ties, and so constant maps, are taken in
         reading order.
       protocol: one of `PROTOCOLS`, or a `Protocol`. "rise": the probability, as many pixels per step as the image is
@@ -273,9 +274,9 @@ def pixel_flipping(
     height, width = images.shape[-3:-1]
     rows, columns = -(-height // cell), -(-width // cell)
     flipped = counts_of((rows, columns), cells_per_step)[: None if num_steps is None else num_steps + 1]
-    call, length = prepare_altered(model, images, targets, maps, len(flipped), score, chunk_size)
+    call, length = prepare_altered(model, images, 0 if targets is None else targets, maps, len(flipped), score, chunk_size)
     baselines = substitute("baseline", baseline, call.images)
-    settings = dict(length=length, score=score, cell=cell, auc=trapezoids)
+    settings = dict(length=length, score=score, cell=cell, auc=trapezoids, predicted=targets is None)
     scores, auc = call.compute(_scores_of_steps, call.images, baselines, flipped.astype(np.int32), **settings)
     return Curve(jnp.asarray(flipped / (rows * columns), jnp.float32), scores, auc)
 
@@ -298,11 +299,11 @@ def _flip(
     score = protocol.score if score is None else score
     check_choice("score", score, SCORES)
     counts = _counts(images.shape[-3:-1], protocol, pixels_per_step, num_steps)
-    call, length = prepare_altered(model, images, targets, maps, len(counts), score, chunk_size)
+    call, length = prepare_altered(model, images, 0 if targets is None else targets, maps, len(counts), score, chunk_size)
     usual = protocol.inserted_into if inserting else protocol.deleted_to
     others = usual(jnp.asarray(call.images)) if baseline is None else substitute("baseline", baseline, call.images)
     starts, ends = (others, call.images) if inserting else (call.images, others)
-    settings = dict(length=length, score=score, cell=1, auc=protocol.auc)
+    settings = dict(length=length, score=score, cell=1, auc=protocol.auc, predicted=targets is None)
     scores, auc = call.compute(_scores_of_steps, starts, ends, counts.astype(np.int32), **settings)
     return Curve(jnp.asarray(counts / counts[-1], jnp.float32), scores, auc)
 
@@ -332,9 +333,12 @@ def _scores_of_steps(
     score: str,
     cell: int,
     auc: Callable[[Array], Array],
+    predicted: bool,
 ) -> tuple[Float[Array, "N T"], Float[Array, " N"]]:
     """The scores after each step, when so many cells of the starts have turned into the ends, and the area under them."""
     places = ranks(maps if cell == 1 else cells(maps, cell))
+    if predicted:
+        targets = for_each(lambda of, _: responses(model, "logit", images[of], None).argmax(axis=-1), len(images), 1, length)[:, 0]
 
     def chunk(of: Array, step: Array) -> Array:
         turned = pixels(places[of] < counts[step][:, None, None], cell, (images.shape[1], images.shape[2]))

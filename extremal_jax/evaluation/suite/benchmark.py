@@ -18,16 +18,22 @@ import jax
 import numpy as np
 
 from extremal_jax.boundary.areas import check_areas
+from extremal_jax.boundary.fingerprints import fingerprint
+from extremal_jax.boundary.models import Model
 from extremal_jax.data.examples import Dataset
-from extremal_jax.evaluation.suite.cases import Batch, Skipped, batches, grid_batches
+from extremal_jax.evaluation.suite.cases import Batch, Skipped, batches, grid_batches, recognise
+from extremal_jax.evaluation.suite.cell_models import CellModels, cell_models
 from extremal_jax.evaluation.suite.contenders import Contender, check_layers, contender
 from extremal_jax.evaluation.suite.journal import Journal, Row
 from extremal_jax.evaluation.suite.standard import TESTS, Test, Trial
 from extremal_jax.evaluation.suite.summaries import Report, tabulate
-from extremal_jax.ground.checks import check_choice, check_count
+from extremal_jax.graph import Activation, activations
+from extremal_jax.ground.checks import check_choice, check_count, check_shard
 from extremal_jax.models.classifier import Classifier
 
+Source = Iterable[Batch | Skipped]
 Watcher = Callable[[int, int], None]  # is called with the numbers of finished and of all evaluations
+_KINDS = ("grids", "difull", "dipart", "images")  # of `Test.of`; grids first, since their images may be too few
 AREAS = (0.025, 0.05, 0.1, 0.2)
 
 
@@ -100,9 +106,7 @@ def benchmark(
     check_areas(areas, None)
     check_count("seed", seed, 0)
     datasets = {name: dataset.with_classes(model.classes) for name, model in models.items()}
-    for model in models.values():
-        for one in contenders:
-            check_layers(one.name, model)
+    cells = {name: _check_model(model, chosen, contenders) for name, model in models.items()}
     count = len(dataset) if limit is None else min(limit, len(dataset))
     settings = dict(
         tests=[test.name for test in chosen],
@@ -110,7 +114,7 @@ def benchmark(
         models={name: _digest(model) for name, model in models.items()},
         methods={one.name: one.settings for one in contenders},
         transfer=None if transfer is None else f"{transfer.name} {_digest(transfer)}",
-        grids_of=count if any(test.on_grids for test in chosen) else None,
+        grids_of=count if any(test.of != "images" for test in chosen) else None,
         areas=list(areas),
         difficult=hashlib.sha256(json.dumps(sorted(difficult)).encode()).hexdigest()[:16] if difficult else None,
         seed=seed,
@@ -119,23 +123,24 @@ def benchmark(
         version=importlib.metadata.version("extremal-jax"),
     )
     images, numbers = range(shard[0] - 1, count, shard[1]), range(shard[0] - 1, num_grids, shard[1])
-    on_images, on_grids = ([test for test in chosen if test.on_grids is kind] for kind in (False, True))
-    total = (bool(on_images) * len(images) + bool(on_grids) * len(numbers)) * len(models) * len(contenders)
+    kinds = {kind: [test for test in chosen if test.of == kind] for kind in _KINDS if any(test.of == kind for test in chosen)}
+    total = sum(len(images if kind == "images" else numbers) for kind in kinds) * len(models) * len(contenders)
     done = 0.0
     with (
         tempfile.TemporaryDirectory() as temporary,
         Journal(Path(temporary) / "rows" if folder is None else folder, settings, shard) as journal,
     ):
         for name, model in models.items():
-            run = _Run(name, model, contenders, transfer, areas, jax.random.key(seed), strict, journal)
-            sources: list[tuple[list[Test], Iterable[Batch | Skipped]]] = []
-            if on_grids:  # first, since their images may be too few
-                sources.append((on_grids, grid_batches(datasets[name], range(count), model, numbers, batch_size, seed)))
-            if on_images:
+            run = _Run(name, model, cells[name], contenders, transfer, areas, jax.random.key(seed), strict, journal)
+            sources: dict[str, Source] = {}
+            if kinds.keys() - {"images"}:
+                known = recognise(datasets[name], range(count), model, batch_size)
+                sources = {kind: grid_batches(known, numbers, batch_size, seed, corners=kind != "grids") for kind in kinds}
+            if "images" in kinds:
                 pairs = _translated(difficult, dataset, model)
-                sources.append((on_images, _image_batches(on_images, datasets[name], images, model, transfer, pairs, batch_size)))
-            for part, source in sources:
-                for finished in run.evaluate(part, source):
+                sources["images"] = _image_batches(kinds["images"], datasets[name], images, model, transfer, pairs, batch_size)
+            for kind, some in kinds.items():
+                for finished in run.evaluate(kind, some, sources[kind]):
                     done += finished
                     if progress is not None:
                         progress(round(done), total)
@@ -177,6 +182,7 @@ class _Run:
 
     name: str
     model: Classifier
+    cells: CellModels | None
     contenders: list[Contender]
     transfer: Classifier | None
     areas: tuple[float, ...]
@@ -184,11 +190,11 @@ class _Run:
     strict: bool
     journal: Journal
     warm: set[Any] = dataclasses.field(default_factory=set)  # the contenders and shapes that are compiled
+    layers: dict[Any, tuple[Activation, ...]] = dataclasses.field(default_factory=dict)  # of the model, for shapes of images
 
-    def evaluate(self, tests: list[Test], source: Iterable[Batch | Skipped]) -> Iterator[float]:
-        """Evaluate the cases that have no rows yet, and append their rows. Yields how many images, times contenders, are
-        finished."""
-        kind = "grids" if tests[0].on_grids else "images"
+    def evaluate(self, kind: str, tests: list[Test], source: Source) -> Iterator[float]:
+        """Evaluate the cases of a kind that have no rows yet, and append their rows. Yields how many images, times
+        contenders, are finished."""
         own = list(self.journal.own_rows())
         kept = {(row["method"], row["case"]) for row in own if (row.get("model"), row.get("of")) == (self.name, kind)}
         skipped = {row["skipped"] for row in own if "skipped" in row}
@@ -204,19 +210,29 @@ class _Run:
             for one in self.contenders:
                 left = [index for index, case in enumerate(batch.cases) if (one.name, case.name) not in kept]
                 if left:
-                    rows = self._rows(tests, one, batch)
+                    rows = self._rows(kind, tests, one, batch)
                     self.journal.append([{"of": kind} | rows[index] for index in left])
                 yield sum(case.share for case in batch.cases)
 
-    def _rows(self, tests: list[Test], one: Contender, batch: Batch) -> list[Row]:
+    def _explained(self, one: Contender, batch: Batch, kind: str) -> tuple[Model, tuple[Activation, ...]]:
+        """The model that a contender explains, and its layers."""
+        if self.cells is not None and batch.cell is not None:
+            return self.cells.connected(kind, batch.cell, one.needs)
+        if one.needs and batch.images.shape not in self.layers:
+            self.layers[batch.images.shape] = activations(self.model, batch.images)
+        return self.model, self.layers.get(batch.images.shape, ())
+
+    def _rows(self, kind: str, tests: list[Test], one: Contender, batch: Batch) -> list[Row]:
         """A contender's rows of a batch."""
+        model, layers = self._explained(one, batch, kind)
         start = time.perf_counter()
-        explanation = jax.block_until_ready(one.explain(self.model, batch.images, batch.targets, self.areas, self.key))
+        explanation = jax.block_until_ready(one.explain(model, batch.images, batch.targets, self.areas, self.key, layers))
         seconds = (time.perf_counter() - start) / len(batch.images)
-        first = (one.name, batch.images.shape) not in self.warm  # whose time is that of the compilation
-        self.warm.add((one.name, batch.images.shape))
+        timed = model is self.model and (one.name, batch.images.shape) in self.warm  # else it compiles
+        if model is self.model:
+            self.warm.add((one.name, batch.images.shape))
         transfer = None if self.transfer is None or not batch.others else (self.transfer, batch.others[0])
-        known = batch.regions, batch.sizes, transfer, self.areas, self.key
+        known = batch.regions, batch.sizes, transfer, self.areas, self.key, layers
         trial = Trial(self.model, batch.images, batch.targets, explanation, one, *known)
         scores = {f"{test.name} {measure}": values for test in tests for measure, values in test.score(trial).items()}
         return [
@@ -228,19 +244,35 @@ class _Run:
                 image=case.image,
                 label=self.model.classes[case.label],
                 difficult=case.difficult,
-                seconds=None if first else round(seconds, 6),
+                seconds=round(seconds, 6) if timed else None,
                 values={name: _json(values[index]) for name, values in scores.items()},
             )
             for index, case in enumerate(batch.cases)
         ]
 
 
+def _check_model(model: Classifier, tests: list[Test], contenders: list[Contender]) -> CellModels | None:
+    """The models of single cells, where tests need them. Raises a ValueError if a layer is missing that a method or a
+    test needs."""
+    needing = [one.name for one in contenders if one.needs]
+    layers = activations(model, jax.ShapeDtypeStruct((1, *model.input_size, 3), np.float32)) if needing else ()
+    kinds = {test.of for test in tests} & {"difull", "dipart"}
+    cells = cell_models(model) if kinds else None
+    if cells is not None and "dipart" in kinds and not cells.dipart:
+        raise ValueError(
+            f"dipart needs a layer of {model.name} that everything passes through, with twice the sides for a grid of 2x2 cells; none has"
+            f" (ej.graph.cuts lists such layers). difull and grid-pointing need none"
+        )
+    for name in needing:
+        check_layers(name, layers)
+        if cells is not None:
+            check_layers(name, cells.difull if "difull" in kinds else cells.dipart)
+    return cells
+
+
 def _digest(model: Classifier) -> str:
     """A name for the weights, the preprocessing and the classes of a model, so that a folder is not resumed with others."""
-    digest = hashlib.sha256(repr((model.preprocessing, model.classes)).encode())
-    for array in map(np.asarray, jax.tree.leaves(model)):
-        digest.update(repr((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+    return fingerprint(jax.tree.leaves(model), repr((model.preprocessing, model.classes)))
 
 
 def _json(value: Any) -> float | None:
@@ -269,8 +301,7 @@ def _check(
         check_choice("tests", test, TESTS)
     for name, value in (("num_grids", num_grids), ("batch_size", batch_size), ("limit", 1 if limit is None else limit)):
         check_count(name, value, 1)
-    if not (len(shard) == 2 and all(isinstance(part, int) for part in shard) and 1 <= shard[0] <= shard[1]):
-        raise ValueError(f"shard must be (index, count) with the index from 1 to the count, got {shard!r}")
+    check_shard(shard)
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name} has no images")
     for name, model in models.items():

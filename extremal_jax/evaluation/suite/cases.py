@@ -14,7 +14,7 @@ from extremal_jax.data.examples import Dataset, Example
 from extremal_jax.evaluation.localisation.grids import arrange, cell_regions, tiled
 from extremal_jax.models.classifier import Classifier
 
-_CELLS, CONFIDENT = 2, 0.8  # of a grid: the cells along each side, and the least probability of the image in a cell
+CELLS, CONFIDENT = 2, 0.8  # of a grid: the cells along each side, and the least probability of the image in a cell
 
 
 class Case(NamedTuple):
@@ -47,6 +47,7 @@ class Batch(NamedTuple):
       targets: (N,), the classes.
       regions: of each case, (H', W'), the pixels of the object in the original image; None where they are not needed.
       sizes: of each case, (H', W') of the original image.
+      cell: the row and column of the cell whose class is explained, where it is one for all grids; else None.
     """
 
     cases: list[Case]
@@ -55,6 +56,7 @@ class Batch(NamedTuple):
     targets: Int[np.ndarray, " N"]
     regions: list[Bool[np.ndarray, "H W"] | None]
     sizes: list[tuple[int, int]]
+    cell: tuple[int, int] | None = None
 
 
 class Skipped(NamedTuple):
@@ -134,60 +136,109 @@ def _cases(
         yield _Prepared(case, images, example.region(label) if with_regions else None, size)
 
 
-def _batch(group: list[_Prepared], size: int) -> Batch:
+def _batch(group: list[_Prepared], size: int, cell: tuple[int, int] | None = None) -> Batch:
     """A batch of a full size, for which a program is compiled once."""
     filled = [*group, *[group[-1]] * (size - len(group))]
     images, *others = (np.stack(some) for some in zip(*(one.images for one in filled), strict=True))
     targets = np.array([one.case.label for one in filled], np.int32)
     cases, regions, sizes = ([getattr(one, name) for one in group] for name in ("case", "region", "size"))
-    return Batch(cases, images, others, targets, regions, sizes)
+    return Batch(cases, images, others, targets, regions, sizes, cell)
 
 
-def grid_batches(
-    dataset: Dataset, images: Iterable[int], model: Classifier, grids: Iterable[int], size: int, seed: int
-) -> Iterator[Batch | Skipped]:
-    """Batches of grids of 2x2 images, each recognised alone, at half of the model's input size, as its only class.
+class Recognised(NamedTuple):
+    """The images of one class, as candidates for the cells of grids.
+
+    Attributes:
+      dataset: the images.
+      prepare: makes the content of a cell, of half of the model's input size, from a picture.
+      indices: (M,), of the images.
+      classes: (M,), their classes.
+      confidences: (M,), the probability of the class where the model finds it the likeliest in the image alone, or 0.
+      skipped: the images that could not be read.
+    """
+
+    dataset: Dataset
+    prepare: Callable[[Any], np.ndarray]
+    indices: Int[np.ndarray, " M"]
+    classes: Int[np.ndarray, " M"]
+    confidences: Float[np.ndarray, " M"]
+    skipped: list[Skipped]
+
+
+def cell_size(model: Classifier) -> tuple[int, int]:
+    """The size of the cells of a model's grids: half of its input size."""
+    height, width = model.input_size
+    return height // CELLS, width // CELLS
+
+
+def recognise(dataset: Dataset, images: Iterable[int], model: Classifier, size: int) -> Recognised:
+    """Find the images of one class that a model recognises alone.
 
     Args:
       dataset: the images, whose classes are those of the model.
       images: the indices of those that may stand in a grid.
-      model: the one that is explained, which must recognise the images.
+      model: the one that is explained.
+      size: how many images the model gets at a time.
+    """
+    prepare = dataclasses.replace(model.preprocessing, size=cell_size(model), crop=model.preprocessing.crop or 1.0)
+    known: list[tuple[int, int, float]] = []
+    skipped: list[Skipped] = []
+    for found in _recognised(dataset, images, model, prepare, size):
+        if isinstance(found, Skipped):
+            skipped.append(found)
+        else:
+            known.append(found)
+    indices, classes, confidences = ([one[part] for one in known] for part in range(3))
+    integers = np.array(indices, np.int32), np.array(classes, np.int32)
+    return Recognised(dataset, prepare, *integers, np.array(confidences, np.float64), skipped)
+
+
+def grid_batches(known: Recognised, grids: Iterable[int], size: int, seed: int, *, corners: bool = False) -> Iterator[Batch | Skipped]:
+    """Batches of grids of 2x2 recognised images.
+
+    Args:
+      known: the images to choose from.
       grids: the numbers of the grids; a number and the seed determine a grid.
       size: the number of grids in a batch.
       seed: seeds the choice of images.
+      corners: whether the class is in two opposite corners, one of which is the cell; each batch then has one cell.
+        Otherwise the four classes differ.
 
     Raises:
       ValueError: if too few images of different classes are recognised.
     """
-    sides: Any = tuple(side // _CELLS for side in model.input_size)
-    prepare = dataclasses.replace(model.preprocessing, size=sides, crop=model.preprocessing.crop or 1.0)
-    known: list[tuple[int, int, float]] = []
-    for found in _recognised(dataset, images, model, prepare, size):
-        if isinstance(found, Skipped):
-            yield found
-        else:
-            known.append(found)
-    classes, confidences = np.array([label for _, label, _ in known], np.int32), np.array([p for *_, p in known])
-    if len(np.unique(classes[confidences >= CONFIDENT])) < _CELLS**2:
-        raise ValueError(
-            f"grids need images of {_CELLS**2} classes that the model recognises alone with a probability of at least {CONFIDENT}; of the"
-            f" {len(known)} images of one class in {dataset.name}, {np.sum(confidences >= CONFIDENT)} are, of"
-            f" {len(np.unique(classes[confidences >= CONFIDENT]))} classes; raise limit, or take other data"
-        )
-    group: list[_Prepared] = []
+    yield from known.skipped
+    _check_recognised(known, corners)
+    options: Any = dict(count=1, cells=CELLS, threshold=CONFIDENT, corners=corners, seed=seed)
+    waiting: dict[tuple[int, int] | None, list[_Prepared]] = {}
     for number in grids:
-        members, turns = arrange(classes, confidences, count=1, cells=_CELLS, threshold=CONFIDENT, corners=False, seed=seed, first=number)
-        cells = np.stack([prepare(dataset[known[member][0]].load()) for member in members.reshape(-1)])
-        image = np.asarray(tiled(cells.reshape(_CELLS, _CELLS, *cells.shape[1:])))
-        label = int(classes[members.reshape(-1)[turns[0]]])
-        height, width = image.shape[:2]
-        region = np.asarray(cell_regions(np.array(divmod(int(turns[0]), _CELLS)), _CELLS, (height, width)))
-        group.append(_Prepared(Case(f"grid {number}", f"grid {number}", number, label), [image], region, (height, width)))
+        members, turns = arrange(known.classes, known.confidences, first=number, **options)
+        pictures = (known.dataset[int(known.indices[member])].load() for member in members.reshape(-1))
+        cells = np.stack([known.prepare(picture) for picture in pictures])
+        image = np.asarray(tiled(cells.reshape(CELLS, CELLS, *cells.shape[1:])))
+        label, size_of_grid = int(known.classes[members.reshape(-1)[turns[0]]]), (image.shape[0], image.shape[1])
+        row, column = divmod(int(turns[0]), CELLS)
+        region = np.asarray(cell_regions(np.array([row, column]), CELLS, size_of_grid))
+        name = f"{'twins' if corners else 'grid'} {number}"
+        cell = (row, column) if corners else None
+        group = waiting.setdefault(cell, [])
+        group.append(_Prepared(Case(name, name, number, label), [image], region, size_of_grid))
         if len(group) == size:
-            yield _batch(group, size)
-            group = []
-    if group:
-        yield _batch(group, size)
+            yield _batch(waiting.pop(cell), size, cell)
+    for cell, group in waiting.items():
+        yield _batch(group, size, cell)
+
+
+def _check_recognised(known: Recognised, corners: bool) -> None:
+    """Raise a ValueError if there are too few images for grids."""
+    found, counts = np.unique(known.classes[known.confidences >= CONFIDENT], return_counts=True)
+    needed = CELLS**2 - corners
+    if len(found) < needed or (corners and counts.max() < 2):
+        raise ValueError(
+            f"grids need images of {needed} classes{', and two of one of them,' if corners else ''} that the model recognises alone with a"
+            f" probability of at least {CONFIDENT}; of the {len(known.classes)} images of one class in {known.dataset.name},"
+            f" {counts.sum()} are, of {len(found)} classes; raise limit, or take other data"
+        )
 
 
 def _recognised(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,14 +16,15 @@ from extremal_jax.attribution import METHODS
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
-from extremal_jax.graph import activations
+from extremal_jax.graph import Activation, activations
 from extremal_jax.ground.checks import nearest
 from extremal_jax.ground.pytrees import AnyArray
-from extremal_jax.models.classifier import Classifier
 
 PRESETS: dict[str, Callable[[], Config]] = {"thorough": Config.thorough, "torchray": Config.torchray, "paper": Config.paper}
 PUBLISHED = ("torchray", "paper")  # whose maps are the smoothed mean of the masks, as in TorchRay's pointing game
 _EXTREMAL = "extremal_perturbation"
+Areas = tuple[float, ...]
+Layers = Sequence[Activation] | None
 
 
 class Explanation(NamedTuple):
@@ -49,12 +50,15 @@ class Contender:
     Attributes:
       name: its name in the table.
       settings: its settings, as a text that is the same in every process.
-      explain: explains images; called with (model, images, targets, areas, key).
+      explain: explains images; called with (model, images, targets, areas, key, layers). A layer that the method needs
+        is one of `layers`; None: of the model's.
+      needs: the names of the layers that the method needs: `at`, `contrast_at`.
     """
 
     name: str
     settings: str
-    explain: Callable[[Model, AnyArray, AnyArray, tuple[float, ...], Array], Explanation]
+    explain: Callable[..., Explanation]
+    needs: frozenset[str] = frozenset()
 
 
 def contender(name: str) -> Contender:
@@ -77,21 +81,22 @@ def contender(name: str) -> Contender:
         return Contender(name, re.sub(r" at 0x[0-9a-f]+", "", repr(config)), _extremal(config, preset in PUBLISHED))
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; {nearest(name, [*METHODS, 'center', *(f'{_EXTREMAL}:{one}' for one in PRESETS)])}")
-    return Contender(name, "", _of_registry(name))
+    return Contender(name, "", _of_registry(name), METHODS[name].needs)
 
 
-def check_layers(name: str, model: Classifier) -> None:
-    """Raise a ValueError if a contender needs a layer and the model has none that is suitable."""
+def check_layers(name: str, layers: Sequence[Activation]) -> None:
+    """Raise a ValueError if a contender needs a layer and none of these is suitable."""
     method = METHODS.get(name)
-    if method is not None and method.needs:
-        method.complete({}, activations(model, np.zeros((1, *model.input_size, 3), np.float32)))
+    if method is not None:
+        method.complete({}, layers)
 
 
 def _of_registry(name: str) -> Any:
     method = METHODS[name]
 
-    def explain(model: Model, images: AnyArray, targets: AnyArray, areas: tuple[float, ...], key: Array) -> Explanation:
-        layers = activations(model, images) if method.needs else ()
+    def explain(model: Model, images: AnyArray, targets: AnyArray, areas: Areas, key: Array, layers: Layers = None) -> Explanation:
+        if layers is None:
+            layers = activations(model, images) if method.needs else ()
         maps = method.function(model, images, targets, **method.complete(dict(key=key, resize=True), layers))
         return Explanation(maps, maps)
 
@@ -99,7 +104,7 @@ def _of_registry(name: str) -> Any:
 
 
 def _extremal(config: Config, published: bool) -> Any:
-    def explain(model: Model, images: AnyArray, targets: AnyArray, areas: tuple[float, ...], key: Array) -> Explanation:
+    def explain(model: Model, images: AnyArray, targets: AnyArray, areas: Areas, key: Array, layers: Layers = None) -> Explanation:
         result = extremal_perturbation(model, images, targets, areas, config=config, key=key)
         maps = result.saliency() if published else result.evidence(images)
         return Explanation(maps, -result.ranking().astype(jnp.float32), result.masks)
@@ -107,7 +112,7 @@ def _extremal(config: Config, published: bool) -> Any:
     return explain
 
 
-def _center(model: Model, images: AnyArray, targets: AnyArray, areas: tuple[float, ...], key: Array) -> Explanation:
+def _center(model: Model, images: AnyArray, targets: AnyArray, areas: Areas, key: Array, layers: Layers = None) -> Explanation:
     """Maps that are highest in the centre of the image, whatever it shows."""
     height, width = images.shape[1:3]
     rows, columns = (np.arange(length) - (length - 1) / 2 for length in (height, width))

@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from extremal_jax.ground.differences import difference, differences
 from extremal_jax.ground.files import as_path, whole_file
+from extremal_jax.ground.locks import locked
 
 Row = dict[str, Any]
 GROWING = ("methods", "models")  # settings to which a later run may add names
-_LONGEST = 80  # characters of a setting in an error
 
 
 class Journal:
@@ -46,7 +47,7 @@ class Journal:
         self._claim()
         self._path = self.folder / f"rows-{shard[0]}-of-{shard[1]}.jsonl"
         self._file = self._path.open("a+b")
-        if not _locked(self._file):
+        if not locked(self._file):
             self._file.close()
             raise BlockingIOError(f"another process is running shard {shard[0]} of {shard[1]} in {self.folder}")
         self._drop_unfinished_line()
@@ -106,19 +107,6 @@ def missing_shards(folder: Path, count: int) -> list[int]:
     return [index for index in range(1, count + 1) if f"rows-{index}-of-{count}.jsonl" not in found]
 
 
-def _locked(file: BinaryIO) -> bool:
-    """Whether this process now has the file for itself, where the system has locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _whole_rows(path: Path) -> Iterator[Row]:
     """The rows of a file whose lines are whole."""
     if path.exists():
@@ -146,18 +134,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _differences(kept: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """The settings that differ, in words; "" for none."""
-    found = []
-    for name in sorted(kept.keys() | settings.keys()):
-        before, now = kept.get(name), settings.get(name)
-        if name in GROWING:
-            common = {one for one in (before or {}) if one in (now or {}) and before[one] != now[one]}  # type: ignore[index]
-            found += [f"{name}, {one}, was {_short(before[one])} and is {_short(now[one])}" for one in sorted(common)]  # type: ignore[index]
-        elif before != now:
-            found.append(f"{name} was {_short(before)} and is {_short(now)}")
+    """The settings that differ, in words; "" for none. Of those that may grow, the names that both have are compared."""
+    found = differences(kept, settings, GROWING)
+    for name in GROWING:
+        before, now = kept.get(name) or {}, settings.get(name) or {}
+        found += [difference(f"{name}, {one}", before[one], now[one]) for one in before if one in now and before[one] != now[one]]
     return "; ".join(found)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."

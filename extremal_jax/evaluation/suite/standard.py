@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +20,7 @@ from extremal_jax.evaluation.localisation.pointing import highest_point, is_hit
 from extremal_jax.evaluation.sanity.randomisation import parameter_randomisation
 from extremal_jax.evaluation.sanity.robustness import max_sensitivity
 from extremal_jax.evaluation.suite.contenders import Contender, Explanation
+from extremal_jax.graph import Activation
 from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.models.classifier import Classifier
 
@@ -28,10 +30,12 @@ _LARGEST = 512  # pixels along the shorter side of the image that transferred ma
 _SAMPLES = 4
 _ROAD_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 Scores = dict[str, np.ndarray]  # of each measure, (M,)
-_RISE = "the softmax probability of the case's class, one image width of pixels a step, AUC = (Σ − first/2 − last/2) / n"
+_TWINS = "grids as for grid-pointing, but with another image of the class in the opposite corner"
+_RISE = "protocol rise, the softmax probability of the case's class, one image width of pixels a step, AUC = (Σ − first/2 − last/2) / n"
 
 
-class Trial(NamedTuple):
+@dataclass(frozen=True)
+class Trial:
     """A batch of images, a method's explanation of it, and what is known of the images.
 
     Attributes:
@@ -46,6 +50,7 @@ class Trial(NamedTuple):
         for none.
       areas: the areas of masks.
       key: seeds whatever a test draws.
+      layers: the model's, of which a method takes one where it needs one.
     """
 
     model: Classifier
@@ -58,10 +63,30 @@ class Trial(NamedTuple):
     transfer: tuple[Classifier, AnyArray] | None
     areas: tuple[float, ...]
     key: Array
+    layers: Sequence[Activation] | None = None
 
     def explain(self, model: Model, images: AnyArray, targets: AnyArray) -> AnyArray:
         """The method's maps of other images, or of another model."""
-        return self.contender.explain(model, images, targets, self.areas, self.key).maps
+        return self.contender.explain(model, images, targets, self.areas, self.key, self.layers).maps
+
+    @functools.cached_property
+    def placed(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Maps laid on the original images, and regions: all at once, (N, H', W'), where their sizes are alike, or one by one.
+
+        Both are padded to a multiple of 128 pixels a side, because tests compile for each size; the padding of a map is
+        lower than all of its values. A batch that is not full repeats its last case.
+        """
+        pairs = []
+        for saliency, region in zip(np.asarray(self.explanation.maps), self.regions, strict=False):
+            placed = self.model.preprocessing.place(saliency, region.shape)
+            more = [(0, -length % _PIECE) for length in region.shape]
+            lowest = min(0, float(placed.min())) - 1
+            pairs.append((np.pad(placed, more, constant_values=lowest)[None], np.pad(region, more)[None]))
+        if len({region.shape for _, region in pairs}) > 1:
+            return pairs
+        pairs += pairs[-1:] * (len(self.images) - len(pairs))
+        maps, regions = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        return [(maps, regions)]
 
 
 @dataclass(frozen=True)
@@ -90,7 +115,8 @@ class Test:
       score: computes a value of each measure for each image of a trial.
       settings: what determines its numbers, in words.
       needs_regions: whether the data must say where objects are.
-      on_grids: whether it is run on grids of images.
+      of: the images that it is run on: "images" of the dataset, "grids" of them; or, on grids with the class in two
+        corners, "difull" and "dipart", whose maps explain such a model.
     """
 
     __test__ = False  # not pytest's
@@ -101,33 +127,26 @@ class Test:
     score: Callable[[Trial], Scores]
     settings: str
     needs_regions: bool = False
-    on_grids: bool = False
+    of: str = "images"
 
 
-def _on_original(trial: Trial) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each map, laid on the original image, and its region, both (1, H', W').
+def _in_original(trial: Trial, functions: Mapping[str, Callable[[Any, Any], Any]]) -> Scores:
+    """The scores of functions of maps and regions (m, H', W'), in the original images."""
+    found = {name: [np.asarray(function(*piece), np.float32) for piece in trial.placed] for name, function in functions.items()}
+    return {name: np.concatenate(pieces)[: len(trial.regions)] for name, pieces in found.items()}
 
-    Both are padded to a multiple of 128 pixels a side, because the tests compile for each size. The padding of a map is
-    lower than all of its values.
-    """
-    for saliency, region in zip(np.asarray(trial.explanation.maps), trial.regions, strict=False):
-        placed = trial.model.preprocessing.place(saliency, region.shape)
-        more = [(0, -length % _PIECE) for length in region.shape]
-        lowest = min(0, float(placed.min())) - 1
-        yield np.pad(placed, more, constant_values=lowest)[None], np.pad(region, more)[None]
+
+def _hits(maps: Any, regions: Any) -> Array:
+    return is_hit(highest_point(maps), regions, TOLERANCE)
 
 
 def _pointing(trial: Trial) -> Scores:
-    """The map's highest point, in the original image."""
-    return {
-        "hit": np.array([is_hit(highest_point(saliency), region, TOLERANCE)[0] for saliency, region in _on_original(trial)], np.float32)
-    }
+    """Whether the map's highest point lies on the object."""
+    return _in_original(trial, {"hit": _hits})
 
 
 def _energy(trial: Trial) -> Scores:
-    functions = {"energy": energy, "iou": iou, "relevance mass": relevance_mass, "relevance rank": relevance_rank}
-    pairs = list(_on_original(trial))
-    return {name: np.array([function(*pair)[0] for pair in pairs], np.float32) for name, function in functions.items()}
+    return _in_original(trial, {"energy": energy, "iou": iou, "relevance mass": relevance_mass, "relevance rank": relevance_rank})
 
 
 def _grid(trial: Trial) -> Scores:
@@ -212,7 +231,23 @@ TESTS = {
             (Measure("share"), Measure("point")),
             _grid,
             "2x2 images of different classes, each recognised alone, at half of the input size, with a probability of at least 0.8",
-            on_grids=True,
+            of="grids",
+        ),
+        Test(
+            "difull",
+            "how much of the map lies in the only cell that the scores depend on",
+            (Measure("share"), Measure("point")),
+            _grid,
+            f"{_TWINS}; the cell goes through the network by itself",
+            of="difull",
+        ),
+        Test(
+            "dipart",
+            "how much of the map lies in the only cell that the head sees",
+            (Measure("share"), Measure("point")),
+            _grid,
+            f"{_TWINS}; the head begins after the last layer whose activation of a grid has twice the sides of a cell's",
+            of="dipart",
         ),
         Test(
             "insertion",
@@ -222,7 +257,11 @@ TESTS = {
             f"{_RISE}, from a blur of 11x11 pixels and σ 5",
         ),
         Test(
-            "deletion", "the probability of the class as pixels vanish", (Measure("auc", higher=False),), _curve(deletion), "protocol rise"
+            "deletion",
+            "the probability of the class as pixels vanish",
+            (Measure("auc", higher=False),),
+            _curve(deletion),
+            f"{_RISE}, to zero of the normalised image",
         ),
         Test(
             "road",

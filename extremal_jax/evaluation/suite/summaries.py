@@ -187,7 +187,7 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
     tests, classes = [TESTS[name] for name in settings["tests"] if name in TESTS], settings["classes"]
     values: dict[tuple[str, str], dict[str, list[tuple[float, int, str]]]] = {}
     seconds: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
-    shown: dict[tuple[str, str], set[tuple[str, int]]] = collections.defaultdict(set)
+    shown: dict[tuple[str, str], set[tuple[int, str]]] = collections.defaultdict(set)
     skipped: dict[str, str] = {}
     met: set[str] = set()
     read: set[str] = set()
@@ -203,7 +203,7 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
         line = row["model"], row["method"]
         if row["seconds"] is not None:
             seconds[line].append(row["seconds"])
-        shown[line].add((row["of"], row["image"]))
+        shown[line].add((row["image"], row["name"]))
         if row["of"] == "images":
             met.add(row["label"])
             read.add(row["name"])

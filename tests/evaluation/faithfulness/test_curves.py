@@ -119,3 +119,22 @@ def test_pixel_flipping_of_pixels_is_deletion() -> None:
     deleted = deletion(MODEL, GOLD["images"], 1, GOLD["maps"], pixels_per_step=20, score="logit")
     for one, other in zip(flipped, deleted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.parametrize("test", [insertion, deletion, functools.partial(pixel_flipping, cell=2)])
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_the_class_that_the_model_predicts(test: Any, chunk_size: Any) -> None:
+    """A loop over images, each with the class of its highest score."""
+    images, maps = np.random.default_rng(0).standard_normal((5, 15, 20, 3)).astype(np.float32), GOLD["maps"][[0, 1, 1, 0, 1]]
+    usual = MODEL(images).mean(axis=0)
+    model = jax.tree_util.Partial(lambda usual, weights, images: classify(weights, images) - usual, usual, *MODEL.args)
+    predicted = np.asarray(model(images)).argmax(axis=-1)
+    assert len(set(predicted.tolist())) > 1
+    curves = test(model, images, None, maps, chunk_size=chunk_size)
+    for index, image in enumerate(images):
+        expected = test(model, image, int(predicted[index]), maps[index])
+        np.testing.assert_allclose(curves.scores[index], expected.scores, rtol=1e-5, atol=1e-6)
+        single = test(model, image, None, maps[index])
+        np.testing.assert_allclose(single.auc, expected.auc, rtol=1e-5, atol=1e-6)
+    jitted = jax.jit(lambda images: test(model, images, None, maps).scores)(images)
+    np.testing.assert_allclose(jitted, curves.scores, rtol=1e-5, atol=1e-6)

@@ -361,7 +361,7 @@ def test_other_weights_and_seeds_are_other_settings(tmp_path: Any) -> None:
     run(folder=tmp_path, limit=1)
     with pytest.raises(ValueError, match="other settings: seed was 0 and is 1"):
         run(folder=tmp_path, limit=1, seed=1)
-    with pytest.raises(ValueError, match="other settings: models, colours, was"):
+    with pytest.raises(ValueError, match="other settings: models, colours was"):
         run(folder=tmp_path, limit=1, models={"colours": classifier(29.0)})
 
 

@@ -78,7 +78,7 @@ def test_models_and_methods_may_be_added(tmp_path: Any) -> None:
     append(tmp_path, [{"case": "a"}], SETTINGS | {"methods": {"gradient": "", "rise": "4000"}})
     append(tmp_path, [], SETTINGS | {"methods": {"center": "", "rise": "4000"}})
     assert json.loads((tmp_path / "settings.json").read_text())["methods"] == {"gradient": "", "rise": "4000", "center": ""}
-    with pytest.raises(ValueError, match="other settings: methods, rise, was '4000' and is '500'"):
+    with pytest.raises(ValueError, match="other settings: methods, rise was '4000' and is '500'"):
         Journal(tmp_path, SETTINGS | {"methods": {"rise": "500"}})
 
 

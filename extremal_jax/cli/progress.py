@@ -1,0 +1,22 @@
+"""A bar of progress on standard error, where that is a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from extremal_jax.cli import run
+
+
+@contextlib.contextmanager
+def bar(text: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Yield a function of the numbers of finished and of all things, which shows a bar with the time left; None where nobody sees it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if not run.is_terminal():
+        yield None
+        return
+    with Progress(TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as shown:
+        task = shown.add_task(text, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)

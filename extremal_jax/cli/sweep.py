@@ -1,0 +1,133 @@
+"""The commands `sweep` and `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from extremal_jax.cli import commands, tables
+from extremal_jax.cli.progress import bar
+
+if TYPE_CHECKING:
+    from extremal_jax.sweeps import Sweep
+
+_TYPES = ("uint8", "uint16", "float32")
+
+
+def _store(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        from extremal_jax.sweeps import open_sweep
+
+        _tell(open_sweep(value))
+        context.exit()
+
+
+@commands.command(short_help="Explain all pictures of a dataset, into a store that resumes.")
+@click.argument("source")
+@click.option("--out", required=True, metavar="DIR|gs://...", help="Where the results are kept; a sweep that was stopped goes on there.")
+@commands.areas
+@commands.model
+@commands.weights
+@click.option(
+    "--target",
+    default="top",
+    show_default=True,
+    help="`top`, the class of the highest score; `labels`, those of the dataset; or a class by name or index.",
+)
+@commands.game
+@click.option("--perturbation", type=tables.PERTURBATIONS, help="How a mask removes pixels.  [default: blur]")
+@commands.reward
+@commands.preset
+@commands.steps
+@commands.seed
+@click.option("--batch-size", type=click.IntRange(min=1), help="Pictures computed at a time.  [default: four for each device]")
+@commands.chunk_size
+@click.option("--limit", type=click.IntRange(min=1), help="Explain the first pictures only.")
+@click.option("--shard", type=commands.Shard(), help="Explain a part of the pictures.  [default: by the number of the process]")
+@click.option("--masks", type=click.Choice(_TYPES), default="uint8", show_default=True, help="How masks are kept.")
+@click.option("--strict", is_flag=True, help="Stop at a picture that cannot be read, instead of skipping it.")
+@click.option(
+    "--status", metavar="DIR|gs://...", is_eager=True, expose_value=False, callback=_store, help="Only say how far the sweep there is."
+)
+def sweep(
+    source: str,
+    out: str,
+    model_name: str,
+    weights: str | None,
+    target: str,
+    preset: str,
+    areas: tuple[float, ...],
+    seed: int,
+    **options: Any,
+) -> None:
+    """Explain all pictures of SOURCE: a folder, or a dataset as `benchmark` takes it.
+
+    A sweep that was stopped or killed goes on when the command is given again. Several processes share the work with
+    --shard.
+
+    \b
+    Examples:
+      extremal-jax sweep photographs --out sweep --model efficientnet_lite0
+      extremal-jax sweep scenes --target labels --limit 20 --areas 0.05,0.2 --out sweep
+      extremal-jax sweep voc:VOCdevkit/VOC2007 --target labels --shard 2/8 --out gs://bucket/voc
+      extremal-jax sweep --status sweep
+    """
+    import jax
+
+    import extremal_jax as ej
+
+    settings = {name: options.pop(name) for name in ("game", "perturbation", "reward", "num_steps")}
+    model = ej.models.load(model_name, weights="default" if weights is None else weights)
+    try:
+        with bar("explaining") as progress:
+            found = ej.sweep(
+                model,
+                source,
+                out,
+                areas=areas,
+                targets=int(target) if target.isdecimal() else target,
+                config=commands.config(preset, settings),
+                key=jax.random.key(seed),
+                progress=progress,
+                **options,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"stopped; what was finished is kept, and the same command goes on in {out}", err=True)
+        raise click.exceptions.Exit(130) from None
+    _tell(found)
+
+
+@commands.command(short_help="Write the masks of a sweep as PNG, COCO or NPZ files.")
+@click.argument("store", metavar="DIR|gs://...")
+@click.option("--format", "file_format", type=tables.EXPORTS, default="png", show_default=True, help="What is written.")
+@click.option("--input-size", is_flag=True, help="Masks of the size of the model's input, instead of the picture's.")
+@click.option("--binary", is_flag=True, help="Cut PNG masks to exact areas, black and white.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="masks", show_default=True, help="Output folder.")
+def export(store: str, file_format: str, input_size: bool, binary: bool, out: Path) -> None:
+    """Write the masks of all pictures that a sweep has explained.
+
+    \b
+    Examples:
+      extremal-jax export sweep --out masks
+      extremal-jax export sweep --format coco --out masks
+    """
+    from extremal_jax.sweeps import export as write, open_sweep
+
+    found = write(open_sweep(store), out, file_format, on_picture=not input_size, binary=binary)
+    click.echo(f"wrote {found.files} files of {found.pictures} pictures to {out}")
+
+
+def _tell(sweep: Sweep) -> None:
+    """Print how far a sweep is, and why pictures were skipped."""
+    from extremal_jax.sweeps.layout import State
+
+    counts = sweep.counts()
+    done = len(sweep) - counts.absent
+    click.echo(f"{sweep}: {done} of {len(sweep)} done: {counts.explained} explained, {counts.faulty} with faults, {counts.skipped} skipped")
+    skipped = [index for index, state in enumerate(sweep.states()) if state == State.SKIPPED][:10]
+    for index in skipped:
+        click.echo(f"  skipped {sweep.names[index]}: {sweep.reason(index)}")
+    if counts.skipped > len(skipped):
+        click.echo(f"  and {counts.skipped - len(skipped)} more")

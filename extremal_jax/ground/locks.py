@@ -1,0 +1,35 @@
+"""Locks of files, so that two processes do not write the same."""
+
+from __future__ import annotations
+
+import errno
+from typing import BinaryIO
+
+_WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # some network file systems
+
+
+def locked(file: BinaryIO, *, shared: bool = False) -> bool:
+    """Whether this process now holds a file, which it lets go of when the file is closed or the process ends.
+
+    Args:
+      file: an open file of a local disk. Where the system or the disk has no such locks, everybody holds every file.
+      shared: hold it together with others that do so too.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.NamedTemporaryFile() as file, open(file.name, "rb") as same:
+      ...     locked(file), locked(same)
+      (True, False)
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+    return True

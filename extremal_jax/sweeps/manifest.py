@@ -1,0 +1,108 @@
+"""What a store is of: everything that determines its numbers, so that another sweep does not go on in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from extremal_jax.extremal.config import Config
+from extremal_jax.ground.differences import differences
+from extremal_jax.models.preprocessing import Preprocessing
+from extremal_jax.optimise.settings import from_json, to_json
+
+FORMAT = 1  # of the stores that this version writes
+_BESIDES = ("jax", "batch_size")  # settings that change no number but by rounding
+
+
+def manifest(
+    *,
+    data: str,
+    names: Sequence[str],
+    targets: Any,
+    model: Mapping[str, Any],
+    shape: Sequence[int],
+    areas: Sequence[float],
+    config: Config,
+    key: Sequence[int],
+    masks: str,
+    batch_size: int,
+) -> dict[str, Any]:
+    """The manifest of a sweep, as values of JSON."""
+    entries = dict(
+        format=FORMAT,
+        version=importlib.metadata.version("extremal-jax"),
+        jax=importlib.metadata.version("jax"),
+        data=data,
+        pictures=len(names),
+        names=hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16],
+        targets=targets,
+        model=dict(model),
+        shape=list(shape),
+        areas=list(areas),
+        config=json.loads(to_json(config)),
+        key=list(key),
+        masks=masks,
+        batch_size=batch_size,
+    )
+    return json.loads(json.dumps(entries))
+
+
+def check_same(kept: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
+    """Raise a ValueError, with the differences, unless a store holds the same sweep."""
+    if found := differences(kept, now, _BESIDES):
+        raise ValueError(f"{location} holds another sweep: {'; '.join(found)}. Choose another folder, or the same settings")
+
+
+def check_format(kept: Any, location: str) -> None:
+    """Raise a ValueError unless this version reads a store."""
+    if not isinstance(kept, Mapping) or not isinstance(kept.get("format"), int):
+        raise ValueError(f"{location} is a zarr group, but not of a sweep")
+    if kept["format"] > FORMAT:
+        raise ValueError(
+            f"{location} was written by extremal-jax {kept.get('version')}, in the format {kept['format']}; this version"
+            f" reads the format {FORMAT} and older ones; update extremal-jax"
+        )
+
+
+def described(model: Any, digest: str) -> dict[str, Any]:
+    """What the manifest says of a model."""
+    preprocessing = getattr(model, "preprocessing", None)
+    classes = class_names(model)
+    return dict(
+        name=getattr(model, "name", None) or type(model).__name__,
+        digest=digest,
+        classes=list(classes) or None,
+        preprocessing=dataclasses.asdict(preprocessing) if isinstance(preprocessing, Preprocessing) else None,
+    )
+
+
+def class_names(model: Any) -> tuple[str, ...]:
+    """The names of a model's classes, by index; none if it has none.
+
+    Example:
+      >>> import types
+      >>> class_names(types.SimpleNamespace(classes={0: "dog", 2: "cat"}))
+      ('dog', '1', 'cat')
+    """
+    found = getattr(model, "classes", None)
+    if isinstance(found, Mapping):
+        return tuple(str(found.get(index, index)) for index in range(max(found, default=-1) + 1))
+    return () if found is None else tuple(map(str, found))
+
+
+def preprocessing_of(kept: Mapping[str, Any]) -> Preprocessing | None:
+    """The preprocessing of the model in a manifest; None if the caller made the model's input."""
+    found = kept["model"]["preprocessing"]
+    if found is None:
+        return None
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return Preprocessing(**values)
+
+
+def config_of(kept: Mapping[str, Any]) -> Config:
+    """The settings in a manifest."""
+    return from_json(Config, json.dumps(kept["config"]))

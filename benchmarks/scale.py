@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -43,6 +44,7 @@ GROWTH: dict[str, Sequence[int]] = {
 }
 MEMORY = ((1, 4), (4, 4), (16, 4), (4, 16))  # pictures and areas
 CHUNK = 8
+SCENES = 16  # for bfloat16
 STEPS = 10  # of the runs whose time is taken
 PARTS = ("growth", "memory", "overlap", "bfloat16", "start")
 
@@ -70,7 +72,8 @@ def main() -> None:
 
 def run(model: Any, pictures: int, areas: int, side: int = 128, levels: int | None = None, chunk_size: int | None = None) -> Any:
     """The masks of some scenes, without what only the default's selection does, so that all steps are alike."""
-    images = np.stack([model.preprocess(one) for one in ej.data.scenes.generate(0, pictures, (side, side), objects=1).images])
+    prepare = dataclasses.replace(model.preprocessing, size=(side, side))
+    images = np.stack([prepare(one) for one in ej.data.scenes.generate(0, pictures, objects=1).images])
     config = ej.Config(num_steps=STEPS, exchange=False) if levels is None else ej.Config(num_steps=STEPS, exchange=False, num_levels=levels)
     chosen = np.linspace(0.05, 0.3, areas)
     return jax.block_until_ready(ej.extremal_perturbation(model, images, 0, chosen, config=config, chunk_size=chunk_size))
@@ -84,12 +87,12 @@ def growth(rounds: int) -> machine.Table:
         times = [seconds(name, value, rounds) for value in values]
         each = [1e3 * taken / STEPS / masks(name, value) for taken, value in zip(times, values, strict=True)]
         axis.plot(values, each, "o-")
-        axis.set(xlabel=name, xscale="log", xticks=values, xticklabels=values, ylim=(0, None))
+        axis.set(xlabel=name, xscale="log", xticks=values, xticklabels=values)
         axis.minorticks_off()
         rows += [
             (name, str(value), f"{1e3 * taken / STEPS:.1f}", f"{one:.2f}") for value, taken, one in zip(values, times, each, strict=True)
         ]
-    axes[0].set_ylabel("ms of a step and mask")
+    axes[0].set(ylabel="ms of a step and mask", ylim=(0, 1.1 * max(float(row[-1]) for row in rows)))
     plt.tight_layout()
     with whole_file(machine.RESULTS / "scale.png") as temporary:
         plt.savefig(temporary, dpi=110)
@@ -183,33 +186,45 @@ def photographs(folder: Path, count: int) -> None:
 
 
 def bfloat16(folder: Path | None) -> machine.Table:
-    """The masks of a network in bfloat16, judged by the same network in float32."""
-    exact, rounded = (ej.models.load("efficientnet_lite0", dtype=dtype) for dtype in ("float32", "bfloat16"))
-    pictures = [exact.preprocess(picture) for picture in some(folder)]
-    judged: dict[str, list[float]] = {"float32": [], "bfloat16": []}
-    points: dict[str, list[np.ndarray]] = {"float32": [], "bfloat16": []}
-    for picture in pictures:
-        target = int(np.argmax(exact(picture[None])))
-        for name, model in (("float32", exact), ("bfloat16", rounded)):
-            result = ej.extremal_perturbation(model, picture, target, AREAS)
-            judged[name].append(float(ej.evaluation.reward_at_areas(exact, picture[None], [target], result.masks[None], AREAS).mean()))
-            points[name].append(np.asarray(result.point(picture)))
-    means = {name: float(np.mean(values)) for name, values in judged.items()}
-    near = [np.hypot(*(one - other)) <= 15 for one, other in zip(points["float32"], points["bfloat16"], strict=True)]
-    relative = means["bfloat16"] / means["float32"] - 1
-    rows = [(str(len(pictures)), f"{means['float32']:.2f}", f"{means['bfloat16']:.2f}", f"{relative:+.1%}", f"{np.mean(near):.0%}")]
-    columns = ("photographs", "float32", "bfloat16", "difference", "points within 15 pixels")
+    """The masks of networks in bfloat16, judged by the same networks in float32; on scenes, points against the objects as well."""
+    scenes = ej.data.SceneDataset(SCENES, objects=2)
+    regions = [scene.region(scene.labels[0]) for scene in scenes]
+    rows = [
+        compared("EfficientNet-lite0, photographs", "efficientnet_lite0", some(folder)),
+        compared(
+            "packaged classifier, scenes", "scenes", [scene.load() for scene in scenes], [scene.labels[0] for scene in scenes], regions
+        ),
+    ]
+    columns = ("", "images", "reward, float32", "bfloat16", "difference", "points on the object, float32", "bfloat16")
     note = (
-        "EfficientNet-lite0 with packaged weights: the feathered reward at exact areas by the network in float32, for masks that were found"
-        " with either."
+        "The feathered reward at exact areas by the network in float32, for masks that were found with weights of either type. Of a"
+        " photograph the class of the highest score is explained, of a scene one of two objects."
     )
     return machine.Table("bfloat16", columns, rows, note)
+
+
+def compared(title: str, name: str, pictures: Sequence[np.ndarray], labels: Any = None, regions: Any = None) -> Sequence[str]:
+    """A row: mean rewards, and how many points lie on the objects where these are known."""
+    exact, rounded = (ej.models.load(name, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    rewards: list[list[float]] = [[], []]
+    hits: list[list[bool]] = [[], []]
+    for index, image in enumerate(map(exact.preprocess, pictures)):
+        target = int(np.argmax(exact(image[None]))) if labels is None else labels[index]
+        for kind, model in enumerate((exact, rounded)):
+            result = ej.extremal_perturbation(model, image, target, AREAS)
+            judged = ej.evaluation.reward_at_areas(exact, image[None], np.array([target]), result.masks[None], AREAS)
+            rewards[kind].append(float(judged.mean()))
+            if regions is not None:
+                hits[kind].append(bool(regions[index][tuple(np.asarray(result.point(image)))]))
+    first, second = (float(np.mean(values)) for values in rewards)
+    points = ["", ""] if regions is None else [f"{np.mean(values):.0%}" for values in hits]
+    return (title, str(len(pictures)), f"{first:.2f}", f"{second:.2f}", f"{second / first - 1:+.1%}", *points)
 
 
 def some(folder: Path | None) -> list[np.ndarray]:
     """Photographs."""
     if folder is not None:
-        return [ej.data.load_image(path) for path in sorted(folder.glob("*.jpg"))[:12]]
+        return [ej.data.load_image(path) for path in sorted(folder.glob("*.jpg"))[:8]]
     import skimage.data  # type: ignore[import-not-found]
 
     return [np.asarray(getattr(skimage.data, name)()) for name in ("chelsea", "coffee", "astronaut", "rocket")]

@@ -116,7 +116,8 @@ def export(store: str, file_format: str, input_size: bool, binary: bool, out: Pa
     from extremal_jax.sweeps import export as write, open_sweep
 
     found = write(open_sweep(store), out, file_format, on_picture=not input_size, binary=binary)
-    click.echo(f"wrote {found.files} files of {found.pictures} pictures to {out}")
+    files = "1 file" if found.files == 1 else f"{found.files} files"
+    click.echo(f"wrote {files} of {found.pictures} pictures to {out}")
 
 
 def _tell(sweep: Sweep) -> None:

@@ -97,7 +97,7 @@ class Job:
             targets=given or (TOP if self.top else LABELS),
             model=described(self.model, digest),
             shape=[*self.inputs.largest, self.inputs.channels],
-            areas=self.areas.tolist(),
+            areas=[round(area, 7) for area in self.areas.tolist()],  # single precision, as a person writes it
             config=self.config,
             key=np.asarray(jax.random.key_data(self.key)).tolist(),
             masks=self.masks,

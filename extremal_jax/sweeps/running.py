@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax import Array
 from jax.sharding import Sharding
+from jaxtyping import Bool
 
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.config import Config
@@ -123,8 +124,8 @@ def sweep(
 
 def _run(job: Job, store: Store, rows: Sequence[Row], strict: bool, progress: Watcher | None) -> None:
     """Explain the rows that are absent, and write each batch while the next is computed."""
-    statuses = store.statuses()
-    groups = [group for group in job.groups(rows) if any(statuses[row.place] == State.ABSENT for row in group.rows)]
+    absent = store.statuses() == State.ABSENT
+    groups = [group for group in job.groups(rows) if any(absent[row.place] for row in group.rows)]
     left = sum(len(group.rows) for group in groups)
     finish: Callable[[], None] | None = None
     try:
@@ -137,7 +138,7 @@ def _run(job: Job, store: Store, rows: Sequence[Row], strict: bool, progress: Wa
             result = _explained(job, group, fitting)
             if finish is not None:
                 finish()
-            finish = _written(job, store, group, fitting, result)
+            finish = _written(job, store, group, fitting, result, absent)
             left -= len(group.rows)
     finally:  # also after an interruption, what was computed is kept
         if finish is not None:
@@ -181,18 +182,22 @@ def _highest(program: Program, arrays: Arrays, images: Array) -> Array:
     return scores.reshape(len(scores), -1, scores.shape[-1]).mean(axis=1).argmax(axis=-1)
 
 
-def _written(job: Job, store: Store, group: Group, read: Sequence[Read], result: Any) -> Callable[[], None]:
-    """Begin to write a batch; what is returned ends it."""
+def _written(
+    job: Job, store: Store, group: Group, read: Sequence[Read], result: Any, absent: Bool[np.ndarray, " rows"]
+) -> Callable[[], None]:
+    """Begin to write the pictures of a batch that are absent; what is returned ends it. Those that are there stay as they are."""
     futures: list[Any] = []
-    good, bad = ([place for place, one in enumerate(read) if (one.image is None) == missing] for missing in (False, True))
+    places = [row.place for row in group.rows]
+    new = [index for index, place in enumerate(places) if absent[place]]
+    good, bad = ([index for index in new if (read[index].image is None) == missing] for missing in (False, True))
     if good:
         values = laid(result, [one.size for one in read], job.masks)
-        futures += store.write([group.rows[place].place for place in good], {name: value[good] for name, value in values.items()})
+        futures += store.write([places[index] for index in good], {name: value[good] for name, value in values.items()})
     if bad:
-        reasons = np.stack([_bytes(read[place].reason) for place in bad])
-        futures += store.write([group.rows[place].place for place in bad], {"reasons": reasons})
-    found = [State.SKIPPED if place in bad else State.EXPLAINED if result[place].status.ok else State.FAULTY for place in range(len(read))]
-    return functools.partial(store.finish, [row.place for row in group.rows], found, futures)
+        reasons = np.stack([_bytes(read[index].reason) for index in bad])
+        futures += store.write([places[index] for index in bad], {"reasons": reasons})
+    found = [State.SKIPPED if index in bad else State.EXPLAINED if result[index].status.ok else State.FAULTY for index in new]
+    return functools.partial(store.finish, [places[index] for index in new], found, futures)
 
 
 def _bytes(text: str) -> np.ndarray:

@@ -130,10 +130,13 @@ def test_an_interrupted_sweep_goes_on_to_the_same_bits(after: int, finished: Pat
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "store", progress=interrupt)
     assert ej.open_sweep(tmp_path / "store").counts().explained == 4 * after
+    kept = tmp_path / "store" / "masks" / "c.6.0.0.0"
+    written = kept.stat().st_mtime_ns if after == 2 else None
     if after == 2:
         (tmp_path / "store" / "status" / "c.5").unlink()
     watched: list[int] = []
     run(tmp_path / "store", progress=lambda done, total: watched.append(done))
+    assert written in (None, kept.stat().st_mtime_ns), "its neighbour is not written again"
     assert watched[0] == (4 if after == 2 else 4 * after)
     assert files(tmp_path / "store") == files(finished)
 

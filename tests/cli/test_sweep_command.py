@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import jax
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ import extremal_jax as ej
 from command_line import fails, files, invoke, succeeds
 from extremal_jax.cli import run as running
 from extremal_jax.cli.progress import bar
+from extremal_jax.cli.sweep import sweep
 from extremal_jax.data.scenes import CLASSES
+from extremal_jax.sweeps.layout import MASK_TYPES
 
 QUICK = ("--areas", "0.1,0.3", "--steps", 2, "--batch-size", 2, "--out", "out")
 SWEEP = ("scenes", "--limit", 3, *QUICK)
@@ -216,3 +219,9 @@ def test_a_bar_shows_how_far_a_sweep_is(monkeypatch: pytest.MonkeyPatch, capsys:
     assert output.out == ""
     assert "explaining" in output.err
     assert "2/5" in output.err
+
+
+def test_the_types_of_masks_are_those_of_the_store() -> None:
+    [masks] = [option.type for option in sweep.params if option.name == "masks"]
+    assert isinstance(masks, click.Choice)
+    assert tuple(masks.choices) == MASK_TYPES

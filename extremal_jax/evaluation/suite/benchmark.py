@@ -132,10 +132,7 @@ def benchmark(
     ):
         for name, model in models.items():
             run = _Run(name, model, cells[name], contenders, transfer, areas, jax.random.key(seed), strict, journal)
-            sources: dict[str, Source] = {}
-            if kinds.keys() - {"images"}:
-                known = recognise(datasets[name], range(count), model, batch_size)
-                sources = {kind: grid_batches(known, numbers, batch_size, seed, corners=kind != "grids") for kind in kinds}
+            sources = _grid_sources(kinds, datasets[name], count, model, numbers, batch_size, seed)
             if "images" in kinds:
                 pairs = _translated(difficult, dataset, model)
                 sources["images"] = _image_batches(kinds["images"], datasets[name], images, model, transfer, pairs, batch_size)
@@ -151,6 +148,17 @@ def benchmark(
         reason = next(iter(report.skipped.values()), "none shows a class that is not difficult")
         raise ValueError(f"no image of {dataset.name} could be tested: {reason}")
     return report
+
+
+def _grid_sources(
+    kinds: Iterable[str], dataset: Dataset, count: int, model: Classifier, numbers: Iterable[int], batch_size: int, seed: int
+) -> dict[str, Source]:
+    """The batches of each kind of grids of a dataset's first images, for which the model must recognise them."""
+    kinds = [kind for kind in kinds if kind != "images"]
+    if not kinds:
+        return {}
+    known = recognise(dataset, range(count), model, batch_size)
+    return {kind: grid_batches(known, numbers, batch_size, seed, corners=kind != "grids") for kind in kinds}
 
 
 def _image_batches(

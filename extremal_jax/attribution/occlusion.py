@@ -14,7 +14,7 @@ from extremal_jax.attribution.evaluations import SCORES, check_pair, chunk_lengt
 from extremal_jax.attribution.method import Method
 from extremal_jax.ground.checks import check_choice
 
-_USUAL_CHUNK = 32  # images at a time
+_USUAL_CHUNK = 16  # images at a time
 
 
 def occlusion(
@@ -42,7 +42,7 @@ def occlusion(
       fill: the content of the hidden window: a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for the
         image blurred by a Gaussian whose standard deviation is 9 % of its shorter side.
       score: the function of the model's scores: "logit" for the scores themselves, "softmax" or "sigmoid".
-      chunk_size: the most images that the model gets at a time, to bound memory; None for 32.
+      chunk_size: the most images that the model gets at a time, to bound memory; None for 16.
 
     Returns:
       (N, H, W), or (H, W) for a single image.

@@ -16,7 +16,7 @@ from extremal_jax.attribution.evaluations import SCORES, check_finite, check_pai
 from extremal_jax.attribution.method import Method
 from extremal_jax.ground.checks import as_array, check_choice, check_key
 
-_USUAL_CHUNK = 32  # masked images at a time
+_USUAL_CHUNK = 16  # masked images at a time
 
 
 def rise(
@@ -52,7 +52,7 @@ def rise(
       score: the function of the model's scores that weights the masks: "softmax"; "sigmoid", for several classes in an
         image, and as in TorchRay; or "logit" for the scores themselves.
       key: of the masks, which are the same for all images; None: `jax.random.key(0)`.
-      chunk_size: the most masked images that the model gets at a time, to bound memory; None for 32.
+      chunk_size: the most masked images that the model gets at a time, to bound memory; None for 16.
 
     Returns:
       (N, H, W); with all classes, (N, classes, H, W). For a single image, without the first axis.

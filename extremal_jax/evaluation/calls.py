@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.extend.core import JaxprEqn
 from jaxtyping import Float
 
 from extremal_jax.boundary.images import batch_size, check_images
@@ -22,7 +21,6 @@ from extremal_jax.boundary.models import Model, check_model, part
 from extremal_jax.boundary.targets import check_targets
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.functional import Arrays, Program
-from extremal_jax.graph.interpreter import contains, evaluate, trace, unchanged
 from extremal_jax.ground.checks import as_array
 from extremal_jax.ground.pytrees import AnyArray
 
@@ -118,18 +116,4 @@ def _compute(computation: Computation, settings: tuple[Any, ...], program: Progr
     def whole(arrays: Arrays, *arguments: Any) -> Any:
         return computation(jax.tree_util.Partial(program, arrays), *arguments, **dict(settings))
 
-    inputs = (arrays, *jax.tree.map(jnp.asarray, arguments))
-    traced = trace(whole, *inputs)  # once
-    if contains(traced.closed, _gains):
-        return canonical(whole)(*inputs)
-    return jax.tree.unflatten(traced.structure, evaluate(traced.closed, traced.inputs, unchanged))
-
-
-def _gains(equation: JaxprEqn) -> bool:
-    """Whether the canonical form of an equation is faster on CPUs. Convolutions of images with the channels last and without groups
-    have the fast layout already; where all have it, a whole network is a third slower in canonical form."""
-    if equation.primitive.name == "conv_general_dilated":
-        numbers, last = equation.params["dimension_numbers"], len(equation.params["window_strides"]) + 1
-        fast = numbers.lhs_spec[1] == numbers.out_spec[1] == last == numbers.rhs_spec[0] and numbers.rhs_spec[1] == last - 1
-        return not fast or equation.params["feature_group_count"] > 1 or any(step > 1 for step in equation.params["lhs_dilation"])
-    return equation.primitive.name == "select_and_scatter_add"
+    return canonical(whole)(arrays, *jax.tree.map(jnp.asarray, arguments))

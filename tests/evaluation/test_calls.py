@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from extremal_jax.evaluation.calls import _gains
 from extremal_jax.evaluation.faithfulness.curves import insertion
+from extremal_jax.graph.canonical import _gains
 from extremal_jax.graph.interpreter import contains, trace
 
 RNG = np.random.default_rng(0)

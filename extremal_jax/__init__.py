@@ -30,6 +30,7 @@ from extremal_jax.ground.progress import Progress
 from extremal_jax.inversion.config import InversionConfig, NaturalImages
 from extremal_jax.inversion.features import invert_features, maximize_channel
 from extremal_jax.inversion.result import InversionResult
+from extremal_jax.operators.axes import Axis
 from extremal_jax.optimise.status import Status
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Axis",
     "ChannelConfig",
     "ChannelResult",
     "ClassChannels",

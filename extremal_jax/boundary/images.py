@@ -11,16 +11,19 @@ from jax import Array
 
 from extremal_jax.ground.checks import as_array, values_of
 from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.operators.axes import IMAGE, Axes, names
 
 _COLOURS = (1, 3, 4)  # the channels that images have as a rule
 _FEWEST_PIXELS = 8  # along a side, below which an axis may hold channels
 
 
-def check_images(name: str, images: Any) -> AnyArray:
-    """Images as an array of finite floats, (H, W, C) or (N, H, W, C)."""
+def check_images(name: str, images: Any, axes: Axes = IMAGE) -> AnyArray:
+    """Images as an array of finite floats, (H, W, C) or (N, H, W, C); or something else of other axes."""
     images = as_array(name, images)
-    if images.ndim not in (3, 4):
-        raise ValueError(f"{name} must have the shape (H, W, C) or (N, H, W, C), got {images.shape}")
+    if images.ndim not in (len(axes), len(axes) + 1):
+        dimensions = "H, W, C" if axes == IMAGE else ", ".join(names(axes))
+        hint = '; other inputs than images need `axes`, such as "video" or "series"' if axes == IMAGE else ""
+        raise ValueError(f"{name} must have the shape ({dimensions}) or (N, {dimensions}), got {images.shape}{hint}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
             f"{name} must hold floats as the model expects them, got {images.dtype}; prepare them as the model was trained"
@@ -28,29 +31,29 @@ def check_images(name: str, images: Any) -> AnyArray:
         )
     if 0 in images.shape:
         raise ValueError(f"{name} must not be empty, got the shape {images.shape}")
-    *batch, channels, height, width = images.shape
+    *batch, channels, height, width = images.shape if axes == IMAGE else (0, 0, 0)
     if channels in _COLOURS and width not in _COLOURS and min(height, width) >= _FEWEST_PIXELS:
-        axes = "(0, 2, 3, 1)" if batch else "(1, 2, 0)"
-        raise ValueError(f"{name} must have their channels last, got the shape {images.shape}; {name}.transpose{axes} puts them there")
+        order = "(0, 2, 3, 1)" if batch else "(1, 2, 0)"
+        raise ValueError(f"{name} must have their channels last, got the shape {images.shape}; {name}.transpose{order} puts them there")
     values = values_of(images, np.float32)
     if values is not None and not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity among the values")
+        raise ValueError(f"{name} must be finite, got NaN or infinity among the values; fill in missing values first")
     return images
 
 
-def batch_size(images: AnyArray) -> int | None:
-    """N of a batch (N, H, W, C), or None for a single image."""
-    return len(images) if images.ndim == 4 else None
+def batch_size(images: AnyArray, rank: int = 3) -> int | None:
+    """N of a batch (N, H, W, C), or None for a single image. What is not an image has another rank."""
+    return len(images) if images.ndim == rank + 1 else None
 
 
-def check_reference(reference: Any, images: AnyArray, needed: bool) -> AnyArray | None:
+def check_reference(reference: Any, images: AnyArray, needed: bool, axes: Axes = IMAGE) -> AnyArray | None:
     """A reference image of the shape of the images, or of one of them; None where the perturbation needs none."""
     if (reference is None) == needed:
         raise ValueError("reference must be given if, and only if, the config's perturbation is 'reference'")
     if reference is None:
         return None
-    reference = check_images("reference", reference)
-    if reference.shape not in (images.shape, images.shape[-3:]):
+    reference = check_images("reference", reference, axes)
+    if reference.shape not in (images.shape, images.shape[-len(axes) :]):
         raise ValueError(f"reference must have the shape of the images or of one of them, {images.shape}, got {reference.shape}")
     return reference
 

@@ -53,7 +53,7 @@ class PartedModel(NamedTuple):
     no_gradient: str  # why the model has no gradient, in JAX's words; "" if it has one
     shown: int  # how many images, or activations, the tail is called with at a time
 
-    def activation(self, images: Float[AnyArray, "N H W C"]) -> Float[AnyArray, "N ..."]:
+    def activation(self, images: Float[AnyArray, "N ..."]) -> Float[AnyArray, "N ..."]:
         """The activation of images at the layer: one run of the head, compiled. The images themselves where there is no
         head."""
         return images if self.head is None else _run(self.head, self.head_arrays, jnp.asarray(images))
@@ -139,7 +139,7 @@ class Head:
     model: Program
     layer: str
 
-    def __call__(self, arrays: Arrays, images: Float[Array, "B H W C"]) -> Float[Array, "B ..."]:
+    def __call__(self, arrays: Arrays, images: Float[Array, "B ..."]) -> Float[Array, "B ..."]:
         return _parts(self.model, arrays, self.layer, images).before(images)
 
 

@@ -123,14 +123,14 @@ def _judge(task: Task, model: Model, problem: Problem, pools: np.ndarray, count:
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def starts(problem: Problem, initial_params: Any, spread: float | Float[Array, ""], key: Array, count: int) -> Float[Array, "R h w"]:
+def starts(problem: Problem, initial_params: Any, spread: float | Float[Array, ""], key: Array, count: int) -> Float[Array, "R ..."]:
     """(E C, h, w): for each mask the start itself, and others that lie up to `spread` below it, each in other places.
     One draw for all masks, so that a batch is a loop."""
-    lattice = problem.plan.masks.lattice
+    masks: Any = problem.plan.masks
+    lattice = masks.lattice
+    cells = [_CELLS if sigma else n for sigma, n in zip(masks.sigmas, lattice, strict=True)]  # one for each place where none is smooth
     first = jnp.ones((len(problem.areas), *lattice)) if initial_params is None else jnp.asarray(initial_params).reshape(-1, *lattice)
-    noise = jax.image.resize(
-        jax.random.uniform(jax.random.fold_in(key, 2), (count, _CELLS, _CELLS), first.dtype), (count, *lattice), "linear"
-    )
+    noise = jax.image.resize(jax.random.uniform(jax.random.fold_in(key, 2), (count, *cells), first.dtype), (count, *lattice), "linear")
     noise = noise.at[0].set(0)
     return jnp.clip(first[:, None] - spread * noise[None], 0, 1).reshape(-1, *lattice)
 

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
+from extremal_jax.extremal.mask_settings import MaskSettings
 from extremal_jax.ground.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share, find
 from extremal_jax.ground.filters import PADDINGS
 from extremal_jax.ground.renamed import renamed
 from extremal_jax.operators.area import REGIONS, TIES, AreaRule
-from extremal_jax.operators.games import GAMES, PRESERVE, Game
+from extremal_jax.operators.axes import (
+    FLIPPED,
+    IMAGE,
+    SHIFTED,
+    Axes,
+    Axis,
+    Length,
+    Steps,
+    check_axes,
+    check_gaps,
+    each,
+    masked,
+    names,
+    over_all,
+    places,
+)
 from extremal_jax.operators.perturbations import PERTURBATIONS, Perturbation
-from extremal_jax.operators.rewards import REWARDS, Reward, RewardFunction
 from extremal_jax.optimise.optimizers import dampened_momentum, momentum
-from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Linear, Schedule, schedule_values
-from extremal_jax.optimise.settings import Settings
+from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Linear, Schedule
 
 FLIPS = ("random", "alternate")
 # The settings that the paper and TorchRay share, and the details in which TorchRay differs from any description.
@@ -37,50 +50,6 @@ _TORCHRAY_DETAILS: dict[str, Any] = dict(ties="position", flips="alternate", fin
 _PARITY = "parity is now four settings, which Config.torchray() sets: ties, flips, final_update and final_evaluation"
 
 
-@dataclass(frozen=True, kw_only=True)
-class MaskSettings(Settings):
-    """The settings that masks of pixels and masks of channels share."""
-
-    game: str | Game = PRESERVE.name
-    reward: str | Reward | RewardFunction = "logit"
-    exact_area: bool = True
-    anneal: float = 0.5
-    ramp: Schedule = Geometric(0.15, 0.02)
-    area_weight: Schedule | None = None
-    SCHEDULES: ClassVar[tuple[str, ...]] = ("learning_rate", "ramp", "area_weight")
-
-    def __post_init__(self) -> None:
-        find("game", self.game, GAMES, Game)
-        if not callable(self.reward):
-            find("reward", self.reward, REWARDS, Reward)
-        check_flag("exact_area", self.exact_area)
-        check_share("anneal", self.anneal, "the steps")
-        super().__post_init__()
-
-    def schedules(self) -> dict[str, np.ndarray]:
-        """(num_steps,) each, besides those of `Settings`: the area weight λ, the ramp's width, and how far the area
-        shown has shrunk, from 0 (the whole image, or all channels) to 1 (the area asked for)."""
-        widths = schedule_values("ramp", self.ramp, self.num_steps)
-        if not np.all(widths > 0):
-            raise ValueError(f"ramp must be a positive number, or positive at every step, got values from {widths.min()} to {widths.max()}")
-        steps = np.arange(1, self.num_steps + 1, dtype=np.float32)
-        return dict(
-            **super().schedules(),
-            area_weight=schedule_values("area_weight", self.default_area_weight(), self.num_steps),
-            ramp=widths,
-            shrinkage=np.minimum(1, steps / max(self.anneal * self.num_steps, 1)),
-        )
-
-    def default_area_weight(self) -> Schedule:
-        """λ: the one given, or the default that suits the other settings."""
-        return 0.0 if self.area_weight is None else self.area_weight
-
-    @property
-    def area_rule(self) -> AreaRule:
-        """How masks are held to their areas."""
-        return AreaRule(self.exact_area)
-
-
 @renamed(step="pitch", parity=_PARITY)
 @dataclass(frozen=True, kw_only=True)
 class Config(MaskSettings):
@@ -91,6 +60,8 @@ class Config(MaskSettings):
     `resolve` fills them in, and a result's `config` has them filled in.
 
     Attributes:
+      axes: the axes of what is explained, if it is something else than images: a name, such as "video" or "series", or a
+        tuple of `Axis` records. Lengths can then be given for each axis that masks have, as a tuple.
       num_steps: optimisation steps, each one forward and backward pass of the model per mask. 50 steps of the default
         reach the rewards that TorchRay reaches in 800.
       optimizer: any optax transformation of one mask's parameters; its updates, times the learning rate, are added to
@@ -171,15 +142,16 @@ class Config(MaskSettings):
       ValueError: sigma must be a positive number of pixels or None, got -1
     """
 
+    axes: Axes | str | None = None
     num_steps: int = 50
     perturbation: str | Perturbation | None = None
-    pitch: int | None = None
-    sigma: float | None = None
+    pitch: Steps | None = None
+    sigma: Length | None = None
     temperature: float = 1 / 20
-    smoothing: float | None = None
-    feather: float | None = None
+    smoothing: Length | None = None
+    feather: Length | None = None
     num_levels: int = 2
-    max_blur: float | None = None
+    max_blur: Length | None = None
     padding: str = "edge"
     area_over: str = "image"
     relative_area_loss: bool = True
@@ -194,6 +166,7 @@ class Config(MaskSettings):
     exchange: bool = True
     final_update: bool = True
     final_evaluation: bool = True
+    RECORDS: ClassVar[tuple[Any, ...]] = (Axis,)
 
     @classmethod
     def thorough(cls, **changes: Any) -> Config:
@@ -223,12 +196,7 @@ class Config(MaskSettings):
         check_count("num_levels", self.num_levels, 2)
         for name in ("relative_area_loss", "jitter", "exchange", "final_update", "final_evaluation"):
             check_flag(name, getattr(self, name))
-        if self.pitch is not None:
-            check_count("pitch", self.pitch, 1)
-        lengths = dict(sigma=check_positive, max_blur=check_positive, smoothing=check_not_negative, feather=check_not_negative)
-        for name, check in lengths.items():
-            if getattr(self, name) is not None:
-                check(name, getattr(self, name), " of pixels or None")
+        self._check_lengths()
         if self.shift is not None:
             check_count("shift", self.shift, 0)
         check_share("min_strength", self.min_strength, "the full perturbation")
@@ -236,40 +204,72 @@ class Config(MaskSettings):
         check_count("candidates", self.candidates, 1)
         check_share("spread", self.spread, "the full mask")
         check_positive("temperature", self.temperature)
-        if self.pitch and self.sigma and self.sigma < self.pitch:
-            raise ValueError(f"sigma must be at least the pitch of {self.pitch} pixels, or masks have gaps, got {self.sigma}")
         super().__post_init__()
         if 2 ** (self.candidates - 1).bit_length() > self.num_steps:
             raise ValueError(
                 f"candidates must leave a step for each halving, and {self.candidates} are too many for num_steps={self.num_steps}"
             )
 
-    def resolve(self, shape: tuple[int, int], *, inner: bool = False) -> Config:
+    def _check_lengths(self) -> None:
+        """Check what is given in pixels: numbers, or tuples of one for each axis that masks have."""
+        if self.axes is not None:
+            object.__setattr__(self, "axes", check_axes(self.axes))
+        along = masked(self.input_axes)
+        checks: dict[str, Any] = dict(pitch=_check_pitch, sigma=check_positive, max_blur=check_positive)
+        for name, check in (checks | dict(smoothing=check_not_negative, feather=check_not_negative)).items():
+            given = getattr(self, name)
+            if isinstance(given, tuple | list):
+                if self.axes is None or len(given) != len(along):
+                    wanted = f"one for each of {', '.join(names(along))}" if self.axes else "a tuple if the settings have `axes`"
+                    raise ValueError(f"{name} must be a number, or {wanted}, got {given}")
+                object.__setattr__(self, name, tuple(given))
+                for axis, value in zip(along, given, strict=True):
+                    may_be_zero = name != "pitch" and (name == "max_blur" or not axis.smooth)
+                    (check_not_negative if may_be_zero else check)(f"{name} along {axis.name}", value, " of pixels")
+            elif given is not None:
+                check(name, given, " of pixels or None")
+        if self.pitch is not None and self.sigma is not None:
+            check_gaps(self.pitch, self.sigma, along)
+
+    @property
+    def input_axes(self) -> Axes:
+        """The axes of what is explained: those of images, unless `axes` says otherwise."""
+        return IMAGE if self.axes is None else check_axes(self.axes)
+
+    def resolve(self, shape: tuple[int, ...], *, inner: bool = False) -> Config:
         """The same settings with everything filled in that follows from the images.
 
         Args:
-          shape: (height, width) of the images, or of the activation.
+          shape: (height, width) of the images, or of the activation; with `axes`, of the axes that masks have.
           inner: whether the activation of an inner layer is masked.
         """
-        side = min(shape)
-        sigma = self.sigma or (3.0 * self.pitch if self.pitch else max(1.0, side / 16 if inner else side * 3 / 32))
-        soft, moves = self.exact_area and not inner, self.jitter and not inner
-        smoothing = side / 12 * soft if self.smoothing is None else float(self.smoothing)
-        feather = side / 45 * soft if self.feather is None else float(self.feather)
+        axes, soft, moves = self.input_axes, self.exact_area and not inner, self.jitter and not inner
+
+        def along(given: Length | None, share: Callable[[int], float]) -> Any:
+            """A length along each axis, or one number for images."""
+            lengths = each(axes, shape, given, share)
+            return lengths[0] if self.axes is None else lengths
+
+        pitch = None if self.pitch is None else each(axes, shape, self.pitch, float)
+        kernel = tuple(3 * step for step in pitch) if pitch else None
+        detail = 1 / 16 if inner else 3 / 32
+        sigmas = each(axes, shape, kernel if self.sigma is None else self.sigma, lambda side: max(1.0, side * detail))
+        steps = tuple(max(1, round(step)) for step in pitch or [sigma / 3 for sigma in sigmas])
+        shifted = 0 if inner or not places(axes, *SHIFTED) else round(min(shape) / 37) * moves if self.shift is None else self.shift
         return dataclasses.replace(
             self,
-            sigma=float(sigma),
-            pitch=self.pitch or max(1, round(sigma / 3)),
-            max_blur=self.max_blur or 20 * side / 224,
+            sigma=along(sigmas, float),
+            pitch=steps[0] if self.axes is None else steps,
+            max_blur=along(self.max_blur, lambda side: 20 * side / 224),
             area_weight=self.default_area_weight(inner),
             perturbation=self.perturbation or ("fade" if inner else "blur"),
-            smoothing=smoothing,
-            feather=feather,
-            jitter=moves,
+            smoothing=along(self.smoothing, lambda side: side / 12 * soft),
+            feather=along(self.feather, lambda side: side / 45 * soft),
+            jitter=moves and bool(places(axes, FLIPPED)),
             min_strength=1.0 if inner else self.min_strength,
             noise=0.0 if inner else self.noise,
             exchange=self.exchange and soft,
-            shift=0 if inner else round(side / 37) * moves if self.shift is None else self.shift,
+            shift=shifted,
         )
 
     def default_area_weight(self, inner: bool = False) -> Schedule:
@@ -294,7 +294,10 @@ class Config(MaskSettings):
         if not isinstance(self.perturbation, str):
             return record
         shared = {field.name for field in dataclasses.fields(record)} & {field.name for field in dataclasses.fields(self)}
-        return dataclasses.replace(record, **{name: getattr(self, name) for name in shared})
+        values = {name: getattr(self, name) for name in shared}
+        if "max_blur" in values:
+            values["max_blur"] = over_all(self.input_axes, values["max_blur"])
+        return dataclasses.replace(record, **values)
 
     @classmethod
     def upgraded(cls, fields: dict[str, Any]) -> dict[str, Any]:
@@ -303,6 +306,10 @@ class Config(MaskSettings):
         if fields.pop("parity", False):
             fields |= _TORCHRAY_DETAILS
         return dict(smoothing=0.0, feather=0.0, shift=0, exchange=False) | fields
+
+
+def _check_pitch(name: str, value: object, unit: str) -> None:
+    check_count(name, value, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -31,6 +32,7 @@ from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_key
 from extremal_jax.ground.progress import Watcher
 from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.operators.axes import IMAGE, SHIFTED, Axes, check_axes, masked as masked_axes, names, places
 from extremal_jax.operators.masks import SmoothMasks
 from extremal_jax.operators.perturbations import Perturbation
 from extremal_jax.optimise import solver
@@ -46,6 +48,7 @@ def extremal_perturbation(
     areas: Any = (0.05, 0.1, 0.2),
     *,
     at: str | None = None,
+    axes: Axes | str | None = None,
     initial_params: Any = None,
     reference: Any = None,
     config: Config | None = None,
@@ -70,6 +73,9 @@ def extremal_perturbation(
       areas: (K,) shares of the image in (0, 1], at least a pixel; for a batch, (N, K) gives each image its own.
       at: the name of a layer's activation, (B, h, w, C), through which everything passes: it is masked instead of the
         images, and the masks have its (h, w). The part of the model before it runs once. None: the images are masked.
+      axes: what `images` are, if they are something else: "video" (T, H, W, C), "volume" (D, H, W, C), "spectrogram"
+        (T, F, C), "series" (T, F), "moments" (T, F) with masks of times alone, or a tuple of `Axis` records. It stands
+        for the config's `axes`.
       initial_params: (..., K, h, w) in [0, 1], the parameters to start from: the `params` of an earlier result. None:
         ones, the whole image.
       reference: the image that replaces masked pixels when the config's perturbation is "reference": (H, W, C), or one
@@ -98,10 +104,10 @@ def extremal_perturbation(
     Differences from TorchRay: images are NHWC; a batch is one problem per image (TorchRay mixes its images); the
       default settings differ.
     """
-    settings = check_settings(config, Config)
+    settings = on_axes(check_settings(config, Config), axes)
     images, targets, areas, reference = varying_alike(images, targets, areas, reference)
-    images = check_images("images", images)
-    areas = check_areas(areas, batch_size(images))
+    images = check_images("images", images, settings.input_axes)
+    areas = check_areas(areas, batch_size(images, len(settings.input_axes)))
     task = check_call(model, images, targets, areas.shape[-1], settings, chunk_size, at)
     masking = check_masking(task, settings, at, reference)
     check_pixels(areas, masking.num_pixels)
@@ -132,7 +138,7 @@ class Masking:
     @property
     def num_pixels(self) -> int:
         """h w."""
-        return self.masks.shape[0] * self.masks.shape[1]
+        return math.prod(self.masks.shape)
 
     def pose(self, areas: AnyArray) -> Problem:
         """The problem for areas, (K,) or (N, K). The head of the model runs here, if there is one."""
@@ -141,30 +147,58 @@ class Masking:
 
 def check_masking(task: Task, config: Config, at: str | None, reference: Any) -> Masking:
     """Check what is masked, and resolve the settings for it."""
-    masked = task.parted.masked
-    if len(masked.shape) != 4 or not jnp.issubdtype(masked.dtype, jnp.floating):
+    masked, axes = task.parted.masked, config.input_axes
+    if len(masked.shape) != len(axes) + 1 or not jnp.issubdtype(masked.dtype, jnp.floating):
+        wanted = "(B, h, w, C)" if axes == IMAGE else f"(B, {', '.join(names(axes))})"
         raise ValueError(
-            f"at: masks in space need an activation of shape (B, h, w, C), floats; {at!r} is {masked.dtype}{list(masked.shape)};"
+            f"at: masks in space need an activation of shape {wanted}, floats; {at!r} is {masked.dtype}{list(masked.shape)};"
             f" channel_perturbation takes any with channels"
         )
-    shape = masked.shape[1:3]
+    own = [place for place, axis in enumerate(axes, 1) if axis.masked]
+    shape = tuple(masked.shape[place] for place in own)
     settings = config.resolve(shape, inner=at is not None)
     perturbation = settings.perturbation_record()
     images = task.images if task.count is not None else task.images[0]
-    reference = check_reference(reference, images, perturbation.needs_reference)
+    reference = check_reference(reference, images, perturbation.needs_reference, axes)
     for name in ("smoothing", "feather"):
-        if getattr(settings, name) > min(shape) / 2:
-            raise ValueError(f"{name} must be at most {min(shape) / 2:g} pixels, half of the shorter side, got {getattr(settings, name):g}")
-    assert settings.pitch is not None, "the settings are resolved"
-    assert settings.sigma is not None, "the settings are resolved"
-    masks = SmoothMasks(shape, settings.pitch, settings.sigma, settings.temperature)
-    if min(masks.lattice) < 2:
+        _check_width(name, getattr(settings, name), settings, shape)
+    pitch, sigma = settings.pitch, settings.sigma
+    assert pitch is not None, "the settings are resolved"
+    assert sigma is not None, "the settings are resolved"
+    masks = SmoothMasks(
+        shape, pitch, sigma, settings.temperature, None if axes == IMAGE else tuple(place - len(masked.shape) for place in own)
+    )
+    if any(points < 2 for points, along in zip(masks.lattice, masks.sigmas, strict=True) if along):
         name = "images" if at is None else f"activations of {at!r}"
         raise ValueError(
-            f"{name} of {shape[0]}x{shape[1]} pixels are too small for a lattice of masks with pitch {settings.pitch};"
+            f"{name} of {'x'.join(map(str, shape))} pixels are too small for a lattice of masks with pitch {settings.pitch};"
             f" give larger images, or a smaller pitch"
         )
     return Masking(dataclasses.replace(task, settings=settings), settings, masks, perturbation, reference)
+
+
+def on_axes(config: Config, axes: Axes | str | None) -> Config:
+    """The settings for what has these axes; None: the settings say it.
+
+    Raises:
+      ValueError: if both say it and differ.
+    """
+    if axes is None:
+        return config
+    found = check_axes(axes)
+    if config.axes not in (None, found):
+        raise ValueError(f"axes and the config's axes differ: {', '.join(names(found))} and {', '.join(names(config.input_axes))}")
+    return dataclasses.replace(config, axes=found)
+
+
+def _check_width(name: str, width: Any, settings: Config, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError for a Gaussian that is wider than half of what it smooths."""
+    axes, widths = masked_axes(settings.input_axes), width if isinstance(width, tuple) else (width,)
+    limits = shape if isinstance(width, tuple) else (min(shape),)
+    for axis, given, side in zip(axes, widths, limits, strict=False):
+        if given > side / 2:
+            what = f"the side along {axis.name}" if isinstance(width, tuple) else "the shorter side"
+            raise ValueError(f"{name} must be at most {side / 2:g} pixels, half of {what}, got {given:g}")
 
 
 def jitter(config: Config, key: Array) -> dict[str, Any]:
@@ -172,7 +206,8 @@ def jitter(config: Config, key: Array) -> dict[str, Any]:
     perturbed, (T,), and the keys and scale of their noise, (T,) each, if at all. One draw for all masks, so that a
     batch is a loop."""
     flips = config.flips if config.jitter else None
-    drawn = _drawn(key, config.num_steps, flips == "random", config.shift, config.min_strength, bool(config.noise))
+    shifted = len(places(config.input_axes, *SHIFTED))
+    drawn = _drawn(key, config.num_steps, flips == "random", config.shift, shifted, config.min_strength, bool(config.noise))
     if flips == "alternate":
         drawn["flipped"] = np.arange(config.num_steps) % 2 == 0
     if config.noise:
@@ -180,14 +215,14 @@ def jitter(config: Config, key: Array) -> dict[str, Any]:
     return drawn
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
-def _drawn(key: Array, num_steps: int, flips: bool, shift: int | None, min_strength: float, noise: bool) -> dict[str, Any]:
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5, 6))
+def _drawn(key: Array, num_steps: int, flips: bool, shift: int | None, shifted: int, min_strength: float, noise: bool) -> dict[str, Any]:
     """What `jitter` draws; the types of the bounds are such that the draws in 64 bits are the same."""
     drawn: dict[str, Any] = {}
     if flips:
         drawn["flipped"] = jax.random.bernoulli(key, jnp.float32(0.5), (num_steps,))
     if shift:
-        drawn["shift"] = jax.random.randint(jax.random.fold_in(key, 1), (num_steps, 2), -shift, shift + 1, dtype=jnp.int32)
+        drawn["shift"] = jax.random.randint(jax.random.fold_in(key, 1), (num_steps, shifted), -shift, shift + 1, dtype=jnp.int32)
     if min_strength < 1:
         bounds = jnp.float32(min_strength), jnp.float32(1)
         drawn["strength"] = jax.random.uniform(jax.random.fold_in(key, 3), (num_steps,), jnp.float32, *bounds)
@@ -215,7 +250,7 @@ def _conclude(
 
     masks, masks_with_margin = solver.in_chunks(shown, problem.plan.chunk_size)(params)
     by_image = Elements(count, problem.plan.num_areas).by_image
-    areas = dict(areas=by_image(masks.mean(axis=(1, 2))), requested_areas=by_image(problem.areas))
+    areas = dict(areas=by_image(masks.mean(axis=tuple(range(1, masks.ndim)))), requested_areas=by_image(problem.areas))
     rewards = {} if final_evaluation else dict(rewards=by_image(record.rewards[-1]))
     fields = concluded(problem, state, record, masks, params, count)
     return fields | areas | rewards | dict(masks_with_margin=by_image(masks_with_margin))

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import pytree
 from extremal_jax.operators.area import AreaRule, area_loss, area_threshold, ramp
+from extremal_jax.operators.axes import FLIPPED, SHIFTED, Axes, places
 from extremal_jax.operators.games import Game
 from extremal_jax.operators.masks import Masks
 from extremal_jax.operators.perturbations import interpolate
@@ -39,6 +40,7 @@ class Plan:
     reward: str | Reward | RewardFunction  # of the scores
     area: AreaRule  # how masks are held to their areas
     optimizer: optax.GradientTransformation  # of one mask's parameters
+    axes: Axes  # of the images
     num_areas: int  # K
     chunk_size: int | None  # the most masks that are shown to the model at a time, or None for all
 
@@ -112,12 +114,12 @@ class Problem:
         """The rewards of masks: the responses to all that the game shows, combined. Under jitter, what is shown is
         perturbed less, flipped, shifted and noisy, where the values of the step have "strength", "flipped", "shift" and
         "noise"."""
-        jitter = jitter or {}
+        jitter, axes = jitter or {}, self.plan.axes
         perturbed = self.perturbed(masks, elements, jitter.get("strength"))
         if "flipped" in jitter:
-            perturbed = jnp.where(jitter["flipped"], perturbed[..., ::-1, :], perturbed)
+            perturbed = jnp.where(jitter["flipped"], jnp.flip(perturbed, places(axes, FLIPPED)), perturbed)
         if "shift" in jitter:
-            perturbed = jnp.roll(perturbed, jitter["shift"], axis=(-3, -2))
+            perturbed = jnp.roll(perturbed, jitter["shift"], places(axes, *SHIFTED))
         if "noise" in jitter:
             noise = jax.random.normal(jitter["noise"], (1, 1, *perturbed.shape[2:]), perturbed.dtype)
             perturbed = perturbed + jitter["noise_scale"].astype(perturbed.dtype) * noise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from extremal_jax.extremal.config import ChannelConfig, Config
 from extremal_jax.ground.filters import gaussian_blur
 from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.operators.area import binarize, select_top
+from extremal_jax.operators.axes import check_axes, each, masked
 from extremal_jax.operators.nesting import rank_places
 from extremal_jax.optimise.results import OfImages
 from extremal_jax.optimise.status import Status
@@ -43,7 +45,8 @@ class ExtremalResult(OfImages, Saved):
     was loaded.
 
     Attributes:
-      masks: (K, H, W) or (N, K, H, W), in [0, 1], of the size of the image or of the layer's activation.
+      masks: (K, H, W) or (N, K, H, W), in [0, 1], of the size of the image or of the layer's activation. What is not an
+        image has other axes here and below: the masks of a clip are (K, T, H, W), those of a series (K, T, F).
       params: (..., K, h, w), the masks' parameters, which can be the `initial_params` of another run.
       rewards: (..., K), the game's reward of each mask.
       image_rewards: (...), the response to the image itself.
@@ -58,8 +61,8 @@ class ExtremalResult(OfImages, Saved):
         sweep, which does not keep the margins.
     """
 
-    masks: Float[AnyArray, "*N K H W"]
-    params: Float[AnyArray, "*N K h w"]
+    masks: Float[AnyArray, "..."]
+    params: Float[AnyArray, "..."]
     rewards: Float[AnyArray, "*N K"]
     image_rewards: Float[AnyArray, "*N"]
     areas: Float[AnyArray, "*N K"]
@@ -69,21 +72,30 @@ class ExtremalResult(OfImages, Saved):
     status: Status
     config: Config
     at: str | None = None
-    masks_with_margin: Float[AnyArray, "*N K H2 W2"] | None = None
+    masks_with_margin: Float[AnyArray, "..."] | None = None
 
     MARK: ClassVar[str] = "extremal_jax result 1"
 
-    def binary_masks(self) -> Float[Array, "*N K H W"]:
+    @property
+    def _single(self) -> tuple[str, int]:  # type: ignore[override]
+        return "masks", 1 + self._rank
+
+    @property
+    def _rank(self) -> int:
+        """How many axes a mask has."""
+        return len(masked(self.config.input_axes))
+
+    def binary_masks(self) -> Float[Array, "..."]:
         """The masks cut to exact areas: the round(a n) largest values of each are 1, the rest 0.
 
         Returns:
           (..., K, H, W), 0 and 1, in the masks' dtype.
         """
-        flat = jnp.asarray(self.masks).reshape(-1, self.masks.shape[-2] * self.masks.shape[-1])
+        flat = jnp.asarray(self.masks).reshape(-1, math.prod(self.masks.shape[-self._rank :]))
         areas = jnp.asarray(self.requested_areas).reshape(-1)
         return binarize(flat, areas).reshape(self.masks.shape)
 
-    def ranking(self) -> Int[Array, "*N H W"]:
+    def ranking(self) -> Int[Array, "..."]:
         """Each image's pixels in order of importance: its masks, made to contain one another, as a single map.
 
         Pixels are ranked first by the smallest area that keeps them, then by the value of that area's mask, then by the
@@ -96,19 +108,18 @@ class ExtremalResult(OfImages, Saved):
         """
         return rank_places(jnp.asarray(self.masks), jnp.asarray(self.requested_areas), self.saliency())
 
-    def saliency(self, smooth: float = SMOOTH) -> Float[Array, "*N H W"]:
+    def saliency(self, smooth: float = SMOOTH) -> Float[Array, "..."]:
         """The mean of the masks over their areas, smoothed: highest where even the smallest masks keep the image.
 
         Args:
           smooth: standard deviation of a Gaussian blur, as a share of the shorter side; beyond the border the map is
             zero. 0.09 is what TorchRay's pointing game uses.
         """
-        mean = jnp.asarray(self.masks).mean(axis=-3)
-        return _smoothed(mean, smooth)
+        return self._smoothed(jnp.asarray(self.masks).mean(axis=-1 - self._rank), smooth)
 
     def evidence(
-        self, images: Float[AnyArray, "*N H W C"], *, smooth: float = 0.05, reference: Float[AnyArray, "*M H W C"] | None = None
-    ) -> Float[Array, "*N H W"]:
+        self, images: Float[AnyArray, "..."], *, smooth: float = 0.05, reference: Float[AnyArray, "..."] | None = None
+    ) -> Float[Array, "..."]:
         """The density of the masks at each pixel, times the change that the perturbation makes there.
 
         The density is the mean of m_a / a over the areas, smoothed: a small mask says more about each of its pixels than
@@ -126,15 +137,18 @@ class ExtremalResult(OfImages, Saved):
         """
         if self.at is not None:
             raise ValueError(f"evidence is for masks of images, and these are of the layer {self.at!r}; `saliency()` says where")
-        batch = jnp.asarray(images if images.ndim == 4 else images[None])
+        axes, rank = self.config.input_axes, self._rank
+        single = images.ndim == len(axes)
+        batch = jnp.asarray(images[None] if single else images)
         perturbation = dataclasses.replace(self.config, num_levels=2).perturbation_record()
         levels = perturbation.levels(batch, None if reference is None else jnp.asarray(reference))
-        change = jnp.abs(levels[:, -1] - levels[:, 0]).mean(axis=-1)
-        density = (jnp.asarray(self.masks) / jnp.asarray(self.requested_areas)[..., None, None]).mean(axis=-3)
-        return _smoothed(density, smooth) * _smoothed(change if images.ndim == 4 else change[0], _DETAIL)
+        change = jnp.abs(levels[:, -1] - levels[:, 0]).mean(axis=[1 + place for place, axis in enumerate(axes) if not axis.masked])
+        areas = jnp.expand_dims(jnp.asarray(self.requested_areas), range(-rank, 0))
+        density = (jnp.asarray(self.masks) / areas).mean(axis=-1 - rank)
+        return self._smoothed(density, smooth) * self._smoothed(change[0] if single else change, _DETAIL)
 
-    def point(self, images: Float[AnyArray, "*N H W C"] | None = None) -> Int[Array, "*N 2"]:
-        """(..., 2): the row and the column at which the pointing game looks for the target.
+    def point(self, images: Float[AnyArray, "..."] | None = None) -> Int[Array, "..."]:
+        """(..., 2): the row and the column at which the pointing game looks for the target; of masks with n axes (..., n).
 
         Args:
           images: if given, the point is the highest of `evidence` where `saliency` is near its peak, so that it lies on
@@ -142,10 +156,17 @@ class ExtremalResult(OfImages, Saved):
         """
         scores = self.saliency()
         if images is not None:
-            near = scores >= _NEAR * scores.max(axis=(-2, -1), keepdims=True)
+            near = scores >= _NEAR * scores.max(axis=tuple(range(-self._rank, 0)), keepdims=True)
             scores = jnp.where(near, self.evidence(images), 0)
-        best = scores.reshape(*scores.shape[:-2], -1).argmax(axis=-1)
-        return jnp.stack(jnp.unravel_index(best, scores.shape[-2:]), axis=-1)
+        best = scores.reshape(*scores.shape[: -self._rank], -1).argmax(axis=-1)
+        return jnp.stack(jnp.unravel_index(best, scores.shape[-self._rank :]), axis=-1)
+
+    def _smoothed(self, maps: Float[Array, "..."], smooth: float) -> Float[Array, "..."]:
+        """Maps blurred by a share of the shorter side, or of each side of other axes than those of images."""
+        axes, shape = self.config.axes, maps.shape[-self._rank :]
+        if axes is None:
+            return gaussian_blur(maps[..., None], smooth * min(shape), "zeros")[..., 0]
+        return gaussian_blur(maps, each(check_axes(axes), shape, None, lambda side: smooth * side), "zeros")
 
 
 @pytree(static=("config", "at"))
@@ -249,8 +270,8 @@ class SmallestArea(OfImages, Saved):
 
     areas: Float[AnyArray, "*N"]
     reached: Bool[AnyArray, "*N"]
-    masks: Float[AnyArray, "*N H W"]
-    params: Float[AnyArray, "*N h w"]
+    masks: Float[AnyArray, "..."]
+    params: Float[AnyArray, "..."]
     responses: Float[AnyArray, "*N"]
     binary_responses: Float[AnyArray, "*N"]
     image_responses: Float[AnyArray, "*N"]
@@ -260,13 +281,15 @@ class SmallestArea(OfImages, Saved):
     status: Status
     config: Config
     at: str | None = None
-    order: Int[AnyArray, "*N H W"] | None = None
+    order: Int[AnyArray, "..."] | None = None
 
     MARK: ClassVar[str] = "extremal_jax smallest area 1"
 
-    _single = "masks", 2
+    @property
+    def _single(self) -> tuple[str, int]:  # type: ignore[override]
+        return "masks", len(masked(self.config.input_axes))
 
-    def ranking(self) -> Int[AnyArray, "*N H W"]:
+    def ranking(self) -> Int[AnyArray, "..."]:
         """Each image's pixels in order of importance: the masks of all areas tried, made to contain one another, as a
         single map.
 
@@ -297,7 +320,3 @@ def monotone_fraction(responses: Float[Any, "*N K"], tolerance: float = 0.0) -> 
       (0.5, 1.0)
     """
     return float(np.mean(np.all(np.diff(np.asarray(responses), axis=-1) >= -tolerance, axis=-1)))
-
-
-def _smoothed(maps: Float[Array, "*N H W"], smooth: float) -> Float[Array, "*N H W"]:
-    return gaussian_blur(maps[..., None], smooth * min(maps.shape[-2:]), "zeros")[..., 0]

@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from extremal_jax.boundary.images import batch_size
 from extremal_jax.boundary.models import Model, PartedModel, check_differentiable, for_rows, part
 from extremal_jax.boundary.targets import check_targets
-from extremal_jax.extremal.config import MaskSettings
 from extremal_jax.extremal.evaluation import evaluate
+from extremal_jax.extremal.mask_settings import MaskSettings
 from extremal_jax.extremal.problem import Plan, Problem
 from extremal_jax.extremal.result import History
 from extremal_jax.graph.varying import varying_alike
@@ -59,13 +59,23 @@ class Task:
         """The static part of the problem of so many areas."""
         settings: Any = self.settings
         chunk_size = self.chunk_size if self.chunk_size is not None and self.chunk_size < len(self.images) * num_areas else None
-        return Plan(self.parted.tail, masks, self.game, settings.reward, settings.area_rule, settings.optimizer, num_areas, chunk_size)
+        return Plan(
+            self.parted.tail,
+            masks,
+            self.game,
+            settings.reward,
+            settings.area_rule,
+            settings.optimizer,
+            settings.input_axes,
+            num_areas,
+            chunk_size,
+        )
 
     def pose(self, masks: Masks, perturbation: Perturbation, areas: AnyArray, reference: AnyArray | None = None) -> Problem:
         """The problem of masking the images, or their activations, for areas (K,) or (N, K): the head of the model runs
         here."""
         if reference is not None:
-            batch = jnp.asarray(reference if reference.ndim == 4 else reference[None])
+            batch = jnp.asarray(reference if reference.ndim == self.images.ndim else reference[None])
             reference = self.parted.activation(jnp.broadcast_to(batch, self.images.shape))
         plan, values = self.plan(masks, areas.shape[-1]), self.parted.activation(self.images)
         return _posed(plan, perturbation, self.parted.arrays, values, self.targets, areas, reference)
@@ -76,7 +86,7 @@ def check_call(
 ) -> Task:
     """Check a call whose images `check_images` gave, and part the model, before anything is computed."""
     check_chunk_size(chunk_size)
-    count = batch_size(images)
+    count = batch_size(images, len(settings.input_axes))
     batch = images if count is not None else images[None]
     game = find("game", settings.game, GAMES, Game)
     parted = part(model, batch, _num_shown(game, len(batch) * num_areas, chunk_size), at)

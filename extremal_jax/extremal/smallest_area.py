@@ -29,13 +29,14 @@ from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut,
 from extremal_jax.extremal.candidates import ascend_best
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.evaluation import evaluate
-from extremal_jax.extremal.images import check_masking, jitter
+from extremal_jax.extremal.images import check_masking, jitter, on_axes
 from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.result import SmallestArea
 from extremal_jax.extremal.run import ascend, check_call, start
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_key, is_positive
 from extremal_jax.ground.progress import Watcher, later, watching
+from extremal_jax.operators.axes import Axes
 from extremal_jax.operators.games import PRESERVE, Game
 from extremal_jax.optimise import solver
 from extremal_jax.optimise.elements import Elements
@@ -52,6 +53,7 @@ def smallest_area(
     areas: Any = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4),
     *,
     at: str | None = None,
+    axes: Axes | str | None = None,
     threshold: float = 1.0,
     response: Any = None,
     resolution: float = 0.1,
@@ -75,6 +77,7 @@ def smallest_area(
       areas: (K,), the areas of the sweep, shares of the image in (0, 1]. No area below the smallest is tried: if it
         suffices, it is a*.
       at: the name of a layer's activation that is masked instead of the images, as for `extremal_perturbation`.
+      axes: what `images` are, if they are something else, as for `extremal_perturbation`.
       threshold: Φ₀ as a share of the response to the whole image: positive and finite; it may be above 1.
       response: Φ₀ itself, in the reward's unit: a number, or one per image, (N,). It replaces `threshold`.
       resolution: how far a* may lie above an area that does not suffice, as a share of it. Each halving of the ratio
@@ -105,13 +108,13 @@ def smallest_area(
       >>> bool(result.reached), bool(0.2 < result.areas < 0.3), bool(result.masks[24:].sum() > 6 * result.masks[:24].sum())
       (True, True, True)
     """
-    settings, sweep = check_settings(config, Config), _check_sweep(areas)
+    settings, sweep = on_axes(check_settings(config, Config), axes), _check_sweep(areas)
     for name, value in dict(threshold=threshold, resolution=resolution).items():
         if not isinstance(value, Tracer) and not is_positive(value):
             raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
     images, targets, reference = varying_alike(images, targets, reference)
-    images, key = check_images("images", images), check_key(key)
-    count = batch_size(images)
+    images, key = check_images("images", images, settings.input_axes), check_key(key)
+    count = batch_size(images, len(settings.input_axes))
     task = check_call(model, images, targets, len(sweep), settings, chunk_size, at)
     masking = check_masking(task, settings, at, reference)
     check_pixels(sweep, masking.num_pixels)
@@ -122,7 +125,8 @@ def smallest_area(
     first = masking.pose(sweep)  # all areas of the sweep at once; the bisection tries one area at a time
     one = dataclasses.replace(first, arrays=single.parted.arrays, areas=first.areas[:: len(sweep)], plan=single.plan(masking.masks, 1))
     judge = dataclasses.replace(one, plan=dataclasses.replace(one.plan, game=_judging(task.game)))
-    image = jnp.ones_like(one.levels[:, -1, ..., 0], jnp.float32)
+    whole_mask = (slice(None) if axis.masked else 0 for axis in settings.input_axes)
+    image = jnp.ones_like(one.levels[:, -1][:, *whole_mask], jnp.float32)
     whole = evaluate(judge, image, image).image_responses
     wanted = _wanted(whole, threshold, count) if response is None else response.astype(whole.dtype)
 

@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.filters import gaussian_blur
+from extremal_jax.operators.axes import Length
 
 REGIONS = ("image", "canvas")
 TIES = ("share", "position")
@@ -43,16 +44,17 @@ class AreaRule:
       over: the region that the area is a share of: "image", or "canvas" with the margin around it.
       ties: where ties go in the area loss, as for `select_top`.
       relative: whether the area loss counts as a share of the area, R_a / a.
-      smoothing: with `exact`, standard deviation in pixels of the Gaussian that smooths masks before the ramp.
-      feather: with `exact`, standard deviation in pixels of the Gaussian that softens the ramp's edges.
+      smoothing: with `exact`, standard deviation in pixels of the Gaussian that smooths masks before the ramp; a tuple
+        has one for each axis of the masks.
+      feather: with `exact`, standard deviation in pixels of the Gaussian that softens the ramp's edges, likewise.
     """
 
     exact: bool = True
     over: str = "image"
     ties: str = "share"
     relative: bool = False
-    smoothing: float = 0.0
-    feather: float = 0.0
+    smoothing: Length = 0.0
+    feather: Length = 0.0
 
     def smoothed(self, masks: Float[Array, "K *n"]) -> Float[Array, "K *n"]:  # noqa: F821
         """Masks before the ramp, without small details."""
@@ -63,8 +65,10 @@ class AreaRule:
         return _softened(masks, self.feather) if self.exact else masks
 
 
-def _softened(masks: Float[Array, "K *n"], sigma: float) -> Float[Array, "K *n"]:  # noqa: F821
+def _softened(masks: Float[Array, "K *n"], sigma: Length) -> Float[Array, "K *n"]:  # noqa: F821
     """Masks blurred by a Gaussian that keeps their areas."""
+    if isinstance(sigma, tuple):
+        return gaussian_blur(masks, sigma, "mirror")
     return gaussian_blur(masks[..., None], sigma, "mirror")[..., 0] if sigma else masks
 
 

@@ -8,6 +8,9 @@ radius on the lattice. The weight of each depends only on the pixel's phase, its
 canvas (the image and a margin of σ around it) is computed block by block: one block of pitch² pixels per lattice point,
 all blocks with one table of weights.
 
+Clips, volumes and series have one to three axes instead of two, and each may have its own pitch and σ; the distance of
+the kernel is then √Σ (zᵢ/σᵢ)². Along an axis with σ = 0, neighbours have nothing in common.
+
 The masks of a layer's channels have no geometry: channels have no order, so each has a parameter of its own
 (`ChannelMasks`).
 
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -32,29 +36,32 @@ from jaxtyping import Float
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.exponential import exp2
 from extremal_jax.ground.renamed import renamed
+from extremal_jax.operators.axes import Axis, Length, Steps, check_gaps
 
 _LOG_2 = math.log(2)
 _AddRow = Callable[[Array, list[Array], Array], Array]
 
 
 class _Region(NamedTuple):
-    """A rectangle of blocks: the index of its first block along both axes, and its rows and columns of blocks."""
+    """A box of blocks: the index of its first block along each axis, and how many blocks it has there."""
 
-    first: int
-    rows: int
-    columns: int
+    first: tuple[int, ...]
+    blocks: tuple[int, ...]
 
 
 @renamed(step="pitch")
 @dataclass(frozen=True)
 class SmoothMasks:
-    """Smooth masks of one image size, as a function of their parameters.
+    """Smooth masks of one size, as a function of their parameters.
 
     Attributes:
-      shape: (H, W) of the image, in pixels.
-      pitch: distance between lattice points, in pixels.
-      sigma: radius of the kernel, in pixels: the smallest detail that a mask can have.
+      shape: (H, W) of the image, in pixels; or one to three other lengths, (D1, ..., Dn).
+      pitch: distance between lattice points, in pixels; a tuple has one for each axis.
+      sigma: radius of the kernel, in pixels: the smallest detail that a mask can have; a tuple has one for each axis,
+        and 0 where neighbours have nothing in common.
       temperature: T of the smooth maximum; the lower, the closer to the maximum.
+      places: the axes of what is masked that are the masks' own, by their places from the end, such as (-3, -2); None:
+        the first ones.
 
     Raises:
       ValueError: if the kernel is smaller than the pitch, so that masks would have gaps between lattice points.
@@ -63,35 +70,40 @@ class SmoothMasks:
       >>> smooth = SmoothMasks((28, 28), pitch=7, sigma=21)
       >>> smooth.lattice, smooth(jnp.ones((3, 4, 4))).shape, smooth.with_margin(jnp.ones((3, 4, 4))).shape
       ((4, 4), (3, 28, 28), (3, 64, 64))
+      >>> clips = SmoothMasks((8, 28, 28), pitch=(2, 7, 7), sigma=(4, 21, 21))
+      >>> clips.lattice, clips(jnp.ones((3, 4, 4, 4))).shape
+      ((4, 4, 4), (3, 8, 28, 28))
     """
 
-    shape: tuple[int, int]
-    pitch: int
-    sigma: float
+    shape: tuple[int, ...]
+    pitch: Steps
+    sigma: Length
     temperature: float = 1 / 20
+    places: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.sigma < self.pitch:
-            raise ValueError(f"sigma must be at least the pitch of {self.pitch} pixels, or masks have gaps, got {self.sigma}")
+        for name in ("pitch", "sigma"):
+            if isinstance(given := getattr(self, name), tuple) and len(given) != len(self.shape):
+                raise ValueError(f"{name} must be a number, or one for each of {len(self.shape)} axes, got {given}")
+        check_gaps(self.pitch, self.sigma, tuple(Axis(f"axis{number}") for number in range(len(self.shape))))
 
     @property
-    def lattice(self) -> tuple[int, int]:
+    def lattice(self) -> tuple[int, ...]:
         """(h, w): the shape of one mask's parameters."""
-        return math.ceil(self.shape[0] / self.pitch), math.ceil(self.shape[1] / self.pitch)
+        return tuple(math.ceil(n / pitch) for n, pitch in zip(self.shape, self.pitches, strict=True))
 
     @property
-    def margin(self) -> int:
-        """Pixels from the canvas's border to the image's."""
-        return round(self.sigma)
+    def margin(self) -> tuple[int, ...]:
+        """Pixels from the canvas's border to the image's, along each axis."""
+        return tuple(round(sigma) for sigma in self.sigmas)
 
     @property
-    def canvas(self) -> tuple[int, int]:
+    def canvas(self) -> tuple[int, ...]:
         """(H', W'): the shape of a mask with its margin."""
-        region = self._region_of_canvas
-        rows, columns = (self.pitch * (blocks - 1) + 1 for blocks in (region.rows, region.columns))
-        return max(rows, self.margin + self.shape[0]), max(columns, self.margin + self.shape[1])
+        sides = zip(self._region_of_canvas.blocks, self.pitches, self.margin, self.shape, strict=True)
+        return tuple(max(pitch * (blocks - 1) + 1, margin + n) for blocks, pitch, margin, n in sides)
 
-    def __call__(self, params: Float[Array, "*masks h w"]) -> Float[Array, "*masks H W"]:
+    def __call__(self, params: Float[Array, "..."]) -> Float[Array, "..."]:
         """The masks on the image.
 
         Args:
@@ -100,10 +112,11 @@ class SmoothMasks:
         Returns:
           (..., H, W) in [0, 1].
         """
-        phase = self.margin % self.pitch
-        return self._pixels(params, self._region_of_image)[..., phase : phase + self.shape[0], phase : phase + self.shape[1]]
+        phases = (margin % pitch for margin, pitch in zip(self.margin, self.pitches, strict=True))
+        within = [slice(phase, phase + n) for phase, n in zip(phases, self.shape, strict=True)]
+        return self._pixels(params, self._region_of_image)[..., *within]
 
-    def with_margin(self, params: Float[Array, "*masks h w"]) -> Float[Array, "*masks H2 W2"]:
+    def with_margin(self, params: Float[Array, "..."]) -> Float[Array, "..."]:
         """The masks on the whole canvas, where they fade out around the image.
 
         Args:
@@ -112,74 +125,104 @@ class SmoothMasks:
         Returns:
           (..., H', W') in [0, 1]; `crop` gives the part on the image.
         """
-        height, width = self.canvas
-        return self._pixels(params, self._region_of_canvas)[..., :height, :width]
+        return self._pixels(params, self._region_of_canvas)[..., *map(slice, self.canvas)]
 
-    def crop(self, masks_with_margin: Float[Array, "*masks H2 W2"]) -> Float[Array, "*masks H W"]:
+    def crop(self, masks_with_margin: Float[Array, "..."]) -> Float[Array, "..."]:
         """The part of masks with margin that lies on the image."""
-        return masks_with_margin[..., self.margin : self.margin + self.shape[0], self.margin : self.margin + self.shape[1]]
+        return masks_with_margin[..., *self._within]
 
-    def uncrop(self, masks: Float[Array, "*masks H W"], masks_with_margin: Float[Array, "*masks H2 W2"]) -> Float[Array, "*masks H2 W2"]:
+    def uncrop(self, masks: Float[Array, "..."], masks_with_margin: Float[Array, "..."]) -> Float[Array, "..."]:
         """Masks with margin whose part on the image is that of other masks."""
-        rows, columns = (slice(self.margin, self.margin + side) for side in self.shape)
-        return masks_with_margin.at[..., rows, columns].set(masks)
+        return masks_with_margin.at[..., *self._within].set(masks)
 
-    def over(self, masks: Float[Array, "*masks H W"], rank: int) -> Float[Array, "*masks H W 1"]:
-        """The masks as weights of values (H, W, C), whose rank is 3: one for all channels of a pixel."""
-        return masks[..., None]
+    def over(self, masks: Float[Array, "..."], rank: int) -> Float[Array, "..."]:
+        """The masks as weights of values of a rank, such as 3 for (H, W, C): one for all channels of a pixel."""
+        axes = range(-rank, len(self.shape) - rank) if self.places is None else self.places
+        return jnp.expand_dims(masks, [axis for axis in range(-rank, 0) if axis not in axes])
 
     @property
-    def _padding(self) -> int:
+    def _within(self) -> list[slice]:
+        """Where the image lies on the canvas."""
+        return [slice(margin, margin + n) for margin, n in zip(self.margin, self.shape, strict=True)]
+
+    @property
+    def pitches(self) -> tuple[int, ...]:
+        """The pitch along each axis."""
+        return self.pitch if isinstance(self.pitch, tuple) else (self.pitch,) * len(self.shape)
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """The kernel's radius along each axis."""
+        return self.sigma if isinstance(self.sigma, tuple) else (self.sigma,) * len(self.shape)
+
+    @property
+    def _padding(self) -> tuple[int, ...]:
         """Zero parameters around the lattice, on each side."""
-        return 1 + math.ceil(2 * self.sigma / self.pitch)
+        sides = zip(self.sigmas, self.pitches, strict=True)
+        return tuple(1 + math.ceil(2 * sigma / pitch) if sigma else 0 for sigma, pitch in sides)
 
     @property
-    def _radius(self) -> int:
-        return 1 + math.ceil(self.sigma / self.pitch)
+    def _radius(self) -> tuple[int, ...]:
+        sides = zip(self.sigmas, self.pitches, strict=True)
+        return tuple(1 + math.ceil(sigma / pitch) if sigma else 0 for sigma, pitch in sides)
 
     @property
-    def _taps(self) -> int:
-        return 2 * self._radius + 1
+    def _taps(self) -> tuple[int, ...]:
+        return tuple(2 * radius + 1 for radius in self._radius)
 
     @property
     def _region_of_canvas(self) -> _Region:
-        rows, columns = (n + 2 * self._padding - 2 * self._radius for n in self.lattice)
-        return _Region(0, rows, columns)
+        sides = zip(self.lattice, self._padding, self._radius, strict=True)
+        return _Region((0,) * len(self.shape), tuple(n + 2 * padding - 2 * radius for n, padding, radius in sides))
 
     @property
     def _region_of_image(self) -> _Region:
-        first, phase = divmod(self.margin, self.pitch)
-        rows, columns = (math.ceil((phase + n) / self.pitch) for n in self.shape)
-        return _Region(first, rows, columns)
+        sides = zip(self.margin, self.pitches, self.shape, strict=True)
+        blocks = tuple(math.ceil((margin % pitch + n) / pitch) for margin, pitch, n in sides)
+        return _Region(tuple(margin // pitch for margin, pitch in zip(self.margin, self.pitches, strict=True)), blocks)
 
     @property
     def _kernel(self) -> np.ndarray:
-        """(taps², pitch², 1): the weight k of every tap at every phase."""
-        phases, taps = np.arange(self.pitch), np.arange(self._taps)
-        offset = phases - self.sigma - self.pitch * (taps[:, None] - self._padding)
-        distance = np.hypot(offset[:, None, :, None], offset[None, :, None, :]) / self.sigma
-        return np.exp(-2 * np.maximum(distance - 0.5, 0) ** 2).reshape(self._taps**2, self.pitch**2, 1)
+        """(taps, phases, 1), all axes' taken together: the weight k of every tap at every phase."""
+        unit = next((sigma for sigma in self.sigmas if sigma), 1.0)  # the first axis with a kernel; distances are in its pixels
+        taps, phases = np.indices(self._taps), np.indices(self.pitches)
+        distance = np.zeros((*self._taps, *self.pitches))
+        for axis, (sigma, pitch, padding) in enumerate(zip(self.sigmas, self.pitches, self._padding, strict=True)):
+            if sigma:
+                tap, phase = np.expand_dims(taps[axis], [*range(-len(self.shape), 0)]), phases[axis]
+                distance = np.hypot(distance, (phase - sigma - pitch * (tap - padding)) * (unit / sigma))
+        weights = np.exp(-2 * np.maximum(distance / unit - 0.5, 0) ** 2)
+        return weights.reshape(math.prod(self._taps), math.prod(self.pitches), 1)
 
-    def _layout(self, region: _Region) -> tuple[int, int]:
-        """(stride, origin): the distance from one row to the next where rows are laid end to end, and the distance from
-        the place that the first tap of the first block reads to the first lattice point."""
-        before = self._padding - region.first  # lattice points that the first block sees before the first, in rows and in columns
-        stride = max(region.columns, self.lattice[1] + before, region.columns + self._taps - 1 - before)
-        return stride, before * (stride + 1)
+    def _layout(self, region: _Region) -> tuple[tuple[int, ...], int]:
+        """(strides, origin): the distance from a block to the next along each axis, where rows are laid end to end, and
+        the distance from the place that the first tap of the first block reads to the first lattice point."""
+        before = [padding - first for padding, first in zip(self._padding, region.first, strict=True)]  # that the first block sees
+        strides = [1]
+        for axis in range(len(self.shape) - 1, 0, -1):
+            blocks, n, taps = region.blocks[axis], self.lattice[axis], self._taps[axis]
+            strides.insert(0, strides[0] * max(blocks, n + before[axis], blocks + taps - 1 - before[axis]))
+        return tuple(strides), sum(map(operator.mul, before, strides))
 
     def _exponents(self, dtype: DTypeLike) -> Array:
-        """(taps, taps, 1, pitch², 1): the factors log2(e) k / T that turn a parameter into an exponent of two."""
+        """(rows of taps, taps, 1, phases, 1): the factors log2(e) k / T that turn a parameter into an exponent of two."""
         table = self._kernel / (self.temperature * _LOG_2)
-        return jnp.asarray(table.reshape(self._taps, self._taps, 1, -1, 1), dtype)
+        return jnp.asarray(table.reshape(-1, self._taps[-1], 1, table.shape[1], 1), dtype)
+
+    def _rows(self, strides: tuple[int, ...]) -> np.ndarray:
+        """The distance from the first row of taps to each."""
+        return np.array([sum(map(operator.mul, row, strides)) for row in np.ndindex(*self._taps[:-1])])
 
     @functools.partial(jax.jit, static_argnums=(0, 2))  # outside a program too, where each tap would be compiled by itself
     def _pixels(self, params: Array, region: _Region) -> Array:
         """(..., pitch * rows, pitch * columns): the blocks of a region, put in place."""
-        *batch, _, _ = params.shape
+        batch, n = params.shape[: params.ndim - len(self.shape)], len(self.shape)
         flat = params.reshape(-1, *self.lattice).astype(jnp.promote_types(params.dtype, jnp.float32))
         blocks = _smooth_max(self, region, flat)
-        pixels = blocks.reshape(-1, self.pitch, self.pitch, region.rows, region.columns).transpose(0, 3, 1, 4, 2)
-        return pixels.reshape(*batch, region.rows * self.pitch, region.columns * self.pitch).astype(params.dtype)
+        order = [0, *(axis for pair in zip(range(n + 1, 2 * n + 1), range(1, n + 1), strict=True) for axis in pair)]
+        pixels = blocks.reshape(-1, *self.pitches, *region.blocks).transpose(order)
+        sides = map(operator.mul, region.blocks, self.pitches)
+        return pixels.reshape(*batch, *sides).astype(params.dtype)
 
 
 @dataclass(frozen=True)
@@ -212,38 +255,40 @@ class ChannelMasks:
 
 Masks = SmoothMasks | ChannelMasks
 
-# Blocks are computed phase by phase, (K, pitch², n), with the rows of the region laid end to end: n = rows * stride. So
-# a tap is a shift of one flat array, and every loop is long and contiguous. A gap of zeros between two rows stands for
-# the positions beyond their ends.
+# Blocks are computed phase by phase, (K, phases, n), with the rows of the region laid end to end. So a tap is a shift of
+# one flat array, and every loop is long and contiguous. A gap of zeros after each row, and after each plane of rows,
+# stands for the positions beyond their ends.
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _smooth_max(smooth: SmoothMasks, region: _Region, params: Array) -> Array:
-    """(K, h, w) -> (K, pitch², rows, columns)."""
+    """(K, h, w) -> (K, phases, rows, columns)."""
     return _smooth_max_forward(smooth, region, params)[0]
 
 
 def _smooth_max_forward(smooth: SmoothMasks, region: _Region, params: Array) -> tuple[Array, tuple[Array, ...]]:
-    taps, (stride, origin) = smooth._taps, smooth._layout(region)
-    length = region.rows * stride
-    flat = _end_to_end(params[:, None], stride)
-    after = max(0, (taps - 1) * (stride + 1) + length - origin - flat.shape[-1])
+    taps, (strides, origin) = smooth._taps, smooth._layout(region)
+    length = region.blocks[0] * strides[0]
+    flat = _end_to_end(params[:, None], strides)
+    last = sum((n - 1) * stride for n, stride in zip(taps, strides, strict=True))
+    after = max(0, last + length - origin - flat.shape[-1])
     flat = jnp.pad(flat, ((0, 0), (0, 0), (origin, after)))
 
     def add_row(sums: Array, windows: list[Array], exponents: Array) -> Array:
         [window] = windows
-        for column in range(taps):
+        for column in range(taps[-1]):
             f = window[..., column : column + length] * exponents[column]
             power = exp2(f)  # no maximum is subtracted from the exponents: they are at most log2(e) / T
             sums = sums + lax.complex(f * power, power)
         return sums
 
     # Σ f 2^f + i Σ 2^f: one complex number, so that both sums share one loop and their exponentials.
-    sums = jnp.zeros((len(params), smooth.pitch**2, length), jnp.complex64 if params.dtype == jnp.float32 else jnp.complex128)
-    sums = _over_rows(add_row, sums, [flat], stride * np.arange(taps), length + taps - 1, smooth._exponents(params.dtype))
+    exponents = smooth._exponents(params.dtype)
+    sums = jnp.zeros((len(params), exponents.shape[-2], length), jnp.complex64 if params.dtype == jnp.float32 else jnp.complex128)
+    sums = _over_rows(add_row, sums, [flat], smooth._rows(strides), length + taps[-1] - 1, exponents)
     denominator = sums.imag
     smax = jnp.clip(sums.real / denominator * (smooth.temperature * _LOG_2), 0, 1)
-    out = smax.reshape(len(params), -1, region.rows, stride)[..., : region.columns]
+    out = _apart(smax.reshape(len(params), -1, length), strides, region.blocks)
     return out, (params, smax, denominator)
 
 
@@ -255,40 +300,51 @@ def _smooth_max_backward(smooth: SmoothMasks, region: _Region, residuals: tuple[
     over the blocks.
     """
     params, smax, denominator = residuals
-    (height, width), taps, temperature = smooth.lattice, smooth._taps, smooth.temperature
-    stride, origin = smooth._layout(region)
-    scale = _end_to_end(cotangent, stride) / denominator
+    taps, temperature = smooth._taps, smooth.temperature
+    strides, origin = smooth._layout(region)
+    scale = _end_to_end(cotangent, strides) / denominator
     rest = (1 - smax / temperature) * scale
 
-    lattice = _end_to_end(params[:, None], stride)
+    lattice = _end_to_end(params[:, None], strides)
     length = lattice.shape[-1]
-    before = max(0, (taps - 1) * (stride + 1) - origin)
+    before = max(0, sum((n - 1) * stride for n, stride in zip(taps, strides, strict=True)) - origin)
     after = max(0, origin + length - scale.shape[-1])
     seen = [jnp.pad(x, ((0, 0), (0, 0), (before, after))) for x in (scale * _LOG_2, rest)]
 
     def add_row(gradient: Array, windows: list[Array], exponents: Array) -> Array:
-        for column in range(taps):
-            last = taps - 1 - column
+        for column in range(taps[-1]):
+            last = taps[-1] - 1 - column
             scale, rest = (window[..., last : last + length] for window in windows)
             f = lattice * exponents[column]
             gradient = gradient + exp2(f) * (f * scale + rest) * exponents[column]
         return gradient
 
-    gradient = jnp.zeros((len(params), smooth.pitch**2, length), params.dtype)
-    starts = before + origin - (taps - 1) - stride * np.arange(taps)
-    gradient = _over_rows(add_row, gradient, seen, starts, length + taps - 1, smooth._exponents(params.dtype))
+    exponents = smooth._exponents(params.dtype)
+    gradient = jnp.zeros((len(params), exponents.shape[-2], length), params.dtype)
+    starts = before + origin - (taps[-1] - 1) - smooth._rows(strides)
+    gradient = _over_rows(add_row, gradient, seen, starts, length + taps[-1] - 1, exponents)
     gradient = gradient.sum(axis=1) * (temperature * _LOG_2)
-    return (gradient.reshape(len(params), height, stride)[..., :width],)
+    return (_apart(gradient, strides, smooth.lattice),)
 
 
 _smooth_max.defvjp(_smooth_max_forward, _smooth_max_backward)
 
 
-def _end_to_end(values: Array, stride: int) -> Array:
-    """(..., rows, columns) -> (..., rows * stride): rows laid end to end, with zeros between them."""
-    *batch, rows, columns = values.shape
-    padded = jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, stride - columns)])
-    return padded.reshape(*batch, rows * stride)
+def _end_to_end(values: Array, strides: tuple[int, ...]) -> Array:
+    """(..., rows, columns) -> (..., rows * stride): rows laid end to end, with zeros between them; of planes likewise."""
+    batch = values.shape[: values.ndim - len(strides)]
+    sides = values.shape[len(batch) :]
+    for n, stride, outer in zip(sides[:0:-1], strides[:0:-1], strides[-2::-1], strict=True):
+        padded = jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, outer - n * stride)])
+        values = padded.reshape(*padded.shape[:-2], -1)
+    return values
+
+
+def _apart(values: Array, strides: tuple[int, ...], sides: tuple[int, ...]) -> Array:
+    """(..., rows * stride) -> (..., rows, columns): the inverse of `_end_to_end`."""
+    for n, outer, inner in zip(sides[1:], strides[:-1], strides[1:], strict=True):
+        values = values.reshape(*values.shape[:-1], -1, outer)[..., : n * inner]
+    return values
 
 
 def _over_rows(add_row: _AddRow, total: Array, arrays: list[Array], starts: np.ndarray, length: int, exponents: Array) -> Array:

@@ -8,6 +8,8 @@ S_2 ⊂ ... ⊂ S_K, each of exactly as many pixels as asked for,
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -16,12 +18,11 @@ from jaxtyping import Float, Int
 from extremal_jax.operators.area import select_top
 
 
-def rank_places(masks: Float[Array, "*N K H W"], areas: Float[Array, "*N K"], importance: Float[Array, "*N H W"]) -> Int[Array, "*N H W"]:
-    """`rank_pixels` of one image or of a batch, as maps."""
-    *leading, num_masks, height, width = masks.shape
-    flat = masks.reshape(-1, num_masks, height * width)
+def rank_places(masks: Float[Array, "..."], areas: Float[Array, "*N K"], importance: Float[Array, "..."]) -> Int[Array, "..."]:
+    """`rank_pixels` of the masks (..., K, H, W) of one image or of a batch, as maps (..., H, W)."""
+    flat = masks.reshape(-1, areas.shape[-1], math.prod(masks.shape[areas.ndim :]))
     order = jax.vmap(rank_pixels)(flat, areas.reshape(len(flat), -1), importance.reshape(len(flat), -1))
-    return order.reshape(*leading, height, width)
+    return order.reshape(importance.shape)
 
 
 def rank_pixels(masks: Float[Array, "K n"], areas: Float[Array, " K"], importance: Float[Array, " n"]) -> Int[Array, " n"]:

@@ -3,9 +3,11 @@
     blur:       Gaussian blur with standard deviation σ(u) = max_blur (1 − m(u)) at pixel u
     fade:       m x
     reference:  m x + (1 − m) r, for an image r that the caller gives
+    moving_average:  m x + (1 − m) x̄, x̄ the mean of the values around each, along the axes that are blurred
+    past_mean:  m x + (1 − m) x̄, x̄ the mean of the values up to each, along the first axis: the time of a series or clip
 
 Each perturbation is a pyramid of L levels, from the most perturbed image to the image itself. A mask value reads the
-pyramid by linear interpolation between the two nearest levels; fade and reference need only two.
+pyramid by linear interpolation between the two nearest levels; the others need only two.
 
 To add a perturbation, write a frozen dataclass with the members of `Perturbation` and put it in `PERTURBATIONS`. Fields
 that are named like fields of `Config` are filled from the config.
@@ -20,7 +22,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from extremal_jax.ground.filters import gaussian_blur
+from extremal_jax.ground.filters import gaussian_blur, moving_average
+from extremal_jax.operators.axes import Length
 
 _COLOURS = 4  # the most channels of an image
 
@@ -48,7 +51,7 @@ class Blur:
     """Gaussian blur; the attributes are those of `blur_pyramid`."""
 
     num_levels: int = 8
-    max_blur: float = 20.0
+    max_blur: Length = 20.0
     padding: str = "edge"
     name: ClassVar[str] = "blur"
     description: ClassVar[str] = "blur the pixels that the mask removes"
@@ -80,33 +83,62 @@ class Reference:
 
     def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
         assert reference is not None, "the boundary asks for it"
-        return reference_pyramid(images, reference)
+        return jnp.stack([jnp.broadcast_to(jnp.asarray(reference, images.dtype), images.shape), images], axis=1)
 
 
-PERTURBATIONS: dict[str, Perturbation] = {record.name: record for record in (Blur(), Fade(), Reference())}
+@dataclass(frozen=True)
+class MovingAverage:
+    """Replacement by the mean of the 2 `max_blur` + 1 values around each."""
+
+    max_blur: Length = 20.0
+    padding: str = "edge"
+    name: ClassVar[str] = "moving_average"
+    description: ClassVar[str] = "replace by the mean of what is around"
+    needs_reference: ClassVar[bool] = False
+
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
+        return jnp.stack([moving_average(images, self.max_blur, self.padding), images], axis=1)
 
 
-def blur_pyramid(
-    images: Float[Array, "*batch H W C"], num_levels: int = 8, max_blur: float = 20.0, padding: str = "edge"
-) -> Float[Array, "*batch L H W C"]:
+@dataclass(frozen=True)
+class PastMean:
+    """Replacement by the mean of all values up to each, along the first axis, so that nothing of the future is used."""
+
+    name: ClassVar[str] = "past_mean"
+    description: ClassVar[str] = "replace by the mean of the past, along the first axis: of series and clips"
+    needs_reference: ClassVar[bool] = False
+
+    def levels(self, images: Float[Array, "N ..."], reference: Float[Array, "..."] | None = None) -> Float[Array, "N L ..."]:
+        counts = jnp.arange(1, images.shape[1] + 1, dtype=images.dtype)
+        mean = jnp.cumsum(images, axis=1) / jnp.expand_dims(counts, range(1, images.ndim - 1))
+        return jnp.stack([mean, images], axis=1)
+
+
+PERTURBATIONS: dict[str, Perturbation] = {record.name: record for record in (Blur(), Fade(), Reference(), MovingAverage(), PastMean())}
+
+
+def blur_pyramid(images: Float[Array, "..."], num_levels: int = 8, max_blur: Length = 20.0, padding: str = "edge") -> Float[Array, "..."]:
     """Levels of equally spaced blur, from `max_blur` pixels to none.
 
     Args:
-      images: (..., H, W, C).
+      images: (..., H, W, C), or with other axes, (..., D1, ..., Dn).
       num_levels: L, at least 2.
-      max_blur: standard deviation of the first level, in pixels.
+      max_blur: standard deviation of the first level, in pixels; for other axes than those of images, one for each.
       padding: "edge" or "zeros", as for `gaussian_blur`.
 
     Returns:
-      (..., L, H, W, C); the last level is the image.
+      (..., L, H, W, C), or (..., L, D1, ..., Dn); the last level is the image.
 
     Example:
       >>> light = jnp.zeros((9, 9, 1)).at[4, 4].set(1.0)
       >>> [f"{level:.2f}" for level in blur_pyramid(light, num_levels=3, max_blur=2.0)[:, 4, 4, 0]]
       ['0.04', '0.16', '1.00']
     """
-    sigmas = [max_blur * (1 - level / (num_levels - 1)) for level in range(num_levels)]
-    return jnp.stack([gaussian_blur(images, sigma, padding) for sigma in sigmas], axis=-4)
+    shares = [1 - level / (num_levels - 1) for level in range(num_levels)]
+    if isinstance(max_blur, tuple):
+        levels = [gaussian_blur(images, tuple(sigma * share for sigma in max_blur), padding) for share in shares]
+        return jnp.stack(levels, axis=-len(max_blur) - 1)
+    return jnp.stack([gaussian_blur(images, max_blur * share, padding) for share in shares], axis=-4)
 
 
 def reference_pyramid(images: Float[Array, "*batch H W C"], reference: Array | float = 0.0) -> Float[Array, "*batch 2 H W C"]:

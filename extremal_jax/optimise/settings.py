@@ -79,10 +79,8 @@ def to_json(config: Settings) -> str:
                 fields[name] = {type(value).__name__: dataclasses.asdict(value)}
             elif value is not None and not is_number(value):
                 fields[name] = schedule_values(name, value, config.num_steps).tolist()
-        elif isinstance(value, config.RECORDS):
-            fields[name] = {type(value).__name__: dataclasses.asdict(value)}
-        elif value is not None and not isinstance(value, str | int | float):
-            fields[name] = {"function": getattr(value, "__name__", None) or getattr(value, "name", repr(value))}
+        else:
+            fields[name] = _as_json(value, config.RECORDS)
     return json.dumps(fields)
 
 
@@ -94,8 +92,24 @@ def from_json(kind: type[Kind], text: str) -> Kind:
     fields = kind.upgraded(json.loads(text))
     fields["optimizer"] = PRESETS.get(fields["optimizer"]) or forgotten(fields["optimizer"])
     known = {**_SCHEDULES, **{record.__name__: record for record in kind.RECORDS}}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            [(what, content)] = value.items()
-            fields[name] = Forgotten(name, content) if what == "function" else known[what](**content)
-    return kind(**fields)
+
+    def read(name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(read(name, part) for part in value)
+        if not isinstance(value, dict):
+            return value
+        [(what, content)] = value.items()
+        return Forgotten(name, content) if what == "function" else known[what](**content)
+
+    return kind(**{name: read(name, value) for name, value in fields.items()})
+
+
+def _as_json(value: Any, records: tuple[Any, ...]) -> Any:
+    """A value of a field as JSON has it: records whole, and functions by name."""
+    if isinstance(value, tuple):
+        return [_as_json(part, records) for part in value]
+    if isinstance(value, records):
+        return {type(value).__name__: dataclasses.asdict(value)}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return {"function": getattr(value, "__name__", None) or getattr(value, "name", repr(value))}

@@ -19,6 +19,7 @@ from extremal_jax.data.examples import Dataset
 from extremal_jax.extremal.config import Config
 from extremal_jax.graph.functional import partition
 from extremal_jax.ground.checks import check_choice, check_chunk_size, check_count, check_key, check_shard
+from extremal_jax.operators.axes import names
 from extremal_jax.operators.masks import SmoothMasks
 from extremal_jax.operators.rewards import REWARDS
 from extremal_jax.optimise.settings import check_settings
@@ -178,9 +179,12 @@ def _laid_out(sharding: Sharding | None, batch_size: int | None) -> tuple[Shardi
 
 def _lattice(config: Config, shape: Shape) -> Shape:
     """The lattice of the masks of a shape, once the settings are known to suit it."""
+    if config.axes is not None:
+        raise ValueError(f"a sweep explains images, and the config's axes are {', '.join(names(config.input_axes))}")
     settings = config.resolve(shape)
     if settings.perturbation_record().needs_reference:
         raise ValueError("a sweep has no reference image; choose another perturbation than 'reference'")
     assert settings.pitch is not None, "the settings are resolved"
     assert settings.sigma is not None, "the settings are resolved"
-    return SmoothMasks(shape, settings.pitch, settings.sigma, settings.temperature).lattice
+    height, width = SmoothMasks(shape, settings.pitch, settings.sigma, settings.temperature).lattice
+    return height, width

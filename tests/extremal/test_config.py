@@ -17,7 +17,7 @@ from extremal_jax.operators.perturbations import Blur
     ("settings", "message"),
     [
         (dict(game="preserv"), "game must be one of 'preserve', 'delete', 'dual', got 'preserv'; did you mean 'preserve'"),
-        (dict(perturbation="noise"), "perturbation must be one of 'blur', 'fade', 'reference', got 'noise'"),
+        (dict(perturbation="noise"), "perturbation must be one of 'blur', 'fade', 'reference', 'moving_average', 'past_mean', got 'noise'"),
         (dict(reward="logits"), "did you mean 'logit'"),
         (dict(padding="reflect"), "padding must be one of"),
         (dict(area_over="mask"), "area_over must be one of"),
@@ -67,7 +67,7 @@ def test_learning_rate_follows_the_optimizer() -> None:
 @pytest.mark.parametrize("side", [16, 28, 128, 224, 512])
 def test_lengths_follow_the_image(side: int) -> None:
     config = Config().resolve((side, 2 * side))
-    assert config.sigma is not None
+    assert isinstance(config.sigma, float)
     assert config.sigma == pytest.approx(max(1, side * 3 / 32))
     assert config.pitch == max(1, round(config.sigma / 3))
     assert config.max_blur == pytest.approx(20 * side / 224)

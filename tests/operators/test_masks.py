@@ -24,30 +24,38 @@ def params_of(smooth: SmoothMasks, count: int = 2, seed: int = 0) -> np.ndarray:
 def literal(smooth: SmoothMasks, params: np.ndarray) -> np.ndarray:
     """(H, W): a mask from the distances between all pixels and the lattice points around them, in double precision.
 
-    Distances are measured from the kernel's centre, σ pixels into the canvas.
+    Distances are measured from the kernel's centre, σ pixels into the canvas. Along an axis with σ = 0, only the pixel's
+    own lattice point counts.
     """
-    height, width = smooth.shape
-    pitch, sigma, temperature = smooth.pitch, smooth.sigma, smooth.temperature
-    radius, padding = 1 + math.ceil(sigma / pitch), 1 + math.ceil(2 * sigma / pitch)
-    out = np.zeros((height, width))
-    lattice = np.pad(params.astype(np.float64), padding)
-    for row, column in np.ndindex(height, width):
-        y, x = row + smooth.margin, column + smooth.margin  # on the canvas
-        block = y // pitch, x // pitch
+    pitches, sigmas, temperature = smooth.pitches, smooth.sigmas, smooth.temperature
+    radii = [1 + math.ceil(sigma / pitch) if sigma else 0 for sigma, pitch in zip(sigmas, pitches, strict=True)]
+    padding = [1 + math.ceil(2 * sigma / pitch) if sigma else 0 for sigma, pitch in zip(sigmas, pitches, strict=True)]
+    out = np.zeros(smooth.shape)
+    lattice = np.pad(params.astype(np.float64), [(n, n) for n in padding])
+    for pixel in np.ndindex(smooth.shape):
+        on_canvas = [place + margin for place, margin in zip(pixel, smooth.margin, strict=True)]
+        block = [place // pitch for place, pitch in zip(on_canvas, pitches, strict=True)]
         exponents = []
-        for i, j in np.ndindex(2 * radius + 1, 2 * radius + 1):
-            value = lattice[block[0] + i, block[1] + j]
-            dy = y % pitch - sigma - pitch * (i - padding)
-            dx = x % pitch - sigma - pitch * (j - padding)
-            distance = math.hypot(dy, dx) / sigma
-            exponents.append(value * math.exp(-2 * max(distance - 0.5, 0) ** 2))
+        for tap in np.ndindex(*(2 * radius + 1 for radius in radii)):
+            value = lattice[*(b + t for b, t in zip(block, tap, strict=True))]
+            axes = zip(on_canvas, pitches, sigmas, tap, padding, strict=True)
+            offsets = [(place % pitch - sigma - pitch * (t - pad)) / sigma for place, pitch, sigma, t, pad in axes if sigma]
+            exponents.append(value * math.exp(-2 * max(math.hypot(*offsets) - 0.5, 0) ** 2))
         f: Any = np.array(exponents)
         weights = np.exp(f / temperature)
-        out[row, column] = min(1, (f * weights).sum() / weights.sum())
+        out[pixel] = min(1, (f * weights).sum() / weights.sum())
     return out
 
 
-@pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES[:3])
+OTHER_AXES: Any = [
+    ((15,), 3, 4.0),
+    ((5, 6, 4), (2, 3, 2), (2.0, 4.0, 3.0)),
+    ((9, 3), (2, 1), (3.0, 0.0)),
+    ((2, 3, 8), (1, 1, 3), (0.0, 2.0, 5.0)),
+]
+
+
+@pytest.mark.parametrize(("shape", "pitch", "sigma"), [*GEOMETRIES[:3], *OTHER_AXES])
 def test_masks_are_the_equation(shape: Any, pitch: Any, sigma: Any) -> None:
     smooth = SmoothMasks(shape, pitch, sigma)
     params = params_of(smooth, 1)
@@ -55,7 +63,7 @@ def test_masks_are_the_equation(shape: Any, pitch: Any, sigma: Any) -> None:
     np.testing.assert_allclose(masks[0], literal(smooth, params[0]), atol=1e-5)  # exponentials up to e^20, in single precision
 
 
-@pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES)
+@pytest.mark.parametrize(("shape", "pitch", "sigma"), [*GEOMETRIES, *OTHER_AXES])
 def test_shapes_and_crop(shape: Any, pitch: Any, sigma: Any) -> None:
     smooth = SmoothMasks(shape, pitch, sigma)
     params = jnp.asarray(params_of(smooth))
@@ -66,7 +74,7 @@ def test_shapes_and_crop(shape: Any, pitch: Any, sigma: Any) -> None:
     assert 0 <= float(masks.min()) <= float(masks.max()) <= 1
 
 
-@pytest.mark.parametrize(("shape", "pitch", "sigma"), GEOMETRIES[:2])
+@pytest.mark.parametrize(("shape", "pitch", "sigma"), [*GEOMETRIES[:2], *OTHER_AXES[1:3]])
 def test_the_gradient_agrees_with_finite_differences(shape: Any, pitch: Any, sigma: Any) -> None:
     smooth = SmoothMasks(shape, pitch, sigma, temperature=0.3)  # at a high temperature, finite differences can follow
     with jax.enable_x64(True):
@@ -156,3 +164,30 @@ def test_the_old_name_of_the_pitch_warns() -> None:
     assert old == SmoothMasks((16, 16), pitch=4, sigma=6.0)
     with pytest.warns(DeprecationWarning, match="SmoothMasks: `step` is now called `pitch`"):
         assert old.step == 4
+
+
+@pytest.mark.parametrize(("pitch", "sigma"), [((4, 2), 3.0), (4, (8.0, 3.0)), ((2, 4), (0.0, 8.0))])
+def test_kernel_smaller_than_the_pitch_along_an_axis(pitch: Any, sigma: Any) -> None:
+    with pytest.raises(ValueError, match=r"along axis[01], or masks have gaps"):
+        SmoothMasks((16, 16), pitch, sigma)
+
+
+def test_one_length_for_each_axis() -> None:
+    with pytest.raises(ValueError, match="sigma must be a number, or one for each of 2 axes"):
+        SmoothMasks((16, 16), 4, (4.0, 4.0, 4.0))
+
+
+def test_equal_lengths_are_one_length() -> None:
+    """Bit for bit."""
+    one, each = SmoothMasks((12, 9), 3, 4.0), SmoothMasks((12, 9), (3, 3), (4.0, 4.0))
+    params = jnp.asarray(params_of(one))
+    np.testing.assert_array_equal(one(params), each(params))
+
+
+@pytest.mark.parametrize(
+    ("places", "rank", "expected"),
+    [(None, 3, (2, 4, 5, 1)), ((-3, -1), 3, (2, 4, 1, 5)), ((-2, -1), 2, (2, 4, 5)), (None, 4, (2, 4, 5, 1, 1))],
+)
+def test_masks_as_weights_of_other_values(places: Any, rank: int, expected: Any) -> None:
+    masks = SmoothMasks((4, 5), 1, 1.0, places=places)
+    assert masks.over(jnp.ones((2, 4, 5)), rank).shape == expected

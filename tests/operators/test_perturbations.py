@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extremal_jax.ground.filters import gaussian_blur
+from extremal_jax.ground.filters import gaussian_blur, moving_average
 from extremal_jax.operators.perturbations import (
     PERTURBATIONS,
     Blur,
@@ -76,7 +76,14 @@ def test_records_of_the_table(name: Any) -> None:
     assert record.name == name
     assert record.description
     np.testing.assert_array_equal(levels[:, -1], images)
-    first = {"blur": gaussian_blur(images, 20.0), "fade": 0 * images, "reference": jnp.stack([images[0] - 1] * 2)}[name]
+    expected = {
+        "blur": gaussian_blur(images, 20.0),
+        "fade": 0 * images,
+        "reference": jnp.stack([images[0] - 1] * 2),
+        "moving_average": moving_average(images, 20.0),
+        "past_mean": jnp.stack([images[:, : row + 1].mean(axis=1) for row in range(images.shape[1])], axis=1),
+    }
+    first = expected[name]
     np.testing.assert_allclose(levels[:, 0], first, atol=1e-5)
 
 

@@ -165,6 +165,13 @@ def test_examples_inside_the_network(run: Any, tmp_path: Path, script: str, pict
     assert (tmp_path / picture).stat().st_size > 10_000
 
 
+def test_series_and_clips(run: Any, tmp_path: Path) -> None:
+    printed = run("series_and_clips.py", "--steps", "4")
+    assert printed.count("finished") == 2
+    for name in ("series.png", "clip.png"):
+        assert ej.data.load_image(tmp_path / name).shape[1] > 600
+
+
 def test_tpu_area_sweep(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, where no coordinator is known, and as the second of two processes, which says nothing."""
     asked: list[dict[str, Any]] = []

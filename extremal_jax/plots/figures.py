@@ -16,6 +16,7 @@ from extremal_jax.extremal.class_channels import ClassChannels
 from extremal_jax.extremal.result import ChannelResult, ExtremalResult, SmallestArea
 from extremal_jax.extremal.summary import summarize
 from extremal_jax.ground.filters import resize
+from extremal_jax.operators.axes import masked, names
 from extremal_jax.plots.panels import (
     GUIDE,
     LINE,
@@ -368,6 +369,9 @@ def _rows(image: Any, result: Result, rank: int) -> Iterator[tuple[np.ndarray, n
     Args:
       rank: the number of axes of the masks of a single image.
     """
+    along = names(masked(result.config.input_axes))
+    if len(along) != 2:
+        raise ValueError(f"this figure is of images, and masks have the axes {', '.join(along)}; plots.series and plots.slices draw them")
     pictures: np.ndarray = rgb_pictures(image)
     masks: np.ndarray = np.asarray(result.masks)
     if result.at is not None:

@@ -172,6 +172,20 @@ def test_a_models_classes(tmp_path: Path) -> None:
     assert reports[0][0]["classes"]["without"] != reports[0][0]["classes"]["kept"]
 
 
+def test_chunks(tmp_path: Path) -> None:
+    """The model is shown no more masks at once than it should be, and all of a picture's if it may."""
+    sizes: list[int] = []
+
+    def model(images: Any) -> Any:
+        sizes.append(len(images))
+        return small.MODEL(images)
+
+    for chunk_size, most in ((None, 5), (2, 2)):
+        sizes.clear()
+        written(tmp_path / "report.html", small.IMAGES, small.explain(), None, model=model, chunk_size=chunk_size)
+        assert max(sizes) == most  # of an image, two masks and two complements
+
+
 def test_the_scores_left_are_those_of_the_game_delete(tmp_path: Path) -> None:
     one = small.explain(config=dataclasses.replace(small.CONFIG, game="delete"))
     found = written(tmp_path / "report.html", small.IMAGES, one, None, model=small.MODEL).pictures

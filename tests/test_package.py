@@ -177,6 +177,8 @@ def test_version() -> None:
         ("extremal_jax.models", "pretrained/scenes.json"),
         ("extremal_jax.report", "page.html"),
         ("extremal_jax.report", "report.css"),
+        ("extremal_jax.report", "charts.js"),
+        ("extremal_jax.report", "pictures.js"),
         ("extremal_jax.report", "report.js"),
         ("extremal_jax.models", "pretrained/scenes.safetensors"),
     ],

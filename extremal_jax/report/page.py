@@ -14,6 +14,7 @@ from typing import Any
 
 from extremal_jax.report.encoding import json_text
 
+_SCRIPTS = ("pictures.js", "charts.js", "report.js")  # one script, in this order, with names of its own
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -25,7 +26,8 @@ def page(title: str, pictures: Iterator[dict[str, Any]], settings: list[tuple[st
       pictures: from `describe`.
       settings: the names and values of the table of settings.
     """
-    style, script = _file("report.css"), _file("report.js")
+    style = _file("report.css")
+    script = f'"use strict";\n{{\n{"".join(_file(name) for name in _SCRIPTS)}}}\n'
     values = dict(
         title=html.escape(title),
         style=style,

@@ -11,7 +11,7 @@ pixels excite the target most.
 >>> result.masks.shape, result.status.message
 ((1, 128, 128), 'finished')
 
-Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `attribution`,
+Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `report`, `attribution`,
 `evaluation`, `perturbation`, `graph` and `sweeps` are loaded when they are first used.
 """
 
@@ -34,7 +34,7 @@ from extremal_jax.operators.axes import Axis
 from extremal_jax.optimise.status import Status
 
 if TYPE_CHECKING:
-    from extremal_jax import attribution, data, evaluation, graph, models, perturbation, plots, sweeps
+    from extremal_jax import attribution, data, evaluation, graph, models, perturbation, plots, report, sweeps
     from extremal_jax.sweeps import open_sweep, sweep
 
 __version__ = "0.1.0"
@@ -66,12 +66,13 @@ __all__ = [
     "open_sweep",
     "perturbation",
     "plots",
+    "report",
     "smallest_area",
     "sweep",
     "sweeps",
 ]
 
-_SUBMODULES = ("attribution", "data", "evaluation", "graph", "models", "perturbation", "plots", "sweeps")
+_SUBMODULES = ("attribution", "data", "evaluation", "graph", "models", "perturbation", "plots", "report", "sweeps")
 _OF_SUBMODULES = {"open_sweep": "sweeps", "sweep": "sweeps"}  # functions, by the submodule that they wait for
 
 

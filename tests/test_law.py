@@ -46,7 +46,7 @@ METHODS = {f"attribution.{name}": function_of(method) for name, method in ej.att
 EXPLAINERS = {**CALLS, **METHODS}
 OTHERS = {
     f"{namespace.__name__.removeprefix('extremal_jax.')}.{name}": function
-    for namespace in (ej.attribution, ej.graph, ej.models, ej.data, ej.data.scenes, ej.plots, ej.sweeps)
+    for namespace in (ej.attribution, ej.graph, ej.models, ej.data, ej.data.scenes, ej.plots, ej.report, ej.sweeps)
     for name, function in functions(namespace).items()
     if function not in EXPLAINERS.values() and function.__module__.startswith(namespace.__name__)
 }
@@ -172,5 +172,5 @@ def test_shares_of_a_side_are_of_the_shorter_side() -> None:
 def test_all_calls_are_held_to_the_law() -> None:
     assert {"extremal_perturbation", "channel_perturbation", "class_channels", "smallest_area", "invert_features"} <= set(CALLS)
     assert {f"attribution.{name}" for name in ("gradient", "grad_cam", "rise", "occlusion")} <= set(METHODS)
-    assert {"graph.capture", "models.load", "data.load_image", "data.scenes.generate", "plots.overview"} <= set(OTHERS)
+    assert {"graph.capture", "models.load", "data.load_image", "data.scenes.generate", "plots.overview", "report.write"} <= set(OTHERS)
     assert {"perturbation.init", "perturbation.listen", "perturbation.select_top"} <= set(PIECES)

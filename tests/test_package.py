@@ -34,6 +34,7 @@ LAYERS = [
     {"attribution"},
     {"evaluation", "sweeps"},
     {"plots", "perturbation"},
+    {"report"},
     {""},  # extremal_jax itself
     {"cli"},
     {"__main__"},
@@ -174,6 +175,11 @@ def test_version() -> None:
         ("extremal_jax.data", "packaged/scenes.json"),
         ("extremal_jax.data", "packaged/dog-and-car.png"),
         ("extremal_jax.models", "pretrained/scenes.json"),
+        ("extremal_jax.report", "page.html"),
+        ("extremal_jax.report", "report.css"),
+        ("extremal_jax.report", "charts.js"),
+        ("extremal_jax.report", "pictures.js"),
+        ("extremal_jax.report", "report.js"),
         ("extremal_jax.models", "pretrained/scenes.safetensors"),
     ],
 )

@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extremal_jax.cli import commands, maps, run, tables
+from extremal_jax.ground.files import check_writable
 
 if TYPE_CHECKING:
     from extremal_jax import ExtremalResult
 
 _PERTURBATION = "extremal_perturbation"
-_ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "num_steps")
+_ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "num_steps", "report")
+_IN_OUT = ""  # the value of --report without a file: report.html in the output folder
+
+
+class Page(click.ParamType):
+    """The path of an HTML page, and not an image, which an option without a value would take for one."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value != _IN_OUT and Path(value).suffix.lower() not in (".html", ".htm"):
+            self.fail(f"the report is a page, FILE.html, got {str(value)!r}; without a FILE, give the option last", param, ctx)
+        return value
 
 
 @commands.command(short_help="Find the masks of given areas that excite a class most.")
@@ -38,6 +51,14 @@ _ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "n
 @commands.seed
 @commands.chunk_size
 @commands.out
+@click.option(
+    "--report",
+    type=Page(),
+    is_flag=False,
+    flag_value=_IN_OUT,
+    metavar="[FILE.html]",
+    help="Write an HTML page to look through all images as well.  [without a FILE: report.html in the output folder]",
+)
 def explain(
     images: tuple[Path, ...],
     model_name: str,
@@ -52,6 +73,7 @@ def explain(
     seed: int,
     chunk_size: int | None,
     out: Path,
+    report: str | None,
     **settings: Any,
 ) -> None:
     """Find the masks of given areas that excite a class most, and write a figure and a result for each image.
@@ -63,6 +85,7 @@ def explain(
       extremal-jax explain photo.png
       extremal-jax explain a.png b.png --target dog --areas 0.02,0.1
       extremal-jax explain photo.png --game delete --preset torchray --out slow
+      extremal-jax explain a.png b.png --report
       extremal-jax explain photo.png --method grad_cam --method rise --at blocks.3
     """
     import jax
@@ -81,7 +104,11 @@ def explain(
         return
     if contrast_at is not None:
         raise click.BadParameter(f"applies only to contrastive methods, not to {_PERTURBATION}", param_hint="--contrast-at")
+    page = None if report is None else out / "report.html" if report == _IN_OUT else Path(report)
+    if page is not None:
+        check_writable(page)
     job = run.start(images, model_name, weights, out)
+    other = None if reference is None else run.prepare(job.model, [reference])[0]
     result = ej.extremal_perturbation(
         job.model,
         job.images,
@@ -90,7 +117,7 @@ def explain(
         at=at,
         config=commands.config(preset, settings),
         key=key,
-        reference=None if reference is None else run.prepare(job.model, [reference])[0],
+        reference=other,
         progress=run.is_terminal(),
         chunk_size=chunk_size,
     )
@@ -103,4 +130,8 @@ def explain(
         }
         commands.print_table(areas | run.responses(one, "of the full image's"))
 
+    if page is not None:
+        names = [path.name for path in job.paths]
+        ej.report.write(page, job.images, result, model=job.model, names=names, reference=other, chunk_size=chunk_size)
+        click.echo(f"wrote {page}")
     job.report(result, tell, lambda picture, one: ej.plots.overview(picture, one, job.model.classes))

@@ -15,6 +15,7 @@ from PIL import Image
 
 import extremal_jax as ej
 import plot_results
+import report_pages
 import zoo_weights
 from command_line import files, invoke, saved, succeeds
 from extremal_jax.cli import run
@@ -142,6 +143,29 @@ def test_a_run_that_is_not_finite(folder: Any, asked: Any, monkeypatch: pytest.M
     assert "not finite at step 0" in lines[0]
     assert result.stderr == "Error: " + "".join(f"b.png, {line}\n" for line in lines)
     assert files() == ["a.npz", "a.png", "b.npz", "b.png"]
+
+
+@pytest.mark.parametrize(("arguments", "path"), [(["--report"], "out/report.html"), (["--report", "x/cats.htm"], "x/cats.htm")])
+def test_report(folder: Any, asked: Any, tiny: Any, monkeypatch: pytest.MonkeyPatch, arguments: Any, path: str) -> None:
+    written = []
+    monkeypatch.setattr(ej.report, "write", lambda *args, **options: written.append((args, options)))
+    output = succeeds("explain", "a.png", "b.png", "--chunk-size", 3, *arguments)
+    [((page, images, result), options)] = written
+    assert (str(page), options.pop("model")) == (path, tiny)
+    assert options == {"names": ["a.png", "b.png"], "reference": None, "chunk_size": 3}
+    assert images.shape[0] == len(result) == 2
+    assert f"wrote {path}\n" in output
+    succeeds("explain", "a.png", "--perturbation", "reference", "--reference", "b.png", *arguments)
+    np.testing.assert_array_equal(written[1][1]["reference"], tiny.preprocess(ej.data.load_image("b.png")))
+
+
+def test_a_report_of_a_whole_run(folder: Any, tiny: Any) -> None:
+    """It names the images and the model's classes, also of a run that is written beside figures."""
+    succeeds("explain", "a.png", "b.png", "--num-steps", 2, "--areas", "0.1", "--out", "out", "--report")
+    assert files() == ["a.npz", "a.png", "b.npz", "b.png", "report.html"]
+    page = report_pages.Page(Path("out/report.html").read_text())
+    assert [one["name"] for one in page.pictures] == ["a.png", "b.png"]
+    assert {row["name"] for row in page.pictures[0]["classes"]["whole"]["rows"]} <= set(CLASSES)
 
 
 @pytest.mark.slow

@@ -101,3 +101,17 @@ def test_traceback_with_debug_only(folder: Any) -> None:
     assert isinstance(invoke("explain", "a.png").exception, SystemExit)
     assert "a.png is not an image" in str(invoke("explain", "a.png", "--debug").exception)
     assert isinstance(invoke("explain", "a.png", "--debug").exception, ValueError)
+
+
+@pytest.mark.parametrize("arguments", [("--report", "a.png"), ("a.png", "--report", "report.pdf")])
+def test_a_report_is_a_page(folder: Any, asked: Any, arguments: Any) -> None:
+    """An image after the option is not taken for the page, and overwritten."""
+    fails(invoke("explain", *arguments), 2, "--report", "the report is a page, FILE.html, got ", "without a FILE, give the option last")
+    assert files(".") == ["a.png", "b.png"]
+
+
+def test_a_report_that_cannot_be_written(folder: Any, asked: Any) -> None:
+    Path("page.html").mkdir()
+    fails(invoke("explain", "a.png", "--report", "page.html"), 1, "cannot write page.html: Is a directory")
+    fails(invoke("explain", "a.png", "--method", "rise", "--report"), 2, "--report", "applies only when extremal_perturbation is the sole")
+    assert not asked

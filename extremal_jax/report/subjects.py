@@ -12,6 +12,7 @@ from extremal_jax.boundary.images import check_reference
 from extremal_jax.extremal.result import ChannelResult, ExtremalResult, SmallestArea
 from extremal_jax.ground.checks import as_array
 from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.operators.axes import masked, names as axis_names
 from extremal_jax.plots.panels import Names, as_numbers, names_of
 from extremal_jax.report.contents import Subject
 
@@ -19,10 +20,14 @@ _RANKS = {ExtremalResult: 3, SmallestArea: 2}  # of the masks of a single image
 
 
 def check_result(result: object) -> None:
-    """Raise a TypeError unless a report can be written on a result."""
+    """Raise a TypeError or a ValueError unless a report can be written on a result."""
     if not isinstance(result, ExtremalResult | SmallestArea):
         hint = "; ej.plots.channels draws the channels of a layer" if isinstance(result, ChannelResult) else ""
         raise TypeError(f"result must be an ExtremalResult or a SmallestArea, got {type(result).__name__}{hint}")
+    if len(along := axis_names(masked(result.config.input_axes))) != 2:
+        raise ValueError(
+            f"a report is of images, and these masks have the axes {', '.join(along)}; plots.series and plots.slices draw them"
+        )
 
 
 def subjects(

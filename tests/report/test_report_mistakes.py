@@ -141,6 +141,6 @@ def test_a_forgotten_perturbation_says_so(tmp_path: Path, unchecked: None) -> No
 def test_reports_are_of_images(tmp_path: Path) -> None:
     masks = np.zeros((3, 6, 8, 10), np.float32)
     clips = result(masks=masks, params=masks, masks_with_margin=None, areas=np.zeros(3, np.float32), config=ej.Config(axes="video"))
-    with pytest.raises(ValueError, match="a report is of images, and these masks have the axes time, height, width; plots"):
+    with pytest.raises(ValueError, match="a report is of images, and masks have the axes time, height, width; plots"):
         written(tmp_path / "report.html", np.zeros((6, 8, 10, 3)), clips)
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.graph.functional import Arrays, Program
@@ -117,7 +117,8 @@ class Problem:
         jitter, axes = jitter or {}, self.plan.axes
         perturbed = self.perturbed(masks, elements, jitter.get("strength"))
         if "flipped" in jitter:
-            perturbed = jnp.where(jitter["flipped"], jnp.flip(perturbed, places(axes, FLIPPED)), perturbed)
+            width = [perturbed.ndim + place for place in places(axes, FLIPPED)]
+            perturbed = jnp.where(jitter["flipped"], lax.rev(perturbed, width), perturbed)
         if "shift" in jitter:
             perturbed = jnp.roll(perturbed, jitter["shift"], places(axes, *SHIFTED))
         if "noise" in jitter:

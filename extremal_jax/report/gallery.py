@@ -190,7 +190,7 @@ def _links(number: int, leaves: Sequence[Leaf]) -> list[tuple[str, str]]:
 def _about(sweep: Sweep) -> str:
     """A line on the sweep."""
     areas = ", ".join(f"{100 * area:g}%" for area in sweep.areas)
-    return f"{sweep.manifest['model']['name']} on {sweep.manifest['data']}, masks of {areas} of the image"
+    return f"Model {sweep.manifest['model']['name']} · data {sweep.manifest['data']} · masks of {areas} of the image"
 
 
 def _run(sweep: Sweep) -> list[tuple[str, str]]:

@@ -35,8 +35,9 @@ function more() {
   find("list").append(...found.slice(shown, shown + AT_ONCE).map(row));
   shown = Math.min(shown + AT_ONCE, found.length);
   find("more").hidden = shown === found.length;
-  const all = found.length === pictures.length ? `${found.length} pictures` : `${found.length} of ${pictures.length} pictures`;
-  find("count").textContent = shown === found.length ? all : `${all}, the first ${shown} below`;
+  const [some, every] = [found, pictures].map((list) => list.length.toLocaleString("en"));
+  const all = some === every ? `${every} pictures` : `${some} of ${every} pictures`;
+  find("count").textContent = shown === found.length ? all : `${all}, the first ${shown.toLocaleString("en")} below`;
 }
 
 function search() {
@@ -51,6 +52,7 @@ function search() {
 for (const [state, label] of Object.entries(REMARKS)) {
   if (pictures.some((one) => one.state === state)) find("state").append(cell("option", { value: state }, label));
 }
+find("state").parentElement.hidden = find("state").options.length === 1;
 find("search").addEventListener("input", search);
 find("state").addEventListener("change", search);
 find("more").addEventListener("click", more);

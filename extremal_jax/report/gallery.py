@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,11 @@ def write_sweep(
     folder = as_path(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"cannot write into {folder}: it is a file; choose another output folder")
-    check_writable(folder / _INDEX)
     states = opened.states()
     shown = [int(index) for index in np.flatnonzero((states == State.EXPLAINED) | (states == State.FAULTY))]
     if not shown:
         raise ValueError(f"no picture of {opened} is explained yet; run it first")
+    check_writable(folder / _INDEX)
     entries: dict[int, Entry] = {}
     leaves = [Leaf(f"page-{number:04}.html", part[0] + 1, part[-1] + 1) for number, part in enumerate(_parts(shown, per_page), 1)]
     for number, part in enumerate(_parts(shown, per_page), 1):
@@ -91,7 +92,7 @@ def write_sweep(
         heading = f"{title}, page {number} of {len(leaves)}"
         _write(folder / leaves[number - 1].file, page(heading, contents, settings(opened.config), _links(number, leaves)))
     if all(entry.address is None for entry in entries.values()):
-        raise ValueError(f"no picture of {source if isinstance(source, str) else 'the source'} can be shown: {entries[shown[0]].remark}")
+        raise ValueError(f"no picture of the source can be shown: {entries[shown[0]].remark}")
     for index in np.flatnonzero((states == State.ABSENT) | (states == State.SKIPPED)):
         entries[int(index)] = _missing(opened, int(index), State(states[index]))
     ordered = [entries[index] for index in range(len(opened))]
@@ -137,7 +138,7 @@ class _Pictures:
 
 
 def _places(sweep: Sweep, names: Sequence[str], source: str) -> Sequence[int]:
-    """The index in the source of each picture of a sweep, by name; by order where names repeat."""
+    """The index in the source of each picture of a sweep: by order where the names are the same, or else by name."""
     stored = [name.encode(errors="replace").decode() for name in names]
     if tuple(stored[: len(sweep)]) == sweep.names:
         return range(len(sweep))
@@ -148,6 +149,9 @@ def _places(sweep: Sweep, names: Sequence[str], source: str) -> Sequence[int]:
             f"source must have the pictures of the sweep, and {source} lacks {len(lacking)} of {len(sweep)}, such as {lacking[0]!r}; the"
             f" sweep is of {sweep.manifest['data']}"
         )
+    counts = Counter(stored)
+    if repeated := next((name for name in sweep.names if counts[name] > 1), None):
+        raise ValueError(f"source must have one picture of each name, and {source} has {counts[repeated]} named {repeated!r}")
     return [known[name] for name in sweep.names]
 
 

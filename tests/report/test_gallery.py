@@ -210,6 +210,10 @@ def test_mistakes_are_found_before_anything_is_written(store: Path, tmp_path: Pa
         write(folder, store, others)
     with pytest.raises(ValueError, match=r"source must have the pictures of the sweep, and items lacks 6 of 6, such as 'a\.png'"):
         write(folder, store, sweep_pictures.SOURCE)
+    twice = Pictures([*pictures()[::-1], pictures()[1]])
+    twice.names = (*pictures().names[::-1], "a.png")
+    with pytest.raises(ValueError, match=r"source must have one picture of each name, and items has 2 named 'a\.png'"):
+        write(folder, store, twice)
     with pytest.raises(TypeError, match=r"preprocess must be the function of the sweep from a picture .*, got None"):
         write(folder, store, preprocess=None)
     with pytest.raises(NotADirectoryError, match=r"cannot write into .*file: it is a file; choose another output folder"):

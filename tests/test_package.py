@@ -176,6 +176,8 @@ def test_version() -> None:
         ("extremal_jax.data", "packaged/dog-and-car.png"),
         ("extremal_jax.models", "pretrained/scenes.json"),
         ("extremal_jax.report", "page.html"),
+        ("extremal_jax.report", "index.html"),
+        ("extremal_jax.report", "index.js"),
         ("extremal_jax.report", "report.css"),
         ("extremal_jax.report", "charts.js"),
         ("extremal_jax.report", "pictures.js"),

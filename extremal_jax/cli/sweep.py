@@ -49,6 +49,12 @@ def _store(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--masks", type=click.Choice(_TYPES), default="uint8", show_default=True, help="How masks are kept.")
 @click.option("--strict", is_flag=True, help="Stop at a picture that cannot be read, instead of skipping it.")
 @click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write HTML pages to look through all pictures as well, into this folder.",
+)
+@click.option(
     "--status", metavar="DIR|gs://...", is_eager=True, expose_value=False, callback=_store, help="Only say how far the sweep there is."
 )
 def sweep(
@@ -60,6 +66,7 @@ def sweep(
     preset: str,
     areas: tuple[float, ...],
     seed: int,
+    report: Path | None,
     **options: Any,
 ) -> None:
     """Explain all pictures of SOURCE: a folder, or a dataset as `benchmark` takes it.
@@ -72,6 +79,7 @@ def sweep(
       extremal-jax sweep photographs --out sweep --model efficientnet_lite0
       extremal-jax sweep scenes --target labels --limit 20 --areas 0.05,0.2 --out sweep
       extremal-jax sweep voc:VOCdevkit/VOC2007 --target labels --shard 2/8 --out gs://bucket/voc
+      extremal-jax sweep photographs --out sweep --report pages
       extremal-jax sweep --status sweep
     """
     import jax
@@ -97,6 +105,10 @@ def sweep(
         click.echo(f"stopped; what was finished is kept, and the same command goes on in {out}", err=True)
         raise click.exceptions.Exit(130) from None
     _tell(found)
+    if report is not None:
+        with bar("writing pages") as progress:
+            ej.report.write_sweep(report, found, source, progress=progress)
+        click.echo(f"wrote {report / 'index.html'}")
 
 
 @commands.command(short_help="Write the masks of a sweep as PNG, COCO or NPZ files.")

@@ -9,7 +9,7 @@ import importlib.metadata
 import importlib.resources
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from extremal_jax.report.encoding import json_text
@@ -18,30 +18,38 @@ _SCRIPTS = ("pictures.js", "charts.js", "report.js")  # one script, in this orde
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
-def page(title: str, pictures: Iterator[dict[str, Any]], settings: list[tuple[str, str]]) -> Iterator[str]:
+def page(
+    title: str, pictures: Iterator[dict[str, Any]], settings: list[tuple[str, str]], links: Sequence[tuple[str, str]] = ()
+) -> Iterator[str]:
     """The parts of a page, one after the other. Each picture is made when its turn comes, so that none stays in memory.
 
     Args:
       title: of the page.
       pictures: from `describe`.
       settings: the names and values of the table of settings.
+      links: to other pages of the same folder, texts and addresses.
+    """
+    values = dict(title=html.escape(title), settings=rows(settings), versions=rows(versions()), pages=_links(links))
+    yield from assembled("page.html", _SCRIPTS, values, "pictures", (_card(index, content) for index, content in enumerate(pictures)))
+
+
+def assembled(template: str, scripts: Sequence[str], values: Mapping[str, str], place: str, parts: Iterable[str]) -> Iterator[str]:
+    """A page of a template, in parts: the style and scripts of the package, values in their places, and many parts in one place.
+
+    Args:
+      template: the name of its file.
+      scripts: the names of the files of its script, in order.
+      values: HTML, by place.
+      place: of the parts.
+      parts: HTML, each taken when its turn comes.
     """
     style = _file("report.css")
-    script = f'"use strict";\n{{\n{"".join(_file(name) for name in _SCRIPTS)}}}\n'
-    values = dict(
-        title=html.escape(title),
-        style=style,
-        script=script,
-        style_hash=_digest(style),
-        script_hash=_digest(script),
-        settings=_rows(settings),
-        versions=_rows(versions()),
-    )
-    before, after = _file("page.html").split("{{pictures}}")
-    yield _filled(before, values)
-    for index, content in enumerate(pictures):
-        yield _card(index, content)
-    yield _filled(after, values)
+    script = f'"use strict";\n{{\n{"".join(_file(name) for name in scripts)}}}\n'
+    everywhere = dict(style=style, script=script, style_hash=_digest(style), script_hash=_digest(script))
+    before, after = _file(template).split(f"{{{{{place}}}}}")
+    yield _filled(before, {**values, **everywhere})
+    yield from parts
+    yield _filled(after, {**values, **everywhere})
 
 
 def versions() -> list[tuple[str, str]]:
@@ -70,11 +78,20 @@ def _card(index: int, content: dict[str, Any]) -> str:
     )
 
 
-def _rows(pairs: list[tuple[str, str]]) -> str:
+def rows(pairs: Iterable[tuple[str, str]]) -> str:
+    """The rows of a table of names and values."""
     return "".join(f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>' for name, value in pairs)
 
 
-def _filled(template: str, values: dict[str, str]) -> str:
+def _links(links: Sequence[tuple[str, str]]) -> str:
+    """Links to the other pages of a folder; nothing if there are none."""
+    if not links:
+        return ""
+    anchors = "\n".join(f'<a href="{html.escape(address)}">{html.escape(text)}</a>' for text, address in links)
+    return f'<nav class="pages" aria-label="Pages">\n{anchors}\n</nav>'
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
     """The template with a value in each place; values are not searched for places."""
     return _PLACE.sub(lambda place: values[place[1]], template)
 

@@ -30,6 +30,12 @@ def check_result(result: object) -> None:
         )
 
 
+def check_title(title: object) -> None:
+    """Raise a TypeError unless the title of a page is a text."""
+    if not isinstance(title, str):
+        raise TypeError(f"title must be a text, got {title!r}")
+
+
 def subjects(
     images: Any,
     result: ExtremalResult | SmallestArea,

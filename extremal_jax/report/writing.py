@@ -16,7 +16,7 @@ from extremal_jax.ground.files import check_writable, whole_file
 from extremal_jax.plots.panels import Names
 from extremal_jax.report.contents import Subject, describe, settings, stops_of
 from extremal_jax.report.page import page
-from extremal_jax.report.subjects import check_result, subjects
+from extremal_jax.report.subjects import check_result, check_title, subjects
 from extremal_jax.report.top_classes import Viewer, viewer
 
 
@@ -79,8 +79,7 @@ def write(
     """
     check_chunk_size(chunk_size)
     check_result(result)
-    if not isinstance(title, str):
-        raise TypeError(f"title must be a text, got {title!r}")
+    check_title(title)
     if model is not None:
         check_model(model)
         images = check_images("images", images)

@@ -140,6 +140,12 @@ def test_export(out: Path) -> None:
     fails(invoke("export", "out", "--out", "a.png"), 2, "'a.png' is a file")
 
 
+def test_report(out: Path) -> None:
+    assert succeeds("sweep", *SWEEP, "--report", "pages").splitlines()[1:] == [f"wrote {Path('pages/index.html')}"]
+    assert files("pages") == ["index.html", "page-0001.html"]
+    fails(invoke("sweep", *SWEEP, "--report", "a.png"), 2, "'a.png' is a file")
+
+
 @pytest.mark.parametrize(
     ("option", "name", "value"),
     [

@@ -18,6 +18,7 @@ import pytest
 
 import extremal_jax as ej
 import small
+from extremal_jax.report.index import Entry, Leaf, index_page
 from plot_results import CLASSES, picture, result, smallest
 from report_pages import pixels
 
@@ -27,6 +28,7 @@ if not CHROMIUM:
     pytest.skip("Chromium is not installed", allow_module_level=True)
 AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+PAGES = [("one.html", ""), ("many.html", ""), ("model.html", "#picture-2"), ("index.html", "")]
 HOSTILE = '"></script><img src=x onerror=alert(1)>'
 
 
@@ -40,12 +42,16 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report on a single picture with all that it can hold, and one on three pictures."""
+    """A report on a single picture with all that it can hold, one on three pictures, and the contents of a folder."""
     made = tmp_path_factory.mktemp("reports")
     maps = {"grad_cam": np.eye(4), HOSTILE: np.ones((2, 2))}
     ej.report.write(made / "one.html", picture(), result(), CLASSES, maps=maps, smallest=smallest()[0], names="photo.png")
     ej.report.write(made / "many.html", picture(3), result(3), ["dog", "cat", HOSTILE], names=["b.png", "c.png", "a.png"])
     ej.report.write(made / "model.html", small.IMAGES, small.explain(), model=small.MODEL)
+    entries = [Entry(f"{number}.png", "cat", "explained", f"many.html#picture-{number % 3 + 1}", 2.0, 0.5) for number in range(118)]
+    entries += [Entry(HOSTILE, "", "skipped", remark="no image"), Entry("z.png", "", "absent")]
+    index = index_page("Sweep", entries, [Leaf("many.html", 1, 118)], "a line", [("a", "b")])
+    (made / "index.html").write_text("".join(index), encoding="utf-8")
     return made
 
 
@@ -220,8 +226,34 @@ def test_the_keyboard_goes_through_the_gallery(browser: Any, folder: Path) -> No
     visit.leave()
 
 
+def test_the_contents_are_searched(browser: Any, folder: Path) -> None:
+    visit = Visit(browser, folder / "index.html")
+    rows = visit.page.locator("#list tr")
+    assert (rows.count(), visit.text("#count")) == (50, "120 pictures, the first 50 below")
+    visit.page.click("#more")
+    visit.page.click("#more")
+    assert (rows.count(), visit.text("#count"), visit.page.is_visible("#more")) == (120, "120 pictures", False)
+    visit.page.fill("#search", "CAT 111")
+    assert (rows.count(), visit.text("#count")) == (1, "1 of 120 pictures")
+    assert rows.first.inner_text().split() == ["111.png", "cat", "2.00", "50%"]
+    visit.page.fill("#search", "")
+    visit.page.select_option("#state", label="skipped")
+    assert rows.all_inner_texts() == [f"{HOSTILE}\t\t\t\tskipped: no image"]
+    assert visit.page.locator("#state option").all_inner_texts() == ["all", "skipped", "not done yet"]
+    visit.leave()
+
+
+def test_the_contents_lead_to_a_picture(browser: Any, folder: Path) -> None:
+    visit = Visit(browser, folder / "index.html")
+    visit.page.click("text='4.png'")
+    visit.ready()
+    assert visit.text("#detail-title") == "cat"
+    assert visit.complaints == []
+    visit.page.context.close()
+
+
 @pytest.mark.parametrize("viewport", [NARROW, WIDE], ids=["narrow", "wide"])
-@pytest.mark.parametrize(("name", "place"), [("one.html", ""), ("many.html", ""), ("model.html", "#picture-2")])
+@pytest.mark.parametrize(("name", "place"), PAGES)
 def test_nothing_is_wider_than_the_window(browser: Any, folder: Path, viewport: Any, name: str, place: str) -> None:
     visit = Visit(browser, folder / name, place, viewport=viewport)
     assert visit.page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
@@ -243,7 +275,7 @@ def test_print(browser: Any, folder: Path) -> None:
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "place"), [("one.html", ""), ("many.html", ""), ("model.html", "#picture-2")])
+@pytest.mark.parametrize(("name", "place"), PAGES)
 def test_accessibility(browser: Any, folder: Path, scheme: str, name: str, place: str) -> None:
     visit = Visit(browser, folder / name, place, color_scheme=scheme)
     visit.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")

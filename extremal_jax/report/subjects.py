@@ -25,9 +25,7 @@ def check_result(result: object) -> None:
         hint = "; ej.plots.channels draws the channels of a layer" if isinstance(result, ChannelResult) else ""
         raise TypeError(f"result must be an ExtremalResult or a SmallestArea, got {type(result).__name__}{hint}")
     if len(along := axis_names(masked(result.config.input_axes))) != 2:
-        raise ValueError(
-            f"a report is of images, and these masks have the axes {', '.join(along)}; plots.series and plots.slices draw them"
-        )
+        raise ValueError(f"a report is of images, and masks have the axes {', '.join(along)}; plots.series and plots.slices draw them")
 
 
 def check_title(title: object) -> None:

@@ -33,6 +33,16 @@ def num_areas(areas: Any) -> int:
     return max(1, shape[-1]) if shape else 1
 
 
+def check_cells(areas: AnyArray, num_places: int, cell: int) -> None:
+    """Raise a ValueError if an area is smaller than a cell of the lattice, of so many places."""
+    values = values_of(areas, np.float64)
+    if values is not None and np.rint(values.min() * num_places) < cell:
+        raise ValueError(
+            f"areas must be at least a cell of the lattice, {cell} of the {num_places} places or {cell / num_places:.2g}, got"
+            f" {values.min():g}; give a larger area, or a smaller pitch"
+        )
+
+
 def check_pixels(areas: AnyArray, num_pixels: int) -> None:
     """Raise a ValueError if an area rounds to no pixel at all."""
     values = values_of(areas, np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class Page(click.ParamType):
     is_flag=False,
     flag_value=_IN_OUT,
     metavar="[FILE.html]",
-    help="Write an HTML page to look through all images as well.  [without a FILE: report.html in the output folder]",
+    help="Also write an HTML page to look through all images.  [without a FILE: report.html in the output folder]",
 )
 def explain(
     images: tuple[Path, ...],
@@ -94,11 +95,7 @@ def explain(
 
     key = jax.random.key(seed)
     if methods != (_PERTURBATION,):
-        source = click.get_current_context().get_parameter_source
-        for name in _ITS_OWN:
-            if source(name) is click.core.ParameterSource.COMMANDLINE:
-                option = f"--{name.replace('_', '-')}"
-                raise click.BadParameter(f"applies only when {_PERTURBATION} is the sole method", param_hint=option)
+        _check_options_of_other_methods()
         job = run.start(images, model_name, weights, out)
         maps.write(job, methods, job.targets(target), dict(at=at, contrast_at=contrast_at, key=key, chunk_size=chunk_size))
         return
@@ -122,16 +119,28 @@ def explain(
         chunk_size=chunk_size,
     )
 
-    def tell(path: Path, one: ExtremalResult) -> None:
-        click.secho(f"{path}: {job.model.classes[int(one.targets)]}, response {float(one.image_rewards):.2f}", bold=True)
-        areas = {
-            "area asked": [f"{area:.1%}" for area in one.requested_areas],
-            "area reached": [f"{area:.1%}" for area in one.areas],
-        }
-        commands.print_table(areas | run.responses(one, "of the full image's"))
-
     if page is not None:
         names = [path.name for path in job.paths]
         ej.report.write(page, job.images, result, model=job.model, names=names, reference=other, chunk_size=chunk_size)
         click.echo(f"wrote {page}")
-    job.report(result, tell, lambda picture, one: ej.plots.overview(picture, one, job.model.classes))
+    classes = job.model.classes
+    job.report(result, lambda path, one: _tell(path, one, classes), lambda picture, one: ej.plots.overview(picture, one, classes))
+
+
+def _check_options_of_other_methods() -> None:
+    """Raise a `BadParameter` for an option that only extremal perturbation has."""
+    source = click.get_current_context().get_parameter_source
+    for name in _ITS_OWN:
+        if source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.BadParameter(f"applies only when {_PERTURBATION} is the sole method", param_hint=option)
+
+
+def _tell(path: Path, one: ExtremalResult, classes: Sequence[str]) -> None:
+    """Print the areas of an image's masks, and the responses to them."""
+    click.secho(f"{path}: {classes[int(one.targets)]}, response {float(one.image_rewards):.2f}", bold=True)
+    areas = {
+        "area asked": [f"{area:.1%}" for area in one.requested_areas],
+        "area reached": [f"{area:.1%}" for area in one.areas],
+    }
+    commands.print_table(areas | run.responses(one, "of the full image's"))

@@ -60,7 +60,7 @@ class Config(MaskSettings):
     `resolve` fills them in, and a result's `config` has them filled in.
 
     Attributes:
-      axes: the axes of what is explained, if it is something else than images: a name, such as "video" or "series", or a
+      axes: the axes of the input, if it is something else than images: a name, such as "video" or "series", or a
         tuple of `Axis` records. Lengths can then be given for each axis that masks have, as a tuple.
       num_steps: optimisation steps, each one forward and backward pass of the model per mask. 50 steps of the default
         reach the rewards that TorchRay reaches in 800.
@@ -233,7 +233,7 @@ class Config(MaskSettings):
 
     @property
     def input_axes(self) -> Axes:
-        """The axes of what is explained: those of images, unless `axes` says otherwise."""
+        """The axes of the input: those of images, unless `axes` says otherwise."""
         return IMAGE if self.axes is None else check_axes(self.axes)
 
     def resolve(self, shape: tuple[int, ...], *, inner: bool = False) -> Config:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from extremal_jax.boundary.areas import check_areas, check_pixels
+from extremal_jax.boundary.areas import check_areas, check_cells, check_pixels
 from extremal_jax.boundary.images import batch_size, check_images, check_params, check_reference
 from extremal_jax.boundary.meshes import laid_out_automatically
 from extremal_jax.boundary.models import Model
@@ -110,7 +110,7 @@ def extremal_perturbation(
     areas = check_areas(areas, batch_size(images, len(settings.input_axes)))
     task = check_call(model, images, targets, areas.shape[-1], settings, chunk_size, at)
     masking = check_masking(task, settings, at, reference)
-    check_pixels(areas, masking.num_pixels)
+    masking.check_smallest(areas)
     if initial_params is not None:
         initial_params = check_params(initial_params, (*task.lead, areas.shape[-1], *masking.masks.lattice))
     key = check_key(key)
@@ -139,6 +139,12 @@ class Masking:
     def num_pixels(self) -> int:
         """h w."""
         return math.prod(self.masks.shape)
+
+    def check_smallest(self, areas: AnyArray) -> None:
+        """Raise a ValueError for areas that no mask can have: below a pixel, or a cell of the lattice where axes are given."""
+        check_pixels(areas, self.num_pixels)
+        if self.settings.axes is not None:
+            check_cells(areas, self.num_pixels, math.prod(self.masks.pitches))
 
     def pose(self, areas: AnyArray) -> Problem:
         """The problem for areas, (K,) or (N, K). The head of the model runs here, if there is one."""
@@ -178,10 +184,10 @@ def check_masking(task: Task, config: Config, at: str | None, reference: Any) ->
 
 
 def on_axes(config: Config, axes: Axes | str | None) -> Config:
-    """The settings for what has these axes; None: the settings say it.
+    """The settings with these axes; None: the settings as they are.
 
     Raises:
-      ValueError: if both say it and differ.
+      ValueError: if the settings have other axes.
     """
     if axes is None:
         return config

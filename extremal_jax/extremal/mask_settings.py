@@ -61,5 +61,5 @@ class MaskSettings(Settings):
 
     @property
     def input_axes(self) -> Axes:
-        """The axes of what is explained."""
+        """The axes of the input."""
         return IMAGE

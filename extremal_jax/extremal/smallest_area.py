@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from extremal_jax.boundary.areas import check_areas, check_pixels
+from extremal_jax.boundary.areas import check_areas
 from extremal_jax.boundary.images import batch_size, check_images
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut, narrow, order_of, stack
@@ -117,7 +117,7 @@ def smallest_area(
     count = batch_size(images, len(settings.input_axes))
     task = check_call(model, images, targets, len(sweep), settings, chunk_size, at)
     masking = check_masking(task, settings, at, reference)
-    check_pixels(sweep, masking.num_pixels)
+    masking.check_smallest(sweep)
 
     response = None if response is None else _check_response(response, count, len(task.images))
     single = masking.task.for_areas(model, 1)

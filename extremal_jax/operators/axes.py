@@ -1,4 +1,4 @@
-"""The axes of what is explained: which of them masks have, and what is natural along each.
+"""The axes of an input: which of them masks have, and whether masks are smooth along them.
 
 An image has a height, a width and channels; a mask has a height and a width, and is one for all channels. A clip, a
 volume, a spectrogram or a series has other axes. A tuple of `Axis` records says once what they are; everything that
@@ -21,7 +21,7 @@ Steps = int | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of what is explained.
+    """One axis of an input.
 
     Attributes:
       name: such as "time". An axis called "width" is the one along which jitter flips; "height" and "width" are those
@@ -65,7 +65,7 @@ AXES: dict[str, Axes] = dict(image=IMAGE, video=VIDEO, volume=VOLUME, spectrogra
 
 
 def check_axes(axes: Any) -> Axes:
-    """Axes as records: a tuple of them, or a name of `AXES`.
+    """The axes that a caller gives, by a name of `AXES` or as a tuple of records.
 
     Raises:
       TypeError, ValueError: if they are neither, or repeat a name, or if masks have none of them or more than three.
@@ -109,10 +109,10 @@ def masked(axes: Axes) -> Axes:
 
 
 def sides(axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """For each masked axis, the length of which a default length along it is a share: the shortest of its unit.
+    """The reference length of each masked axis, of which default lengths are shares: the shortest side of its unit.
 
     Args:
-      axes: of what is explained.
+      axes: of the input.
       shape: of a mask.
 
     Example:
@@ -150,7 +150,7 @@ def over_all(axes: Axes, lengths: Length) -> Length:
 
 
 def places(axes: Axes, *wanted: str) -> tuple[int, ...]:
-    """The places of the axes of some names among all, counted from the end; of those that are there.
+    """The positions, counted from the end, of the axes with these names; names that are not among them are left out.
 
     Example:
       >>> places(VIDEO, "height", "width"), places(SERIES, "width")

@@ -60,8 +60,8 @@ class SmoothMasks:
       sigma: radius of the kernel, in pixels: the smallest detail that a mask can have; a tuple has one for each axis,
         and 0 where neighbours have nothing in common.
       temperature: T of the smooth maximum; the lower, the closer to the maximum.
-      places: the axes of what is masked that are the masks' own, by their places from the end, such as (-3, -2); None:
-        the first ones.
+      places: the positions of the masks' axes among those of the input, counted from the end, such as (-3, -2); None: the
+        first ones.
 
     Raises:
       ValueError: if the kernel is smaller than the pitch, so that masks would have gaps between lattice points.

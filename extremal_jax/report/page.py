@@ -46,7 +46,7 @@ def assembled(template: str, scripts: Sequence[str], values: Mapping[str, str], 
     style = _file("report.css")
     script = f'"use strict";\n{{\n{"".join(_file(name) for name in scripts)}}}\n'
     everywhere = dict(style=style, script=script, style_hash=_digest(style), script_hash=_digest(script))
-    before, after = _file(template).split(f"{{{{{place}}}}}")
+    before, after = _file(template).replace("{{head}}", _file("head.html")).split(f"{{{{{place}}}}}")
     yield _filled(before, {**values, **everywhere})
     yield from parts
     yield _filled(after, {**values, **everywhere})

@@ -214,6 +214,11 @@ def test_perturbations(kind: str, perturbation: str) -> None:
         (dict(data=[np.ones((40, 4), np.float32), np.ones((30, 4), np.float32)]), ValueError, "one shape, got a sequence of"),
         (dict(data=np.full((40, 4), np.nan, np.float32)), ValueError, "fill in missing values first"),
         (dict(areas=[1e-3]), ValueError, "areas must be at least a pixel"),
+        (
+            dict(areas=[0.01], config=ej.Config(axes="series", pitch=(3, 1))),
+            ValueError,
+            "at least a cell of the lattice, 3 of the 160 places",
+        ),
         (dict(config=ej.Config(smoothing=30.0)), ValueError, "smoothing must be at most 20 pixels, half of the side along time, got 30"),
         (
             dict(config=ej.Config(perturbation="reference"), reference=np.ones((40, 5), np.float32)),

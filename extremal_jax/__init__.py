@@ -11,8 +11,7 @@ pixels excite the target most.
 >>> result.masks.shape, result.status.message
 ((1, 128, 128), 'finished')
 
-Importing this reads no file and touches no setting of JAX. The submodules `models`, `data`, `plots`, `report`, `attribution`,
-`evaluation`, `perturbation`, `graph` and `sweeps` are loaded when they are first used.
+Importing this loads nothing else: what is public is loaded when it is first used, JAX with it. No setting of JAX is touched.
 """
 
 from __future__ import annotations
@@ -20,21 +19,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from extremal_jax.extremal.channels import channel_perturbation
-from extremal_jax.extremal.class_channels import ClassChannels, class_channels
-from extremal_jax.extremal.config import ChannelConfig, Config
-from extremal_jax.extremal.images import extremal_perturbation
-from extremal_jax.extremal.result import ChannelResult, ExtremalResult, History, SmallestArea
-from extremal_jax.extremal.smallest_area import smallest_area
-from extremal_jax.ground.progress import Progress
-from extremal_jax.inversion.config import InversionConfig, NaturalImages
-from extremal_jax.inversion.features import invert_features, maximize_channel
-from extremal_jax.inversion.result import InversionResult
-from extremal_jax.operators.axes import Axis
-from extremal_jax.optimise.status import Status
-
 if TYPE_CHECKING:
     from extremal_jax import attribution, data, evaluation, graph, models, perturbation, plots, report, sweeps
+    from extremal_jax.extremal.channels import channel_perturbation
+    from extremal_jax.extremal.class_channels import ClassChannels, class_channels
+    from extremal_jax.extremal.config import ChannelConfig, Config
+    from extremal_jax.extremal.images import extremal_perturbation
+    from extremal_jax.extremal.result import ChannelResult, ExtremalResult, History, SmallestArea
+    from extremal_jax.extremal.smallest_area import smallest_area
+    from extremal_jax.ground.progress import Progress
+    from extremal_jax.inversion.config import InversionConfig, NaturalImages
+    from extremal_jax.inversion.features import invert_features, maximize_channel
+    from extremal_jax.inversion.result import InversionResult
+    from extremal_jax.operators.axes import Axis
+    from extremal_jax.optimise.status import Status
     from extremal_jax.sweeps import open_sweep, sweep
 
 __version__ = "0.1.0"
@@ -73,16 +71,39 @@ __all__ = [
 ]
 
 _SUBMODULES = ("attribution", "data", "evaluation", "graph", "models", "perturbation", "plots", "report", "sweeps")
-_OF_SUBMODULES = {"open_sweep": "sweeps", "sweep": "sweeps"}  # functions, by the submodule that they wait for
+_PLACES = {  # of the functions and classes, which are loaded when they are first used
+    "Axis": "operators.axes",
+    "ChannelConfig": "extremal.config",
+    "ChannelResult": "extremal.result",
+    "ClassChannels": "extremal.class_channels",
+    "Config": "extremal.config",
+    "ExtremalResult": "extremal.result",
+    "History": "extremal.result",
+    "InversionConfig": "inversion.config",
+    "InversionResult": "inversion.result",
+    "NaturalImages": "inversion.config",
+    "Progress": "ground.progress",
+    "SmallestArea": "extremal.result",
+    "Status": "optimise.status",
+    "channel_perturbation": "extremal.channels",
+    "class_channels": "extremal.class_channels",
+    "extremal_perturbation": "extremal.images",
+    "invert_features": "inversion.features",
+    "maximize_channel": "inversion.features",
+    "open_sweep": "sweeps",
+    "smallest_area": "extremal.smallest_area",
+    "sweep": "sweeps",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _OF_SUBMODULES:
-        return getattr(importlib.import_module(f"{__name__}.{_OF_SUBMODULES[name]}"), name)
+    if name in _PLACES:
+        globals()[name] = found = getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBMODULES, *_OF_SUBMODULES])
+    return sorted({*globals(), *_SUBMODULES, *_PLACES})

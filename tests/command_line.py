@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def succeeds(*arguments: Any) -> Any:
     result = invoke(*arguments)
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     return result.stdout
+
+
+def document(command: str, *arguments: Any) -> Any:
+    """The document that a command prints with `--json`, without the lines that all documents have."""
+    found = json.loads(succeeds(command, *arguments, "--json"))
+    assert (found.pop("command"), found.pop("version")) == (command, ej.__version__)
+    return found
 
 
 def fails(result: Any, code: Any, *parts: Any) -> None:

@@ -153,15 +153,32 @@ import sys, time
 import jax
 before = time.process_time()
 import extremal_jax
+alone = time.process_time() - before
+extremal_jax.extremal_perturbation
 after, loaded = time.process_time(), list(sys.modules)
 import flax
-print(after / (time.process_time() - (after - before)), *loaded)
+others = time.process_time() - (after - before)
+print(after / others, alone / others, *loaded)
 """
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    ratio, *loaded = output.split()
+    ratio, alone, *loaded = output.split()
     heavy = {"matplotlib", "PIL", "click", "rich", "safetensors", "keras", "extremal_jax.models", "extremal_jax.data", "extremal_jax.plots"}
     assert heavy & set(loaded) == set()
     assert float(ratio) < 1.5  # to the time that JAX and Flax take without it
+    assert float(alone) < 0.1  # what is public is loaded when it is first used
+
+
+def test_import_loads_no_jax() -> None:
+    """Help and completion of the command line need none."""
+    code = "import sys, extremal_jax, extremal_jax.cli; print({'jax', 'numpy', 'flax'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_names_are_loaded_once_and_listed() -> None:
+    assert ej.Config is importlib.import_module("extremal_jax.extremal.config").Config
+    assert "Config" in vars(ej)  # no look-up the next time
+    assert {name for name in ej.__all__ if not hasattr(ej, name)} == set()
+    assert {*ej._PLACES, *ej._SUBMODULES} == set(ej.__all__)
 
 
 def test_version() -> None:

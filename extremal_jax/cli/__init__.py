@@ -8,6 +8,7 @@ from extremal_jax.cli.benchmark import benchmark
 from extremal_jax.cli.channels import channels
 from extremal_jax.cli.classifiers import convert, models
 from extremal_jax.cli.commands import Commands
+from extremal_jax.cli.doctor.command import doctor
 from extremal_jax.cli.explain import explain
 from extremal_jax.cli.invert import invert
 from extremal_jax.cli.plan import plan
@@ -29,5 +30,5 @@ def main() -> None:
     """
 
 
-for command in (benchmark, channels, convert, explain, export, invert, models, plan, scenes, smallest_area, sweep):
+for command in (benchmark, channels, convert, doctor, explain, export, invert, models, plan, scenes, smallest_area, sweep):
     main.add_command(command)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from extremal_jax.cli import commands, tables
-from extremal_jax.cli.progress import bar
+from extremal_jax.cli.console import exits, output
+from extremal_jax.cli.console.progress import bar
+
+if TYPE_CHECKING:
+    from extremal_jax.evaluation.suite.summaries import Report
 
 
 class _Names(click.ParamType):
@@ -89,7 +95,7 @@ def benchmark(
     table: bool,
     folder: Path,
     **options: Any,
-) -> None:
+) -> dict[str, Any]:
     """Run standard tests of methods on a dataset, and print a table with confidence intervals.
 
     \b
@@ -103,8 +109,7 @@ def benchmark(
     import extremal_jax as ej
 
     if table:
-        click.echo(ej.evaluation.tabulate(folder, torchray_average=options["torchray_average"]).markdown())
-        return
+        return _tell(ej.evaluation.tabulate(folder, torchray_average=options["torchray_average"]))
     if not tests:
         raise click.UsageError(f"name at least one test, of {', '.join(tables.TESTS.records())}")
     if weights is not None and len(models) > 1:
@@ -112,7 +117,7 @@ def benchmark(
     classifiers = {name: ej.models.load(name, weights="default" if weights is None else weights) for name in models}
     classes = next(iter(classifiers.values())).classes
     dataset = ej.data.open_dataset(data, classes, limit=limit)
-    with bar("testing") as progress:
+    with _kept(folder), bar("testing") as progress:
         report = ej.evaluation.benchmark(
             tests,
             dataset,
@@ -125,5 +130,20 @@ def benchmark(
             **options,
         )
     report.save(folder)
-    click.echo(report.markdown())
-    click.echo(f"wrote {folder}/table.md, table.csv and table.json")
+    document = _tell(report)
+    output.say(f"wrote {folder}/table.md, table.csv and table.json")
+    return document | {"files": [folder / f"table.{suffix}" for suffix in ("md", "csv", "json")]}
+
+
+@contextlib.contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Say, where the run is interrupted, that it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise exits.Interrupted(f"stopped; what was finished is kept, and the same command goes on in {folder}") from None
+
+
+def _tell(report: Report) -> dict[str, Any]:
+    output.answer(report.markdown())
+    return json.loads(report.json())

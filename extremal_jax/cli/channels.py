@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extremal_jax.cli import commands, run
+from extremal_jax.cli.console import output
 
 if TYPE_CHECKING:
     from extremal_jax import ChannelResult
@@ -39,7 +40,7 @@ def channels(
     chunk_size: int | None,
     out: Path,
     **settings: Any,
-) -> None:
+) -> dict[str, Any]:
     """Find the channels of a layer that excite a class most, and write a figure and a result for each image.
 
     \b
@@ -57,16 +58,23 @@ def channels(
         areas,
         at=at,
         config=ej.ChannelConfig(**{name: value for name, value in settings.items() if value is not None}),
-        progress=run.is_terminal(),
+        progress=output.shows_progress(),
         chunk_size=chunk_size,
     )
 
-    def tell(path: Path, one: ChannelResult) -> None:
+    def tell(path: Path, one: ChannelResult) -> dict[str, Any]:
         name, whole = job.model.classes[int(one.targets)], float(one.image_rewards)
-        click.secho(f"{path}: {name}, response {whole:.2f} to {one.masks.shape[-1]} channels of {at}", bold=True)
+        output.say(f"{path}: {name}, response {whole:.2f} to {one.masks.shape[-1]} channels of {at}", bold=True)
         kept = [one.channels(int(count)) for count in one.requested_areas]
         named = [" ".join(map(str, some[:_MOST_NAMED])) + (" ..." if len(some) > _MOST_NAMED else "") for some in kept]
         counts = [str(int(count)) for count in one.requested_areas]
-        commands.print_table({"channels": counts} | run.responses(one, "of the full") | {"which": named}, text="which")
+        found = run.responses(one)
+        output.table({"channels": counts} | found.columns("of the full") | {"which": named}, text="which")
+        sets = zip(one.requested_areas, kept, found.values, found.shares, strict=True)
+        return {
+            "target": job.named(one.targets),
+            "response": whole,
+            "sets": [dict(count=int(count), channels=some, response=value, share=share) for count, some, value, share in sets],
+        }
 
-    job.report(result, tell, lambda _, one: ej.plots.channels(one))
+    return {"at": at} | job.report(result, tell, lambda _, one: ej.plots.channels(one))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from extremal_jax.cli import commands
+from extremal_jax.cli.console import output
 
 
 @commands.command()
-def models() -> None:
+def models() -> dict[str, Any]:
     """List the classifiers."""
     import extremal_jax as ej
 
@@ -20,13 +22,15 @@ def models() -> None:
         rows.append((entry.name, f"{height}x{width}", f"{entry.parameters:,}", entry.description))
     names, *_ = zip(*rows, strict=True)
     for name, size, parameters, description in rows:  # one line each, however long, for searching
-        click.echo(f"{name:{max(map(len, names))}}  {size:7}  {parameters:>11}  {description}".rstrip())
+        output.answer(f"{name:{max(map(len, names))}}  {size:7}  {parameters:>11}  {description}".rstrip())
+    fields = ("name", "description", "input_size", "parameters", "activations", "classes")
+    return {"classifiers": [{name: getattr(entry, name) for name in fields} for entry in ej.models.available()]}
 
 
 @commands.command()
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
-def convert(source: Path, target: Path) -> None:
+def convert(source: Path, target: Path) -> dict[str, Any]:
     """Write the tensors of a PyTorch file to a safetensors file. Nothing in it is executed.
 
     \b
@@ -36,4 +40,5 @@ def convert(source: Path, target: Path) -> None:
     from extremal_jax.models.formats.pytorch import convert
 
     names = convert(source, target)
-    click.echo(f"wrote {len(names)} tensors to {target}")
+    output.say(f"wrote {len(names)} tensors to {target}")
+    return {"tensors": names, "file": target}

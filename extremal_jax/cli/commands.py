@@ -1,14 +1,15 @@
-"""The parts that all commands share: errors, options and tables of numbers."""
+"""The parts that all commands share: errors and options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from extremal_jax.cli import tables
+from extremal_jax.cli.console import exits, output
 
 if TYPE_CHECKING:
     from extremal_jax import Config
@@ -17,25 +18,34 @@ _DEBUG = "extremal_jax.debug"
 
 
 class Commands(click.Group):
-    """Commands that fail with one sentence and exit code 1, and show a traceback only with --debug."""
+    """Commands that fail with one sentence and an exit code, and show a traceback only with --debug."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            raise exits.Interrupted("interrupted") from None
         except Exception as error:
             if context.meta.get(_DEBUG):
                 raise
-            raise click.ClickException(" ".join(str(error).split()) or type(error).__name__) from error
+            raise exits.end(error) from error
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in exits.CODES.items()])
 
 
 def command(*arguments: Any, **options: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """`click.command`, for commands with the option `--debug`, whose help lists the names that their options take."""
+    """`click.command`, for functions that return a document for `--json`.
 
-    def decorate(function: Callable[..., Any]) -> click.Command:
-        made = click.command(*arguments, cls=tables.Command, **options)(function)
-        made.params.append(debug)
+    The command also has `--quiet` and `--debug`, and its help lists the names that its options take.
+    """
+
+    def decorate(function: Callable[..., dict[str, Any]]) -> click.Command:
+        made = click.command(*arguments, cls=tables.Command, **options)(output.documented(function))
+        made.params += [*output.options(), debug]
         return made
 
     return decorate
@@ -91,19 +101,6 @@ def config(preset: str, settings: Mapping[str, Any]) -> Config:
 
     make: Any = ej.Config if preset == "default" else getattr(ej.Config, preset)
     return make(**{name: value for name, value in settings.items() if value is not None})
-
-
-def print_table(columns: Mapping[str, Iterable[str]], text: str = "") -> None:
-    """Print columns of numbers by their headers; the column `text` is aligned to the left."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold")
-    for header in columns:
-        table.add_column(header, justify="left" if header == text else "right")
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*row)
-    Console().print(table)
 
 
 def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> None:

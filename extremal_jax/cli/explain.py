@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from extremal_jax.cli import commands, maps, run, tables
+from extremal_jax.cli.console import output
 from extremal_jax.ground.files import check_writable
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def explain(
     out: Path,
     report: str | None,
     **settings: Any,
-) -> None:
+) -> dict[str, Any]:
     """Find the masks of given areas that excite a class most, and write a figure and a result for each image.
 
     With --method, write the maps of one or several other methods instead.
@@ -97,8 +97,7 @@ def explain(
     if methods != (_PERTURBATION,):
         _check_options_of_other_methods()
         job = run.start(images, model_name, weights, out)
-        maps.write(job, methods, job.targets(target), dict(at=at, contrast_at=contrast_at, key=key, chunk_size=chunk_size))
-        return
+        return maps.write(job, methods, job.targets(target), dict(at=at, contrast_at=contrast_at, key=key, chunk_size=chunk_size))
     if contrast_at is not None:
         raise click.BadParameter(f"applies only to contrastive methods, not to {_PERTURBATION}", param_hint="--contrast-at")
     page = None if report is None else out / "report.html" if report == _IN_OUT else Path(report)
@@ -115,16 +114,18 @@ def explain(
         config=commands.config(preset, settings),
         key=key,
         reference=other,
-        progress=run.is_terminal(),
+        progress=output.shows_progress(),
         chunk_size=chunk_size,
     )
 
     if page is not None:
         names = [path.name for path in job.paths]
         ej.report.write(page, job.images, result, model=job.model, names=names, reference=other, chunk_size=chunk_size)
-        click.echo(f"wrote {page}")
-    classes = job.model.classes
-    job.report(result, lambda path, one: _tell(path, one, classes), lambda picture, one: ej.plots.overview(picture, one, classes))
+        output.say(f"wrote {page}")
+    document = job.report(
+        result, lambda path, one: _tell(path, one, job), lambda picture, one: ej.plots.overview(picture, one, job.model.classes)
+    )
+    return document | {"report": page}
 
 
 def _check_options_of_other_methods() -> None:
@@ -136,11 +137,19 @@ def _check_options_of_other_methods() -> None:
             raise click.BadParameter(f"applies only when {_PERTURBATION} is the sole method", param_hint=option)
 
 
-def _tell(path: Path, one: ExtremalResult, classes: Sequence[str]) -> None:
+def _tell(path: Path, one: ExtremalResult, job: run.Run) -> dict[str, Any]:
     """Print the areas of an image's masks, and the responses to them."""
-    click.secho(f"{path}: {classes[int(one.targets)]}, response {float(one.image_rewards):.2f}", bold=True)
+    target, whole, found = job.named(one.targets), float(one.image_rewards), run.responses(one)
+    output.say(f"{path}: {target['name']}, response {whole:.2f}", bold=True)
     areas = {
         "area asked": [f"{area:.1%}" for area in one.requested_areas],
         "area reached": [f"{area:.1%}" for area in one.areas],
     }
-    commands.print_table(areas | run.responses(one, "of the full image's"))
+    output.table(areas | found.columns("of the full image's"))
+    masks = zip(one.requested_areas, one.areas, found.values, found.shares, strict=True)
+    return {
+        "target": target,
+        "response": whole,
+        "reading": found.name,
+        "masks": [dict(area_asked=asked, area=area, response=value, share=share) for asked, area, value, share in masks],
+    }

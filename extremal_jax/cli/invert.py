@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extremal_jax.cli import commands, run, tables
+from extremal_jax.cli.console import output
 
 if TYPE_CHECKING:
     from extremal_jax import InversionResult
@@ -38,7 +39,7 @@ def invert(
     seed: int,
     chunk_size: int | None,
     out: Path,
-) -> None:
+) -> dict[str, Any]:
     """Reconstruct images from a layer's activations; write a figure and a result for each image.
 
     \b
@@ -72,12 +73,14 @@ def invert(
         shape=job.images.shape[1:3],
         config=ej.InversionConfig(objective=objective, **steps),
         key=jax.random.key(seed),
-        progress=run.is_terminal(),
+        progress=output.shows_progress(),
         chunk_size=chunk_size,
     )
 
-    def tell(path: Path, one: InversionResult) -> None:
-        click.echo(f"{path}: cosine " + ", ".join(f"{cosine:.2f} ({name})" for name, cosine in zip(masks, one.cosines, strict=True)))
+    def tell(path: Path, one: InversionResult) -> dict[str, Any]:
+        cosines = dict(zip(masks, map(float, one.cosines), strict=True))
+        output.say(f"{path}: cosine " + ", ".join(f"{cosine:.2f} ({name})" for name, cosine in cosines.items()))
+        return {"cosines": cosines}
 
     each = [jax.tree.map(lambda leaf: leaf[index::count], result) for index in range(count)]  # noqa: B023
-    job.report(each, tell, lambda picture, one: ej.plots.inversion(picture, dict(zip(masks, one.images, strict=True))))
+    return {"at": at} | job.report(each, tell, lambda picture, one: ej.plots.inversion(picture, dict(zip(masks, one.images, strict=True))))

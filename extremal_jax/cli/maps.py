@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from extremal_jax.cli import tables
+from extremal_jax.cli.console import output
 from extremal_jax.cli.run import Run
 from extremal_jax.ground.files import whole_file
 
@@ -39,7 +40,7 @@ class _Maps(NamedTuple):
             np.savez_compressed(file, target=self.target, **self.maps)
 
 
-def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, Any]) -> None:
+def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """Compute the maps of some methods, and write a figure and the maps of each image."""
     import numpy as np
 
@@ -55,11 +56,13 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
         for name, method in known.items()
     }
 
-    def tell(path: Path, one: _Maps) -> None:
-        click.secho(f"{path}: {run.model.classes[one.target]}", bold=True)
+    def tell(path: Path, one: _Maps) -> dict[str, Any]:
+        target = run.named(one.target)
+        output.say(f"{path}: {target['name']}", bold=True)
+        return {"target": target, "maps": {name: {"size": values.shape} for name, values in one.maps.items()}}
 
     results = [
         _Maps(int(target), {name: values[index] for name, values in maps.items()})
         for index, target in enumerate(np.broadcast_to(targets, len(run.images)))
     ]
-    run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps))
+    return run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps))

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from extremal_jax.cli import commands, tables
+from extremal_jax.cli.console import output
 
 _ACCELERATORS = tables.Name("extremal_jax.sweeps.planning:ACCELERATORS")
 
@@ -31,8 +32,7 @@ _ACCELERATORS = tables.Name("extremal_jax.sweeps.planning:ACCELERATORS")
     show_default=True,
     help="The share of the peak that --accelerator assumes.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
-def plan(model_name: str, weights: str | None, preset: str, num_steps: int | None, as_json: bool, **options: Any) -> None:
+def plan(model_name: str, weights: str | None, preset: str, num_steps: int | None, **options: Any) -> dict[str, Any]:
     """Measure a few steps of a sweep on this machine, and compute the cost of all of it, here and elsewhere.
 
     \b
@@ -42,10 +42,10 @@ def plan(model_name: str, weights: str | None, preset: str, num_steps: int | Non
       extremal-jax plan --pictures 1000 --speedup 30 --json
     """
     import dataclasses
-    import json
 
     import extremal_jax as ej
 
     model = ej.models.load(model_name, weights="default" if weights is None else weights)
     found = ej.sweeps.plan(model, config=commands.config(preset, dict(num_steps=num_steps)), **options)
-    click.echo(json.dumps(dataclasses.asdict(found), indent=1) if as_json else str(found))
+    output.answer(str(found))
+    return dataclasses.asdict(found)

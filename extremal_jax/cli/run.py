@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from extremal_jax.cli.console import output
 from extremal_jax.ground.files import check_writable, whole_file
 
 if TYPE_CHECKING:
@@ -48,21 +48,29 @@ class Run(NamedTuple):
         except ValueError as error:
             raise click.BadParameter(f"{error} (`top` is the class of the highest score)", param_hint="--target") from error
 
-    def report(self, results: Any, tell: Callable[[Path, Any], None], draw: Callable[[Any, Any], Figure]) -> None:
-        """Print (by `tell`), save and draw the result of each image. Failed runs are an error at the end."""
-        failures = []
-        for index, (path, output, image) in enumerate(zip(self.paths, self.outputs, self.images, strict=True)):
+    def report(self, results: Any, tell: Callable[[Path, Any], dict[str, Any]], draw: Callable[[Any, Any], Figure]) -> dict[str, Any]:
+        """Print (by `tell`), save and draw the result of each image.
+
+        Returns:
+          The document of the command: the classifier, and of each image what `tell` returns, the files, and the faults
+          of its run.
+        """
+        told = []
+        for index, (path, stem, image) in enumerate(zip(self.paths, self.outputs, self.images, strict=True)):
             result = results[index]
-            tell(path, result)
-            result.save(f"{output}.npz")
-            with whole_file(f"{output}.png") as temporary:
+            said = tell(path, result)
+            result.save(f"{stem}.npz")
+            with whole_file(f"{stem}.png") as temporary:
                 draw(self.model.preprocessing.picture(image), result).savefig(temporary, dpi=150)
-            click.echo(f"wrote {output}.png and {output}.npz")
+            output.say(f"wrote {stem}.png and {stem}.npz")
             status = getattr(result, "status", None)  # maps have none
-            if status is not None and not status.ok:
-                failures += [f"{path}, {line}" for line in status.message.splitlines()]
-        if failures:
-            raise click.ClickException("\n".join(failures))
+            faults = [] if status is None or status.ok else status.message.splitlines()
+            told.append({"image": path, **said, "files": {"figure": f"{stem}.png", "result": f"{stem}.npz"}, "faults": faults})
+        return {"model": self.model.name, "images": told}
+
+    def named(self, target: Any) -> dict[str, Any]:
+        """A class in a document."""
+        return {"index": int(target), "name": str(self.model.classes[int(target)])}
 
 
 def start(paths: tuple[Path, ...], model_name: str, weights: str | None, out: Path) -> Run:
@@ -91,24 +99,32 @@ def prepare(model: Classifier, paths: Sequence[Path]) -> Any:
     return np.stack(prepared)
 
 
-def responses(result: Any, share: str) -> dict[str, list[str]]:
-    """Two columns of a table: the responses to the masks, and, under the header `share`, the shares that are defined."""
+class Responses(NamedTuple):
+    """The responses to the masks of one result."""
+
+    name: str  # the game's reading
+    values: list[float]
+    shares: list[float]  # of the response to the whole image; NaN where it is undefined
+
+    def columns(self, share: str) -> dict[str, list[str]]:
+        """Two columns of a table: the responses, and, under the header `share`, the shares that are defined."""
+        shares = ["" if math.isnan(part) else f"{part:.0%}" for part in self.shares]
+        return {self.name: [f"{value:.2f}" for value in self.values], share: shares}
+
+
+def responses(result: Any) -> Responses:
+    """The responses to the masks of a result of one image."""
     from extremal_jax.extremal.summary import summarize
 
     name, values, shares = summarize(result)
-    return {name: [f"{value:.2f}" for value in values], share: ["" if math.isnan(part) else f"{part:.0%}" for part in shares]}
-
-
-def is_terminal() -> bool:
-    """Whether standard error is a terminal, to show progress on."""
-    return sys.stderr.isatty()
+    return Responses(name, values.tolist(), shares.tolist())
 
 
 def output_paths(images: tuple[Path, ...], out: Path) -> list[Path]:
     """The output path of each image without a suffix, once it is known to be writable and to overwrite no image."""
-    outputs = [out / stem for stem in _stems(images)]
-    for output in outputs:
-        figure = Path(f"{output}.png")
+    outputs = [out / name for name in _stems(images)]
+    for stem in outputs:
+        figure = Path(f"{stem}.png")
         if figure.exists() and any(os.path.samefile(figure, image) for image in images):
             raise click.BadParameter(f"the figure would overwrite the image {figure}; choose another folder", param_hint="--out")
         check_writable(figure)

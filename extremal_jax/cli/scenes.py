@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from extremal_jax.cli import commands
+from extremal_jax.cli.console import output
 from extremal_jax.ground.files import whole_file
 
 
@@ -17,7 +19,7 @@ from extremal_jax.ground.files import whole_file
 @click.option("--size", type=click.IntRange(min=32), default=128, show_default=True, help="Side of a scene, in pixels.")
 @click.option("--objects", type=click.IntRange(1, 6), help="Number of objects in each scene.  [default: 1 to 3]")
 @commands.out
-def scenes(count: int, seed: int, size: int, objects: int | None, out: Path) -> None:
+def scenes(count: int, seed: int, size: int, objects: int | None, out: Path) -> dict[str, Any]:
     """Write generated scenes, the exact mask of each object, and a list of the objects.
 
     \b
@@ -42,4 +44,5 @@ def scenes(count: int, seed: int, size: int, objects: int | None, out: Path) -> 
         contents[f"{name}.png"] = shown
     with whole_file(out / "labels.json") as temporary:
         temporary.write_text(json.dumps(contents, indent=1) + "\n")
-    click.echo(f"wrote {count} scenes, their masks and labels.json to {out}")
+    output.say(f"wrote {count} scenes, their masks and labels.json to {out}")
+    return {"folder": out, "labels": contents}

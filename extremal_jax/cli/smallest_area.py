@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extremal_jax.cli import commands, run
+from extremal_jax.cli.console import output
 
 if TYPE_CHECKING:
     from extremal_jax import SmallestArea
@@ -35,7 +36,7 @@ def smallest_area(
     chunk_size: int | None,
     out: Path,
     **search: Any,
-) -> None:
+) -> dict[str, Any]:
     """Find the smallest part of an image that excites a class as much as all of it.
 
     Write a figure and a result for each image.
@@ -56,14 +57,22 @@ def smallest_area(
         job.targets(target),
         config=ej.Config() if num_steps is None else ej.Config(num_steps=num_steps),
         key=jax.random.key(seed),
-        progress=run.is_terminal(),
+        progress=output.shows_progress(),
         chunk_size=chunk_size,
         **search,
     )
 
-    def tell(path: Path, one: SmallestArea) -> None:
+    def tell(path: Path, one: SmallestArea) -> dict[str, Any]:
         found = f"{float(one.areas):.1%} of the image" if one.reached else "no area suffices; the best"
-        name, whole = job.model.classes[int(one.targets)], float(one.image_responses)
-        click.echo(f"{path}: {name}, response {whole:.2f}; {found}: response {float(one.responses):.2f}")
+        target, whole, response = job.named(one.targets), float(one.image_responses), float(one.responses)
+        output.say(f"{path}: {target['name']}, response {whole:.2f}; {found}: response {response:.2f}")
+        return {
+            "target": target,
+            "response": whole,
+            "wanted": float(one.wanted),
+            "reached": bool(one.reached),
+            "area": float(one.areas),
+            "response_of_area": response,
+        }
 
-    job.report(result, tell, lambda picture, one: ej.plots.smallest_area(picture, one, job.model.classes))
+    return job.report(result, tell, lambda picture, one: ej.plots.smallest_area(picture, one, job.model.classes))

@@ -8,25 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extremal_jax.cli import commands, tables
-from extremal_jax.cli.progress import bar
+from extremal_jax.cli.console import exits, output
+from extremal_jax.cli.console.progress import bar
 
 if TYPE_CHECKING:
     from extremal_jax.sweeps import Sweep
 
 _TYPES = ("uint8", "uint16", "float32")
-
-
-def _store(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        from extremal_jax.sweeps import open_sweep
-
-        _tell(open_sweep(value))
-        context.exit()
+_MOST_SKIPPED = 10  # pictures whose reasons are printed
 
 
 @commands.command(short_help="Explain all pictures of a dataset, into a store that resumes.")
-@click.argument("source")
-@click.option("--out", required=True, metavar="DIR|gs://...", help="Where the results are kept; a sweep that was stopped goes on there.")
+@click.argument("source", required=False)
+@click.option("--out", metavar="DIR|gs://...", help="Where the results are kept; a sweep that was stopped goes on there.")
 @commands.areas
 @commands.model
 @commands.weights
@@ -54,12 +48,10 @@ def _store(context: click.Context, parameter: click.Parameter, value: str | None
     metavar="DIR",
     help="Write HTML pages to look through all pictures as well, into this folder.",
 )
-@click.option(
-    "--status", metavar="DIR|gs://...", is_eager=True, expose_value=False, callback=_store, help="Only say how far the sweep there is."
-)
+@click.option("--status", metavar="DIR|gs://...", help="Only say how far the sweep there is.")
 def sweep(
-    source: str,
-    out: str,
+    source: str | None,
+    out: str | None,
     model_name: str,
     weights: str | None,
     target: str,
@@ -67,8 +59,9 @@ def sweep(
     areas: tuple[float, ...],
     seed: int,
     report: Path | None,
+    status: str | None,
     **options: Any,
-) -> None:
+) -> dict[str, Any]:
     """Explain all pictures of SOURCE: a folder, or a dataset as `benchmark` takes it.
 
     A sweep that was stopped or killed goes on when the command is given again. Several processes share the work with
@@ -86,6 +79,9 @@ def sweep(
 
     import extremal_jax as ej
 
+    if status is not None:
+        return _tell(ej.open_sweep(status))
+    source, out = _required("argument", "SOURCE", source), _required("option", "--out", out)
     settings = {name: options.pop(name) for name in ("game", "perturbation", "reward", "num_steps")}
     model = ej.models.load(model_name, weights="default" if weights is None else weights)
     try:
@@ -102,13 +98,13 @@ def sweep(
                 **options,
             )
     except KeyboardInterrupt:
-        click.echo(f"stopped; what was finished is kept, and the same command goes on in {out}", err=True)
-        raise click.exceptions.Exit(130) from None
-    _tell(found)
+        raise exits.Interrupted(f"stopped; what was finished is kept, and the same command goes on in {out}") from None
+    document = _tell(found)
     if report is not None:
         with bar("writing pages") as progress:
             ej.report.write_sweep(report, found, source, progress=progress)
-        click.echo(f"wrote {report / 'index.html'}")
+        output.say(f"wrote {report / 'index.html'}")
+    return document | {"report": None if report is None else report / "index.html"}
 
 
 @commands.command(short_help="Write the masks of a sweep as PNG, COCO or NPZ files.")
@@ -117,7 +113,7 @@ def sweep(
 @click.option("--input-size", is_flag=True, help="Masks of the size of the model's input, instead of the picture's.")
 @click.option("--binary", is_flag=True, help="Cut PNG masks to exact areas, black and white.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="masks", show_default=True, help="Output folder.")
-def export(store: str, file_format: str, input_size: bool, binary: bool, out: Path) -> None:
+def export(store: str, file_format: str, input_size: bool, binary: bool, out: Path) -> dict[str, Any]:
     """Write the masks of all pictures that a sweep has explained.
 
     \b
@@ -129,18 +125,35 @@ def export(store: str, file_format: str, input_size: bool, binary: bool, out: Pa
 
     found = write(open_sweep(store), out, file_format, on_picture=not input_size, binary=binary)
     files = "1 file" if found.files == 1 else f"{found.files} files"
-    click.echo(f"wrote {files} of {found.pictures} pictures to {out}")
+    output.say(f"wrote {files} of {found.pictures} pictures to {out}")
+    return {"folder": out, "files": found.files, "pictures": found.pictures}
 
 
-def _tell(sweep: Sweep) -> None:
+def _required(kind: str, name: str, value: str | None) -> str:
+    """The value of a parameter that only --status does without."""
+    if value is None:
+        raise click.MissingParameter(ctx=click.get_current_context(), param_type=kind, param_hint=f"'{name}'")
+    return value
+
+
+def _tell(sweep: Sweep) -> dict[str, Any]:
     """Print how far a sweep is, and why pictures were skipped."""
     from extremal_jax.sweeps.layout import State
 
     counts = sweep.counts()
     done = len(sweep) - counts.absent
-    click.echo(f"{sweep}: {done} of {len(sweep)} done: {counts.explained} explained, {counts.faulty} with faults, {counts.skipped} skipped")
-    skipped = [index for index, state in enumerate(sweep.states()) if state == State.SKIPPED][:10]
-    for index in skipped:
-        click.echo(f"  skipped {sweep.names[index]}: {sweep.reason(index)}")
-    if counts.skipped > len(skipped):
-        click.echo(f"  and {counts.skipped - len(skipped)} more")
+    output.say(f"{sweep}: {done} of {len(sweep)} done: {counts.explained} explained, {counts.faulty} with faults, {counts.skipped} skipped")
+    skipped = [index for index, state in enumerate(sweep.states()) if state == State.SKIPPED]
+    for index in skipped[:_MOST_SKIPPED]:
+        output.say(f"  skipped {sweep.names[index]}: {sweep.reason(index)}")
+    if len(skipped) > _MOST_SKIPPED:
+        output.say(f"  and {len(skipped) - _MOST_SKIPPED} more")
+    return {
+        "pictures": len(sweep),
+        "explained": counts.explained,
+        "faulty": counts.faulty,
+        "skipped": [
+            {"picture": sweep.names[index], "reason": sweep.reason(index)} for index in skipped if output.is_json()
+        ],  # each is read
+        "absent": counts.absent,
+    }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from command_line import fails, files, invoke, succeeds
+from command_line import document, fails, files, invoke, succeeds
 from extremal_jax.data import SceneDataset
 from extremal_jax.data.scenes import CLASSES
 
@@ -32,7 +32,11 @@ def test_a_table() -> None:
 def test_the_table_of_what_is_there() -> None:
     output = succeeds("benchmark", "energy", *QUICK)
     assert succeeds("benchmark", "--table", "--resume", "out").strip() in output
-    fails(invoke("benchmark", "--table"), 1, "no benchmark in benchmark")
+    rows = json.loads(Path("out/table.json").read_text())["rows"]
+    assert document("benchmark", "--table", "--resume", "out")["rows"] == rows
+    assert document("benchmark", "energy", *QUICK)["files"] == ["out/table.md", "out/table.csv", "out/table.json"]
+    assert succeeds("benchmark", "energy", *QUICK, "--quiet").strip() in output
+    fails(invoke("benchmark", "--table"), 2, "no benchmark in benchmark")
     fails(invoke("benchmark"), 2, "name at least one test, of pointing-game, energy")
 
 
@@ -64,10 +68,10 @@ def test_transfer_and_photographs() -> None:
     [
         (["pointing"], 2, "unknown name 'pointing'; did you mean 'pointing-game'"),
         (["energy", "--shard", "3/2"], 2, "expected i/n with i from 1 to n, such as 2/8, got '3/2'"),
-        (["energy", "--methods", "grad_cm"], 1, "unknown method 'grad_cm'; did you mean 'grad_cam'"),
+        (["energy", "--methods", "grad_cm"], 2, "unknown method 'grad_cm'; did you mean 'grad_cam'"),
         (["energy", "--models", " ,"], 2, "expected names separated by commas, got ' ,'"),
-        (["energy", "--data", "voc:nowhere"], 1, "no folder nowhere"),
-        (["energy", "--data", "scene"], 1, "no folder scene; data must be one of scenes, scenes:SEED"),
+        (["energy", "--data", "voc:nowhere"], 2, "no folder nowhere"),
+        (["energy", "--data", "scene"], 2, "no folder scene; data must be one of scenes, scenes:SEED"),
         (
             ["energy", "--models", "scenes,vit_b_16", "--weights", "a.png"],
             2,

@@ -18,7 +18,7 @@ import plot_results
 import report_pages
 import zoo_weights
 from command_line import files, invoke, saved, succeeds
-from extremal_jax.cli import run
+from extremal_jax.cli.console import output as speech
 from extremal_jax.data.scenes import CLASSES
 from extremal_jax.models.entries import ENTRIES
 
@@ -86,7 +86,7 @@ def test_reference(folder: Any, asked: Any, tiny: Any) -> None:
 
 
 def test_progress_is_for_people(folder: Any, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "is_terminal", lambda: True)
+    monkeypatch.setattr(speech, "is_terminal", lambda: True)
     succeeds("explain", "a.png")
     assert asked[0]["progress"] is True
 
@@ -137,7 +137,7 @@ def test_a_run_that_is_not_finite(folder: Any, asked: Any, monkeypatch: pytest.M
     status = ej.Status(np.array([[-1, -1, -1], [-1, 0, 4]], np.int32))
     monkeypatch.setattr(ej, "extremal_perturbation", lambda *args, **options: dataclasses.replace(answer(*args, **options), status=status))
     result = invoke("explain", "a.png", "b.png", "--target", "dog")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     lines = saved("b").status.message.splitlines()
     assert len(lines) == 2
     assert "not finite at step 0" in lines[0]

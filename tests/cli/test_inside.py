@@ -12,7 +12,7 @@ from PIL import Image
 
 import extremal_jax as ej
 import plot_results
-from command_line import fails, invoke, succeeds
+from command_line import document, fails, invoke, succeeds
 from extremal_jax.data.scenes import CLASSES
 
 pytestmark = pytest.mark.usefixtures("folder", "tiny")
@@ -42,10 +42,17 @@ def test_options_of_smallest_area(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = dict(threshold=1.0, response=7.0, resolution=0.1, config=ej.Config(), key=jax.random.key(3), progress=False, chunk_size=2)
     assert calls == [expected]
     assert "b.png: wolf, response 16.00; no area suffices; the best: response 6.00" in output
+    first, second = document("smallest-area", "a.png", "b.png")["images"]
+    assert first["target"] == {"index": 0, "name": CLASSES[0]}
+    assert {name: first[name] for name in ("response", "wanted", "reached", "area", "response_of_area")} == dict(
+        response=8, wanted=2, reached=True, area=0.25, response_of_area=3
+    )
+    assert (second["reached"], second["area"]) == (False, None)
+    assert succeeds("smallest-area", "a.png", "b.png", "--quiet") == ""
 
 
 def test_a_threshold_that_is_not_finite() -> None:
-    fails(invoke("smallest-area", "a.png", "--threshold", "nan"), 1, "threshold must be a positive, finite number, got nan")
+    fails(invoke("smallest-area", "a.png", "--threshold", "nan"), 2, "threshold must be a positive, finite number, got nan")
 
 
 def test_invert(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +70,9 @@ def test_invert(monkeypatch: pytest.MonkeyPatch) -> None:
     assert width("out/a.png") < wide
     expected = dict(at="blocks.3", shape=(32, 32), config=ej.InversionConfig(), key=jax.random.key(0), progress=False, chunk_size=None)
     assert calls == [expected]
+    found = document("invert", "a.png", "--at", "blocks.3")
+    assert (found["at"], found["images"][0]["cosines"]) == ("blocks.3", {"all channels": pytest.approx(float(first.cosines[0]))})
+    assert succeeds("invert", "a.png", "--at", "blocks.3", "--quiet") == ""
 
 
 @pytest.mark.parametrize(
@@ -87,6 +97,11 @@ def test_channels() -> None:
     assert (saved.requested_areas.tolist(), saved.config.num_steps, int(saved.targets)) == ([1, 2], 3, 4)
     assert " ".join(map(str, saved.channels(2))) in output
     assert Path("out/a.png").stat().st_size > 5_000
+    found = document("channels", "a.png", "--at", "blocks.3", "--areas", "1,2", "--num-steps", 3, "--target", 4)
+    assert (found["at"], found["images"][0]["response"]) == ("blocks.3", pytest.approx(float(saved.image_rewards)))
+    assert [(one["count"], one["channels"]) for one in found["images"][0]["sets"]] == [
+        (count, saved.channels(count).tolist()) for count in (1, 2)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +109,8 @@ def test_channels() -> None:
     [
         (["--at", "blocks.3", "--areas", "0,1"], 2, "expected numbers of channels, such as 1,5,25, separated by commas, got '0,1'"),
         (["--at", "blocks.3", "--areas", "many"], 2, "got 'many'"),
-        (["--at", "blocks.3", "--areas", "1,65"], 1, "areas"),
-        (["--at", "blocks.4"], 1, "unknown activation 'blocks.4'; did you mean 'blocks."),
+        (["--at", "blocks.3", "--areas", "1,65"], 2, "areas"),
+        (["--at", "blocks.4"], 2, "unknown activation 'blocks.4'; did you mean 'blocks."),
         ([], 2, "Missing option '--at'"),
     ],
 )

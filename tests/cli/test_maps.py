@@ -51,8 +51,8 @@ def test_at(tiny: Any) -> None:
         (["--contrast-at", "pool"], 2, "Invalid value for --contrast-at: applies only to contrastive methods"),
         ([*methods("occlusion", "rise"), "--at", "pool"], 2, "--at does not apply to occlusion, rise"),
         ([*methods("gradient"), "--contrast-at", "pool"], 2, "--contrast-at does not apply to gradient"),
-        ([*methods("grad_cam"), "--at", "blocks.4"], 1, "unknown activation 'blocks.4'; did you mean"),
-        ([*methods("grad_cam"), "--at", "pool"], 1, "at must name a map"),
+        ([*methods("grad_cam"), "--at", "blocks.4"], 2, "unknown activation 'blocks.4'; did you mean"),
+        ([*methods("grad_cam"), "--at", "pool"], 2, "at must name a map"),
     ],
     ids=str,
 )

@@ -60,7 +60,7 @@ def test_usage_without_images_or_command(arguments: Any) -> None:
 def test_unreadable_image(folder: Any, content: Any) -> None:
     whole = Path("a.png").read_bytes()
     Path("a.png").write_bytes(content or whole[: len(whole) // 2])
-    fails(invoke("explain", "a.png"), 1, "a.png")
+    fails(invoke("explain", "a.png"), 2, "a.png")
     assert files() == []
 
 
@@ -88,12 +88,12 @@ def test_images_of_two_sizes_and_no_crop(folder: Any, tiny: Any, command: Any) -
 
 def test_truncated_weights(folder: Any) -> None:
     Path("part.safetensors").write_bytes(WEIGHTS.read_bytes()[:1000])
-    fails(invoke("explain", "a.png", "--weights", "part.safetensors"), 1, "part.safetensors is not a whole safetensors file")
+    fails(invoke("explain", "a.png", "--weights", "part.safetensors"), 2, "part.safetensors is not a whole safetensors file")
 
 
 def test_weights_that_do_not_fit(folder: Any) -> None:
     save_file({"a": np.zeros(3, np.float32)}, "other.safetensors")
-    fails(invoke("explain", "a.png", "--weights", "other.safetensors"), 1, "other.safetensors do not fit scenes", "unexpected: a (3,)")
+    fails(invoke("explain", "a.png", "--weights", "other.safetensors"), 2, "other.safetensors do not fit scenes", "unexpected: a (3,)")
 
 
 def test_traceback_with_debug_only(folder: Any) -> None:

@@ -50,5 +50,5 @@ def test_convert(folder: Any) -> None:
     assert f"wrote {len(expected)} tensors to copy.safetensors" in succeeds("convert", source, "copy.safetensors")
     copy = load_file("copy.safetensors")
     assert copy.keys() == expected.keys()
-    fails(invoke("convert", source, "copy.npz"), 1, "must end in .safetensors, got 'copy.npz'")
+    fails(invoke("convert", source, "copy.npz"), 2, "must end in .safetensors, got 'copy.npz'")
     fails(invoke("convert", "missing.pth", "copy.safetensors"), 2, "'missing.pth' does not exist")

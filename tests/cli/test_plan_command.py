@@ -9,11 +9,12 @@ import extremal_jax as ej
 from command_line import fails, invoke, succeeds
 from extremal_jax.sweeps.planning import Estimate
 
+RUNS = tuple(Estimate(where, speed, 10 / speed, "reading") for where, speed in (("this machine (cpu)", 2.0), ("1 x v5e", 400.0)))
+FOUND = ej.sweeps.Plan("scenes", (32, 32), 100, 1, 2, 4, (2, 3), 5e9, 0.5, 2.5, 0.004, 0.02, 10**9, 600, 10**10, RUNS)
+
 
 def test_a_plan_is_printed(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = tuple(Estimate(where, speed, 10 / speed, "reading") for where, speed in (("this machine (cpu)", 2.0), ("1 x v5e", 400.0)))
-    found = ej.sweeps.Plan("scenes", (32, 32), 100, 1, 2, 4, (2, 3), 5e9, 0.5, 2.5, 0.004, 0.02, 10**9, 600, 10**10, runs)
-    monkeypatch.setattr(ej.sweeps, "plan", lambda model, **options: found)
+    monkeypatch.setattr(ej.sweeps, "plan", lambda model, **options: FOUND)
     lines = succeeds("plan").splitlines()
     assert lines[0] == "100 pictures x 1 areas, scenes at 32x32, 2 steps"
     assert "  measured: 0.5 s a step, 2.5 s a batch of 4 pictures" in lines
@@ -25,10 +26,10 @@ def test_a_plan_is_printed(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_options_reach_the_plan(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr(ej.sweeps, "plan", lambda model, **options: asked.update(options, model=model) or "a plan")
+    monkeypatch.setattr(ej.sweeps, "plan", lambda model, **options: asked.update(options, model=model) or FOUND)
     options = "--pictures 7 --areas 0.1,0.3 --preset thorough --steps 20 --batch-size 3 --chunk-size 5 --devices 8"
     options += " --rate 2 --accelerator v5e --utilisation 0.4"
-    assert succeeds("plan", *options.split()) == "a plan\n"
+    assert succeeds("plan", *options.split()) == f"{FOUND}\n"
     assert asked == dict(
         model=tiny,
         pictures=7,

@@ -14,9 +14,9 @@ import pytest
 
 import command_line
 import extremal_jax as ej
-from command_line import fails, files, invoke, succeeds
-from extremal_jax.cli import run as running
-from extremal_jax.cli.progress import bar
+from command_line import document, fails, files, invoke, succeeds
+from extremal_jax.cli.console import output
+from extremal_jax.cli.console.progress import bar
 from extremal_jax.cli.sweep import sweep
 from extremal_jax.data.scenes import CLASSES
 from extremal_jax.sweeps.layout import MASK_TYPES
@@ -85,15 +85,17 @@ def test_a_finished_sweep_is_only_told(kept: Any, out: Path, monkeypatch: pytest
 
 def test_status(kept: Any, out: Path) -> None:
     assert succeeds("sweep", "--status", "out") == kept[0]
-    fails(invoke("sweep", "--status", "nowhere"), 1, "no sweep in nowhere")
+    assert succeeds("sweep", "--status", "out", "--quiet") == ""
+    assert document("sweep", "--status", "out") == dict(pictures=3, explained=3, faulty=0, skipped=[], absent=0)
+    fails(invoke("sweep", "--status", "nowhere"), 2, "no sweep in nowhere")
 
 
 def test_another_sweep_is_refused_with_the_difference(out: Path) -> None:
     fails(
-        invoke("sweep", *SWEEP, "--seed", 1), 1, "out holds another sweep: key was [0, 0] and is [0, 1]. Choose another folder, or the same"
+        invoke("sweep", *SWEEP, "--seed", 1), 2, "out holds another sweep: key was [0, 0] and is [0, 1]. Choose another folder, or the same"
     )
-    fails(invoke("sweep", *SWEEP, "--steps", 3), 1, "config, num_steps was 2 and is 3")
-    fails(invoke("sweep", "scenes:5", *SWEEP[1:]), 1, "data was 'scenes:4000' and is 'scenes:5'; names was")
+    fails(invoke("sweep", *SWEEP, "--steps", 3), 2, "config, num_steps was 2 and is 3")
+    fails(invoke("sweep", "scenes:5", *SWEEP[1:]), 2, "data was 'scenes:4000' and is 'scenes:5'; names was")
 
 
 @pytest.mark.parametrize("after", [0, 1])
@@ -123,19 +125,24 @@ def test_pictures_that_cannot_be_read() -> None:
     assert first.endswith("13 of 13 done: 2 explained, 0 with faults, 11 skipped")
     assert skipped == [f"  skipped a é {index:02}.jpg: a é {index:02}.jpg is not an image of a known format" for index in range(10)]
     assert last == "  and 1 more"
-    fails(invoke("sweep", ".", *QUICK[:-1], "strict", "--strict"), 1, "not an image of a known format; without strict it is skipped")
+    skipped = document("sweep", "--status", "out")["skipped"]
+    assert [one["picture"] for one in skipped] == [f"a é {index:02}.jpg" for index in range(11)]
+    assert skipped[0]["reason"] == "a é 00.jpg is not an image of a known format"
+    fails(invoke("sweep", ".", *QUICK[:-1], "strict", "--strict"), 2, "not an image of a known format; without strict it is skipped")
 
 
 def test_export(out: Path) -> None:
     assert succeeds("export", "out") == "wrote 6 files of 3 pictures to masks\n"
     assert len(files("masks")) == 6
+    assert document("export", "out") == dict(folder="masks", files=6, pictures=3)
+    assert succeeds("export", "out", "-q") == ""
     assert ej.data.load_image(Path("masks") / files("masks")[0]).shape == (128, 128, 3)
     succeeds("export", "out", "--input-size", "--binary", "--out", "small")
     image = ej.data.load_image(Path("small") / files("small")[0])
     assert image.shape == (32, 32, 3)
     assert set(np.unique(image)) == {0, 255}
     assert succeeds("export", "out", "--format", "npz", "--out", "npz") == "wrote 3 files of 3 pictures to npz\n"
-    fails(invoke("export", "nowhere"), 1, "no sweep in nowhere: it has no zarr.json")
+    fails(invoke("export", "nowhere"), 2, "no sweep in nowhere: it has no zarr.json")
     fails(invoke("export", "out", "--format", "jpg"), 2, "'jpg'")
     fails(invoke("export", "out", "--out", "a.png"), 2, "'a.png' is a file")
 
@@ -143,6 +150,7 @@ def test_export(out: Path) -> None:
 def test_report(out: Path) -> None:
     assert succeeds("sweep", *SWEEP, "--report", "pages").splitlines()[1:] == [f"wrote {Path('pages/index.html')}"]
     assert files("pages") == ["index.html", "page-0001.html"]
+    assert document("sweep", *SWEEP, "--report", "pages")["report"] == "pages/index.html"
     fails(invoke("sweep", *SWEEP, "--report", "a.png"), 2, "'a.png' is a file")
 
 
@@ -196,16 +204,16 @@ def test_model_and_weights(given: Any, loaded: Any) -> None:
     [
         (["scenes"], 2, "Missing option '--out'"),
         (["--out", "new"], 2, "Missing argument 'SOURCE'"),
-        (["nowhere", "--out", "new"], 1, "no folder nowhere; data must be one of scenes"),
-        (["scenes", "--out", "new", "--target", "x"], 1, "targets: unknown class 'x'"),
-        (["scenes", "--out", "new", "--target", "99"], 1, "targets must be class indices from 0 to"),
+        (["nowhere", "--out", "new"], 2, "no folder nowhere; data must be one of scenes"),
+        (["scenes", "--out", "new", "--target", "x"], 2, "targets: unknown class 'x'"),
+        (["scenes", "--out", "new", "--target", "99"], 2, "targets must be class indices from 0 to"),
         (["scenes", "--out", "new", "--masks", "int8"], 2, "Invalid value for '--masks': 'int8' is not one of"),
         (["scenes", "--out", "new", "--shard", "3/2"], 2, "expected i/n with i from 1 to n, such as 2/8, got '3/2'"),
-        (["scenes", "--out", "new", "--batch-size", "3"], 1, "batch_size must be a multiple of the 2 devices that share a batch, got 3"),
-        (["scenes", "--out", "new", "--perturbation", "reference"], 1, "a sweep has no reference image"),
+        (["scenes", "--out", "new", "--batch-size", "3"], 2, "batch_size must be a multiple of the 2 devices that share a batch, got 3"),
+        (["scenes", "--out", "new", "--perturbation", "reference"], 2, "a sweep has no reference image"),
         (["scenes", "--out", "a.png"], 1, "cannot write a.png"),
-        (["scenes", "--out", "."], 1, ". holds other files, such as a.png; give the sweep a folder of its own"),
-        (["scenes", "--out", "s3://bucket/new"], 1, "a sweep cannot be written to s3://bucket/new"),
+        (["scenes", "--out", "."], 2, ". holds other files, such as a.png; give the sweep a folder of its own"),
+        (["scenes", "--out", "s3://bucket/new"], 2, "a sweep cannot be written to s3://bucket/new"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, str | int | tuple) else "",
 )
@@ -217,14 +225,14 @@ def test_mistakes(arguments: Any, code: int, message: str) -> None:
 def test_a_bar_shows_how_far_a_sweep_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with bar("explaining") as progress:
         assert progress is None  # nobody sees it
-    monkeypatch.setattr(running, "is_terminal", lambda: True)
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
     with bar("explaining") as progress:
         assert progress is not None
         progress(2, 5)
-    output = capsys.readouterr()
-    assert output.out == ""
-    assert "explaining" in output.err
-    assert "2/5" in output.err
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "explaining" in shown.err
+    assert "2/5" in shown.err
 
 
 def test_the_types_of_masks_are_those_of_the_store() -> None:

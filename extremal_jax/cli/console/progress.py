@@ -1,11 +1,11 @@
-"""A bar of progress on standard error, where that is a terminal."""
+"""A bar of progress on standard error, where that is a terminal and --quiet is not given."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 
-from extremal_jax.cli import run
+from extremal_jax.cli.console import output
 
 
 @contextlib.contextmanager
@@ -14,7 +14,7 @@ def bar(text: str) -> Iterator[Callable[[int, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    if not run.is_terminal():
+    if not output.shows_progress():
         yield None
         return
     with Progress(TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as shown:

@@ -18,23 +18,6 @@ if TYPE_CHECKING:
     from extremal_jax.evaluation.suite.summaries import Report
 
 
-class _Names(click.ParamType):
-    """Names separated by commas; `all` stands for the whole table."""
-
-    name = "name,name,..."
-
-    def __init__(self, table: tables.Name):
-        self.table = table
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        names = tuple(part.strip() for part in value.split(",") if part.strip())
-        if not names:
-            self.fail(f"expected names separated by commas, got {value!r}", param, ctx)
-        return tuple(dict.fromkeys(one for name in names for one in (self.table.records() if name == "all" else (name,))))
-
-
 @commands.command(short_help="Compare methods on a dataset by the standard tests.")
 @click.argument("tests", nargs=-1, type=tables.TESTS, metavar="TEST...")
 @click.option(
@@ -43,11 +26,11 @@ class _Names(click.ParamType):
     show_default=True,
     help="`scenes`, a folder of photographs DIR or DIR:CSV, `voc:DIR`, `coco:DIR:JSON` or `tfds:NAME`.",
 )
-@click.option("--models", type=_Names(tables.CLASSIFIERS), default="scenes", show_default=True, help="Classifiers.")
+@click.option("--models", type=tables.Names(tables.CLASSIFIERS), default="scenes", show_default=True, help="Classifiers.")
 @commands.weights
 @click.option(
     "--methods",
-    type=_Names(tables.METHODS),
+    type=tables.Names(tables.METHODS),
     default="extremal_perturbation",
     show_default=True,
     help="Methods, `all` of them, `extremal_perturbation:PRESET`, or `center`.",

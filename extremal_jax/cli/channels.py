@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from extremal_jax.cli import commands, run
+from extremal_jax.cli import commands, run, tables
 from extremal_jax.cli.console import output
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MOST_NAMED = 12  # channels in a row of the table
 
 @commands.command(short_help="Find the channels of a layer that excite a class most.")
 @commands.images
-@click.option("--at", metavar="LAYER", required=True, help="The layer, by the name of its activation.")
+@click.option("--at", metavar="LAYER", type=tables.Layer(), required=True, help="The layer, by the name of its activation.")
 @click.option("--areas", type=_COUNTS, default="1,5,25", show_default=True, help="Numbers of channels to keep.")
 @commands.model
 @commands.weights

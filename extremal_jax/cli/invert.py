@@ -21,7 +21,9 @@ _CHANNELS = commands.Several(int, 0, math.inf, "indices of channels, such as 3,1
 @commands.images
 @commands.model
 @commands.weights
-@click.option("--at", metavar="LAYER", required=True, help="The layer, by the name of its activation, such as blocks.1.")
+@click.option(
+    "--at", metavar="LAYER", type=tables.Layer(), required=True, help="The layer, by the name of its activation, such as blocks.1."
+)
 @click.option("--channels", type=_CHANNELS, help="Channels to keep; the figure then shows kept and dropped channels separately.")
 @click.option("--objective", type=tables.OBJECTIVES, default="dot", show_default=True, help="The similarity of activations to maximise.")
 @commands.steps

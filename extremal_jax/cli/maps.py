@@ -23,8 +23,15 @@ method = click.option(
     show_default=True,
     help="May be repeated, to compare methods.",
 )
-at = click.option("--at", metavar="LAYER", help="The layer of a map.  [default: the image, or the last layer with more than one place]")
-contrast_at = click.option("--contrast-at", metavar="LAYER", help="The layer where contrastive methods subtract.  [default: the last]")
+at = click.option(
+    "--at",
+    metavar="LAYER",
+    type=tables.Layer(),
+    help="The layer of a map.  [default: the image, or the last layer with more than one place]",
+)
+contrast_at = click.option(
+    "--contrast-at", metavar="LAYER", type=tables.Layer(), help="The layer where contrastive methods subtract.  [default: the last]"
+)
 
 
 class _Maps(NamedTuple):

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from extremal_jax.cli.console.remembered import remembered
 
 PRESETS = {
     "default": "exact areas in few steps",
@@ -34,11 +37,64 @@ class Name(click.ParamType):
         return {name: record for name, record in records.items() if self.admits is None or self.admits(record)}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if ctx is not None and ctx.resilient_parsing:  # for completion, which need not load the table
+            return value
         from extremal_jax.ground.checks import nearest
 
         if value not in (known := self.records()):
             self.fail(f"unknown name {value!r}; {nearest(value, known)}", param, ctx)
         return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return _completions(self.names(), incomplete)
+
+    def names(self) -> Mapping[str, str]:
+        """The names that completion offers, with their descriptions."""
+        return remembered(self.table, lambda: {name: _description(record) for name, record in self.records().items()})
+
+
+class Names(click.ParamType):
+    """Names of a table, separated by commas; `all` stands for the whole table."""
+
+    name = "name,name,..."
+
+    def __init__(self, table: Name):
+        self.table = table
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not names:
+            self.fail(f"expected names separated by commas, got {value!r}", param, ctx)
+        return tuple(dict.fromkeys(one for name in names for one in (self.table.records() if name == "all" else (name,))))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        before, comma, last = incomplete.rpartition(",")
+        return _completions(self.table.names(), last, before + comma)
+
+
+class Layer(click.ParamType):
+    """The name of a layer's activation. Completion offers those of the classifier that `--model` names."""
+
+    name = "layer"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        model = ctx.params.get("model_name") or "scenes"
+
+        def find() -> dict[str, str]:
+            entry = CLASSIFIERS.records().get(model)
+            return {} if entry is None else dict.fromkeys(entry.activations, "")
+
+        return _completions(remembered(f"layers of {model}", find), incomplete)
+
+
+def _completions(names: Mapping[str, str], incomplete: str, before: str = "") -> list[CompletionItem]:
+    return [CompletionItem(before + name, help=text or None) for name, text in names.items() if name.startswith(incomplete)]
+
+
+def _description(record: Any) -> str:
+    return getattr(record, "description", record or "")
 
 
 class Command(click.Command):
@@ -50,7 +106,7 @@ class Command(click.Command):
             if isinstance(option.type, Name) and option.type.listed:
                 with formatter.section(f"Values of {option.opts[0]}"):
                     records = option.type.records().items()
-                    formatter.write_dl([(name, getattr(record, "description", record or "")) for name, record in records])
+                    formatter.write_dl([(name, _description(record)) for name, record in records])
 
 
 CLASSIFIERS = Name("extremal_jax.models.entries:ENTRIES", listed=False)

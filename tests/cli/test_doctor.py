@@ -54,7 +54,7 @@ def test_the_text_has_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_speed_is_that_of_a_step_without_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first run compiles, and of the second the time between two reports counts."""
     clock = iter([0.0, 5.0, 6.0, 7.0, 10.0, 11.0, 11.5, 12.0])  # for each run: begin, steps 10 and 20, end
-    monkeypatch.setattr("extremal_jax.cli.doctor.findings.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(findings, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
 
     def run(model: Any, image: Any, target: int, *, config: Any, progress: Any) -> None:
         assert (model.name, image.shape, config.num_steps) == ("scenes", (128, 128, 3), 20)

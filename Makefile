@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(ad
 WARNINGS ?= # what old dependencies deprecate among themselves
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(WARNINGS)
 
-.PHONY: help demo test lint types unit coverage slow test-newest test-oldest test-models models-unit constraints benchmark clean
+.PHONY: help demo test lint types unit coverage slow test-newest test-oldest test-models models-unit wheel constraints benchmark clean
 
 help:
 	@echo "make demo         explain a photograph and a packaged scene: out/"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-newest  the same as test, with the newest versions of all dependencies"
 	@echo "make test-oldest  the tests, with the oldest supported versions, for Python 3.11"
 	@echo "make test-models  the tests of models of PyTorch and Keras, which it installs"
+	@echo "make wheel        build the wheel, install it in a new environment, and use it there"
 	@echo "make constraints  update constraints/ to the newest versions, for Python 3.11, 3.12 and 3.13"
 	@echo "make benchmark    the tables of benchmarks/results/"
 	@echo
@@ -60,6 +61,9 @@ test-models:
 models-unit: $(VENV)/installed-models
 	$(BIN)/pytest tests/models/test_from_keras.py tests/models/test_from_torch.py tests/models/test_from_torch_refusals.py \
 		tests/models/test_zoos.py tests/test_migrating.py
+
+wheel:
+	$(PYTHON) tests/check_wheel.py $(addprefix --constraint ,$(CONSTRAINTS))
 
 constraints:
 	$(PYTHON) constraints/refresh.py $(PYTHONS)

@@ -183,6 +183,7 @@ def test_names_are_loaded_once_and_listed() -> None:
 
 def test_version() -> None:
     assert importlib.metadata.version("extremal-jax") == ej.__version__
+    assert f"\nversion: {ej.__version__}\n" in (TESTS.parent / "CITATION.cff").read_text()
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_comparison() -> None:
 @pytest.mark.parametrize(
     ("maps", "mask", "message"),
     [
-        ({"a": np.ones((2, 3, 4))}, None, r"maps must be of shape \(h, w\), got 'a' of shape \(2, 3, 4\)"),
+        ({"a": np.ones((2, 3, 4))}, None, r"the map 'a' must be of shape \(h, w\), got the shape \(2, 3, 4\)"),
         ({}, np.ones((3, 4)), r"mask must be of the image's size, 24x36, got the shape \(3, 4\)"),
         ({"a": "map"}, None, r"the map 'a' must be an array of numbers, got 'map'"),
     ],

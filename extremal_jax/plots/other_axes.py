@@ -7,20 +7,46 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
 from extremal_jax.extremal.result import ExtremalResult
 from extremal_jax.extremal.summary import summarize
 from extremal_jax.operators.axes import masked, names
-from extremal_jax.plots.panels import LINE, TEXT, Names, as_numbers, label_axes, names_of, percent, rgb_pictures, select, show
+from extremal_jax.plots.panels import (
+    LINE,
+    PAGE,
+    SMALL,
+    TEXT,
+    Names,
+    as_numbers,
+    canvas,
+    checked_width,
+    label_axes,
+    names_of,
+    percent,
+    pictures_width,
+    rgb_pictures,
+    select,
+    show,
+    whole,
+)
 
 _MOST = 8  # features that are drawn unless more are asked for
-_WIDE, _HIGH = 7.0, 1.1  # inches, of a curve
-_CELL = 1.4  # inches, of a slice
+_HIGH = 1.1  # inches, of a curve
+_LEAST = 0.85  # inches, of a row of slices, for its label
+_FEW = 5  # slices that are drawn as large as pictures
 
 
-def series(values: Any, result: ExtremalResult, classes: Names = None, *, features: Sequence[int] | None = None) -> Figure:
+def series(
+    values: Any,
+    result: ExtremalResult,
+    classes: Names = None,
+    *,
+    features: Sequence[int] | None = None,
+    width: float | None = None,
+    figure: Figure | SubFigure | None = None,
+) -> Figure:
     """Draw a series as a curve for each feature, with a shade where masks keep it.
 
     Args:
@@ -28,6 +54,7 @@ def series(values: Any, result: ExtremalResult, classes: Names = None, *, featur
       result: of this series; index the result of a batch.
       classes: the names of the classes, as in `overview`.
       features: which to draw, in this order; None: the eight of which the masks keep most.
+      width, figure: as in `overview`.
 
     Returns:
       A figure with a panel for each feature. The smaller the area, the darker its shade, which is as high as the mask's
@@ -56,9 +83,9 @@ def series(values: Any, result: ExtremalResult, classes: Names = None, *, featur
     chosen = _chosen(features, shades.sum(axis=(0, 1)))
     order = np.argsort(-np.asarray(result.requested_areas))  # the largest first, so that smaller ones lie on it
     colours = colormaps["viridis_r"](np.linspace(0.15, 0.85, len(order)))
-    figure = Figure(figsize=(_WIDE, _HIGH * len(chosen) + 0.8), layout="constrained")
+    drawn = canvas(figure, checked_width(width, PAGE), _HIGH * len(chosen) + 0.8)
     times = np.arange(len(numbers))
-    for axes, feature in zip(figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0], chosen, strict=True):
+    for axes, feature in zip(drawn.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0], chosen, strict=True):
         for colour, area in zip(colours, order, strict=True):
             shade = shades[area, :, feature]
             axes.fill_between(times, 0, shade, color=colour, alpha=0.6, linewidth=0, step="mid", transform=axes.get_xaxis_transform())
@@ -66,19 +93,27 @@ def series(values: Any, result: ExtremalResult, classes: Names = None, *, featur
         label_axes(axes, "", f"feature {feature}")
     axes.set_xlabel("time", **TEXT)
     areas = [percent(round(float(np.asarray(result.requested_areas)[area]), 6)) for area in order]
-    figure.legend(
+    drawn.legend(
         handles=[Patch(color=colour, alpha=0.6, label=area) for colour, area in zip(colours, areas, strict=True)],
         title=f"{names_of(result.targets, classes)}, area",
         loc="outside upper center",
         ncols=len(order),
         frameon=False,
-        fontsize=8,
-        title_fontsize=8,
+        fontsize=SMALL,
+        title_fontsize=SMALL,
     )
-    return figure
+    return whole(drawn)
 
 
-def slices(values: Any, result: ExtremalResult, classes: Names = None, *, count: int = 8) -> Figure:
+def slices(
+    values: Any,
+    result: ExtremalResult,
+    classes: Names = None,
+    *,
+    count: int = 8,
+    width: float | None = None,
+    figure: Figure | SubFigure | None = None,
+) -> Figure:
     """Draw a clip or a volume as slices along its first axis, and what each mask keeps of them.
 
     Args:
@@ -86,6 +121,7 @@ def slices(values: Any, result: ExtremalResult, classes: Names = None, *, count:
       result: of this clip or volume; index the result of a batch.
       classes: the names of the classes, as in `overview`.
       count: how many slices, evenly spaced.
+      width, figure: as in `overview`.
 
     Returns:
       A figure with a row of slices, and a row for each mask.
@@ -114,9 +150,9 @@ def slices(values: Any, result: ExtremalResult, classes: Names = None, *, count:
     places = np.unique(np.linspace(0, shape[0] - 1, count).round().astype(int))
     pictures, summary = rgb_pictures(values), summarize(result)
     along = names(masked(result.config.input_axes))[0]
-    size = _CELL * len(places), _CELL * ((len(masks) + 1) * (shape[1] / shape[2] + 0.05) + 0.2)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(masks) + 1, len(places), squeeze=False)
+    inches = checked_width(width, PAGE if len(places) > _FEW else pictures_width(len(places)))
+    drawn = canvas(figure, inches, (len(masks) + 1) * max(inches / len(places) * shape[1] / shape[2], _LEAST) + 0.3)
+    panels = drawn.subplots(len(masks) + 1, len(places), squeeze=False)
     for axes, place in zip(panels[0], places, strict=True):
         show(axes, pictures[place], f"{along} {place}")
     panels[0, 0].set_ylabel(names_of(result.targets, classes), **TEXT)
@@ -124,7 +160,7 @@ def slices(values: Any, result: ExtremalResult, classes: Names = None, *, count:
         for axes, place in zip(row, places, strict=True):
             select(axes, pictures[place], mask[place], "", "")
         row[0].set_ylabel(f"area {area:.1%}\n{summary.name} {value:.2f}", **TEXT)
-    return figure
+    return whole(drawn)
 
 
 def _chosen(features: Sequence[int] | None, kept: np.ndarray) -> list[int]:

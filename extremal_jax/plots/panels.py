@@ -1,4 +1,7 @@
-"""Panels of figures: pictures and masks as images on axes, titles, labels, and any array as pictures."""
+"""Panels of figures: pictures and masks as images on axes, titles, labels, and any array as pictures.
+
+Sizes are those of a paper: a column of 3.5 inches, a page of 7, and text of 7 points.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,71 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullLocator
 
-from extremal_jax.ground.checks import as_array
+from extremal_jax.ground.checks import as_array, check_positive
+from extremal_jax.ground.filters import resize
 
 Names = Sequence[Any] | Mapping[Any, Any] | np.ndarray | None
 
+COLUMN, PAGE = 3.5, 7.0  # inches
+CELL = PAGE / 5  # inches, of a picture beside others
+CHART = 2.2  # inches, the height of curves
 LINE, GUIDE = "0.2", "0.6"  # greys of curves and outlines, and of lines for comparison
-TEXT: Any = dict(fontsize=8, parse_math=False, usetex=False)  # a class may be called "$"
+SMALL = 7  # points
+TEXT: Any = dict(fontsize=SMALL, parse_math=False, usetex=False)  # a class may be called "$"
+_DPI = 200  # also of the pictures inside a vector file
 _PALE = 0.75  # how far removed pixels are faded to white
 _TITLE = 24  # characters in a line of a title
+
+
+def canvas(figure: Figure | SubFigure | None, width: float, height: float) -> Any:
+    """The figure to draw on: the one that the caller gives, or a new one of this size in inches."""
+    if figure is None:
+        return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    if not isinstance(figure, Figure | SubFigure):
+        raise TypeError(f"figure must be a matplotlib Figure or SubFigure, such as plt.figure(), got {type(figure).__name__}")
+    return figure
+
+
+def whole(figure: Figure | SubFigure) -> Figure:
+    """The figure that a part belongs to."""
+    found: Any = figure.get_figure(root=True)
+    return found
+
+
+def panel(ax: Axes | None, width: float, height: float) -> Axes:
+    """The axes to draw on: those that the caller gives, or those of a new figure of this size in inches."""
+    if ax is None:
+        return canvas(None, width, height).subplots()
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax must be matplotlib Axes, such as plt.gca(), got {type(ax).__name__}")
+    return ax
+
+
+def of_panel(axes: Axes, ax: Axes | None) -> Figure | Axes:
+    """What a function of one panel returns: the caller's axes, or the new figure."""
+    found: Any = axes.get_figure(root=True)
+    return found if ax is None else ax
+
+
+def checked_width(width: float | None, default: float) -> float:
+    """The width of a figure in inches."""
+    if width is None:
+        return default
+    check_positive("width", width)
+    return float(width)
+
+
+def pictures_width(columns: int) -> float:
+    """The width in inches of pictures side by side: a column of a paper, a page, or more where there are more than five."""
+    return max(COLUMN, CELL * columns)
 
 
 def names_of(targets: Any, classes: Names) -> str:
@@ -52,7 +107,7 @@ def label_axes(axes: Axes, horizontal: str, vertical: str, logarithmic: Callable
         axes.xaxis.set_major_formatter(lambda value, _: logarithmic(value))
     axes.set_xlabel(horizontal, **TEXT)
     axes.set_ylabel(vertical, **TEXT)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -83,6 +138,22 @@ def heat_over(picture: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     level = saliency / max(float(saliency.max()), 1e-6)
     opacity = 0.75 * np.sqrt(level)[..., None]
     return (1 - opacity) * grey(picture) + opacity * colormaps["inferno"](level)[..., :3]
+
+
+def map_on(name: str, values: Any, size: tuple[int, int]) -> np.ndarray:
+    """A map (h, w) resized to (H, W), without its negative values."""
+    numbers = as_numbers(name, values)
+    if numbers.ndim != 2:
+        raise ValueError(f"{name} must be of shape (h, w), got the shape {numbers.shape}")
+    positive = jnp.asarray(np.maximum(numbers.filled(0), 0))
+    return np.asarray(resize(positive[..., None], size))[..., 0]
+
+
+def show_map(axes: Axes, picture: np.ndarray, values: np.ndarray, title: str = "") -> None:
+    """Show a map over a picture, with a cross at its maximum."""
+    show(axes, heat_over(picture, values), title)
+    [cross] = axes.plot(*np.unravel_index(np.argmax(values), values.shape)[::-1], "x", color="white", markersize=6, markeredgewidth=1.5)
+    cross.set_path_effects([withStroke(linewidth=3, foreground=LINE)])
 
 
 def grey(picture: np.ndarray) -> np.ndarray:

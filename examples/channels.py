@@ -54,7 +54,7 @@ def main() -> None:
         "class-channels.png": ej.plots.class_channels(found, pictures, options.top, model.classes),
     }
     for name, figure in figures.items():
-        figure.savefig(options.out / name, dpi=80)
+        figure.savefig(options.out / name)
         print(f"wrote {options.out / name}")
 
 

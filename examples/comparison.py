@@ -60,12 +60,12 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     mask = scene.masks[0, target]
     titled = {name.replace("_", " "): values for name, values in maps.items()}
-    ej.plots.comparison(scene.images[0], titled, mask).savefig(options.out / "comparison.png", dpi=120)
+    ej.plots.comparison(scene.images[0], titled, mask).savefig(options.out / "comparison.png")
     print(f"{model.classes[target]}: wrote {options.out / 'comparison.png'}")
     if options.pictures is not None:
         options.pictures.mkdir(parents=True, exist_ok=True)
         for name, values in maps.items():
-            ej.plots.comparison(scene.images[0], {name: values}, mask).savefig(options.pictures / f"{name}.png", dpi=100)
+            ej.plots.comparison(scene.images[0], {name: values}, mask).savefig(options.pictures / f"{name}.png")
         print(f"wrote {len(maps)} pictures to {options.pictures}")
 
 

@@ -50,7 +50,7 @@ def main() -> None:
 
     options.out.mkdir(parents=True, exist_ok=True)
     result.save(options.out / "explained.npz")
-    ej.plots.overview(images, result, model.classes).savefig(options.out / "explained.png", dpi=120)
+    ej.plots.overview(images, result, model.classes).savefig(options.out / "explained.png")
     print(f"wrote {options.out / 'explained.png'} and {options.out / 'explained.npz'}")
 
 

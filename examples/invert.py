@@ -60,7 +60,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     columns = {"all channels": everything, "kept channels": shown, "dropped channels": dropped}
     path = options.out / "inversion.png"
-    ej.plots.inversion(model.preprocessing.picture(images), columns).savefig(path, dpi=100)
+    ej.plots.inversion(model.preprocessing.picture(images), columns).savefig(path)
     print(f"wrote {path}")
 
 

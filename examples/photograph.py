@@ -53,7 +53,7 @@ def main() -> None:
 
     options.out.mkdir(parents=True, exist_ok=True)
     result.save(options.out / "photograph.npz")
-    ej.plots.overview(images, result, model.classes).savefig(options.out / "photograph.png", dpi=120)
+    ej.plots.overview(images, result, model.classes).savefig(options.out / "photograph.png")
     print(f"wrote {options.out / 'photograph.png'} and {options.out / 'photograph.npz'}")
 
 

@@ -56,13 +56,13 @@ def main() -> None:
     config = ej.Config(perturbation="past_mean", num_steps=options.steps)
     result = ej.extremal_perturbation(rising, series, 0, areas=[0.03, 0.1], axes="series", config=config)
     print(f"series: {result.status.message}, rewards {result.rewards.round(2)}, of the whole series {result.image_rewards:.2f}")
-    ej.plots.series(series, result, ["a rise of feature 2"]).savefig(options.out / "series.png", dpi=110)
+    ej.plots.series(series, result, ["a rise of feature 2"]).savefig(options.out / "series.png")
 
     clip = clip_of_a_disc(rng)
     config = ej.Config(num_steps=options.steps)
     result = ej.extremal_perturbation(reddest, clip, 0, areas=[0.01, 0.03], axes="video", config=config)
     print(f"clip: {result.status.message}, rewards {result.rewards.round(2)}, of the whole clip {result.image_rewards:.2f}")
-    ej.plots.slices(clip, result, ["a red disc"]).savefig(options.out / "clip.png", dpi=90)
+    ej.plots.slices(clip, result, ["a red disc"]).savefig(options.out / "clip.png")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def main() -> None:
 
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "smallest-area.png"
-    ej.plots.smallest_area(model.preprocessing.picture(images), result, model.classes).savefig(path, dpi=100)
+    ej.plots.smallest_area(model.preprocessing.picture(images), result, model.classes).savefig(path)
     print(f"wrote {path}")
 
 

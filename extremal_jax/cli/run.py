@@ -61,7 +61,7 @@ class Run(NamedTuple):
             said = tell(path, result)
             result.save(f"{stem}.npz")
             with whole_file(f"{stem}.png") as temporary:
-                draw(self.model.preprocessing.picture(image), result).savefig(temporary, dpi=150)
+                draw(self.model.preprocessing.picture(image), result).savefig(temporary)
             output.say(f"wrote {stem}.png and {stem}.npz")
             status = getattr(result, "status", None)  # maps have none
             faults = [] if status is None or status.ok else status.message.splitlines()

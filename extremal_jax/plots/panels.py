@@ -33,7 +33,7 @@ _PALE = 0.75  # how far removed pixels are faded to white
 _TITLE = 24  # characters in a line of a title
 
 
-def canvas(figure: Figure | SubFigure | None, width: float, height: float) -> Any:
+def canvas(figure: object, width: float, height: float) -> Any:
     """The figure to draw on: the one that the caller gives, or a new one of this size in inches."""
     if figure is None:
         return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
@@ -48,7 +48,7 @@ def whole(figure: Figure | SubFigure) -> Figure:
     return found
 
 
-def panel(ax: Axes | None, width: float, height: float) -> Axes:
+def panel(ax: object, width: float, height: float) -> Axes:
     """The axes to draw on: those that the caller gives, or those of a new figure of this size in inches."""
     if ax is None:
         return canvas(None, width, height).subplots()
@@ -89,8 +89,9 @@ def names_of(targets: Any, classes: Names) -> str:
 
 
 def wrapped(text: str) -> str:
-    """Two lines of a title, or less."""
-    return "\n".join(textwrap.wrap(" ".join(text.split()), _TITLE, max_lines=2, placeholder=" …"))
+    """Two lines of a title, or less. They break between words and after underscores."""
+    lines = textwrap.wrap(" ".join(text.replace("_", "_ ").split()), _TITLE, max_lines=2, placeholder=" …")
+    return "\n".join(lines).replace("_ ", "_")
 
 
 def percent(area: float) -> str:

@@ -103,6 +103,7 @@ def test_scripts(shell: str) -> None:
     made = get_completion_class(shell)
     assert made is not None
     assert f"{VARIABLE}={shell}_complete" in made(cli.main, {}, "extremal-jax", VARIABLE).source()
+    assert f"{VARIABLE}={shell}_source extremal-jax" in (Path(__file__).parents[2] / "docs" / "command_line.md").read_text()
 
 
 def test_a_press_of_tab_loads_no_jax(cache: Path) -> None:

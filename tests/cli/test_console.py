@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,22 @@ def test_progress_is_not_shown_to_the_quiet(folder: Any, asked: Any, monkeypatch
 def test_help_lists_the_exit_codes() -> None:
     listed = " ".join(succeeds("--help").split("Exit codes:")[1].split())
     assert all(f"{code} {meaning}" in listed for code, meaning in exits.CODES.items())
+
+
+def test_the_page_has_the_exit_codes_and_the_commands() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text()
+    assert re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE) == [(str(code), meaning) for code, meaning in exits.CODES.items()]
+    does, keys = (page.split(header)[1].split("\n\n")[0] for header in ("| command | does |", "| command | keys |"))
+    for table in (does, keys):
+        assert {name.split()[0] for name in re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)} == set(cli.main.commands)
+
+
+def test_the_page_has_the_keys_of_the_documents(folder: Any, asked: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text()
+    lines = {line.split("`")[1]: set(re.findall(r"`(\w+)`", line)) for line in page.splitlines() if line.startswith("| `")}
+    found = document("explain", "a.png")
+    everywhere = {"image", "files", "faults"}
+    assert {*found, *found["images"][0], *found["images"][0]["masks"][0]} - everywhere <= lines["explain"]
+    assert set(document("models")["classifiers"][0]) <= lines["models"]
+    assert set(document("scenes", "--count", 1)) <= lines["scenes"]
+    assert set(document("doctor", "--no-speed")) <= lines["doctor"]

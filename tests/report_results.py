@@ -32,7 +32,8 @@ def result(kind: str, count: Any = None, **changes: Any) -> ej.ExtremalResult:
     shape = masked_shape(kind)
     masks = np.zeros((3, *shape), np.float32)
     for k in range(3):
-        masks[(k, *(slice(1, 2 + k) for _ in shape))] = 1
+        box: Any = (k, *(slice(1, 2 + k) for _ in shape))
+        masks[box] = 1
     masks = masks if count is None else np.stack([masks] * count)
     areas = masks.reshape(*masks.shape[: -len(shape)], -1).mean(axis=-1)
     fields: dict[str, Any] = dict(masks=masks, params=masks, masks_with_margin=None, areas=areas)

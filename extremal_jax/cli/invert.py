@@ -27,6 +27,7 @@ _CHANNELS = commands.Several(int, 0, math.inf, "indices of channels, such as 3,1
 @commands.seed
 @commands.chunk_size
 @commands.out
+@commands.report
 def invert(
     images: tuple[Path, ...],
     model_name: str,
@@ -38,6 +39,7 @@ def invert(
     seed: int,
     chunk_size: int | None,
     out: Path,
+    report: str | None,
 ) -> None:
     """Reconstruct images from a layer's activations; write a figure and a result for each image.
 
@@ -51,6 +53,7 @@ def invert(
 
     import extremal_jax as ej
 
+    page = commands.report_page(report, out)
     job = run.start(images, model_name, weights, out)
     try:
         activation = np.asarray(ej.graph.capture(job.model, [at])(job.images)[1][at])
@@ -74,6 +77,11 @@ def invert(
         key=jax.random.key(seed),
         progress=run.is_terminal(),
         chunk_size=chunk_size,
+    )
+
+    job.write_page(
+        page,
+        {name: jax.tree.map(lambda leaf: leaf[k * count :][:count], result) for k, name in enumerate(masks)},  # noqa: B023
     )
 
     def tell(path: Path, one: InversionResult) -> None:

@@ -39,8 +39,8 @@ class _Maps(NamedTuple):
             np.savez_compressed(file, target=self.target, **self.maps)
 
 
-def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, Any]) -> None:
-    """Compute the maps of some methods, and write a figure and the maps of each image."""
+def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, Any], page: Path | None) -> None:
+    """Compute the maps of some methods, and write a figure and the maps of each image, and a report if there is a page for it."""
     import numpy as np
 
     import extremal_jax as ej
@@ -54,6 +54,8 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
         name: np.asarray(method.function(run.model, run.images, targets, **method.complete(options, layers)))
         for name, method in known.items()
     }
+
+    run.write_page(page, None, maps=maps, targets=targets)
 
     def tell(path: Path, one: _Maps) -> None:
         click.secho(f"{path}: {run.model.classes[one.target]}", bold=True)

@@ -48,6 +48,14 @@ class Run(NamedTuple):
         except ValueError as error:
             raise click.BadParameter(f"{error} (`top` is the class of the highest score)", param_hint="--target") from error
 
+    def write_page(self, page: Path | None, result: Any, **options: Any) -> None:
+        """Write a report on all images, if one is asked for; the options are those of `ej.report.write`."""
+        import extremal_jax as ej
+
+        if page is not None:
+            ej.report.write(page, self.images, result, model=self.model, names=[path.name for path in self.paths], **options)
+            click.echo(f"wrote {page}")
+
     def report(self, results: Any, tell: Callable[[Path, Any], None], draw: Callable[[Any, Any], Figure]) -> None:
         """Print (by `tell`), save and draw the result of each image. Failed runs are an error at the end."""
         failures = []

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @commands.seed
 @commands.chunk_size
 @commands.out
+@commands.report
 def smallest_area(
     images: tuple[Path, ...],
     model_name: str,
@@ -34,6 +35,7 @@ def smallest_area(
     seed: int,
     chunk_size: int | None,
     out: Path,
+    report: str | None,
     **search: Any,
 ) -> None:
     """Find the smallest part of an image that excites a class as much as all of it.
@@ -49,6 +51,7 @@ def smallest_area(
 
     import extremal_jax as ej
 
+    page = commands.report_page(report, out)
     job = run.start(images, model_name, weights, out)
     result = ej.smallest_area(
         job.model,
@@ -60,6 +63,8 @@ def smallest_area(
         chunk_size=chunk_size,
         **search,
     )
+
+    job.write_page(page, result, chunk_size=chunk_size)
 
     def tell(path: Path, one: SmallestArea) -> None:
         found = f"{float(one.areas):.1%} of the image" if one.reached else "no area suffices; the best"

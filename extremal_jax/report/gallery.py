@@ -15,7 +15,7 @@ import numpy as np
 from extremal_jax.ground.checks import check_count
 from extremal_jax.ground.files import as_path, check_writable, whole_file
 from extremal_jax.models.preprocessing import Preprocessing
-from extremal_jax.optimise.printing import settings_table
+from extremal_jax.optimise.settings import settings_table
 from extremal_jax.report.contents import Subject, describe
 from extremal_jax.report.index import Entry, Leaf, index_page
 from extremal_jax.report.page import page

@@ -14,7 +14,7 @@ from extremal_jax.extremal.result import ChannelResult, ExtremalResult, Smallest
 from extremal_jax.ground.checks import check_chunk_size
 from extremal_jax.ground.files import check_writable, whole_file
 from extremal_jax.inversion.result import InversionResult
-from extremal_jax.optimise.printing import settings_table
+from extremal_jax.optimise.settings import settings_table
 from extremal_jax.plots.panels import Names
 from extremal_jax.report.contents import Subject, describe, stops_of
 from extremal_jax.report.page import page

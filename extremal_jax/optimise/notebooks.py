@@ -74,7 +74,10 @@ def _figures(one: Any) -> str:
     values = [f"{game.reading} {game.sign * float(one.rewards[k]):.2f}" for k in order]
     if np.asarray(one.requested_areas).dtype.kind == "i":  # channels
         kept = [np.argsort(-np.asarray(one.masks[k]), kind="stable")[: int(one.requested_areas[k])] for k in order]
-        lines = [f"{len(some)} channels, {value}: {_channels(some)}" for some, value in zip(kept, values, strict=True)]
+        lines = [
+            f"{len(some)} channel{'s' if len(some) > 1 else ''}, {value}: {_channels(some)}"
+            for some, value in zip(kept, values, strict=True)
+        ]
         return paragraph(*lines)
     areas = [f"{float(one.areas[k]):.1%}" for k in order]
     drawn = [figure(_flat(one.masks[k]), f"mask of {area}", area, value) for k, area, value in zip(order, areas, values, strict=True)]

@@ -80,7 +80,7 @@ def test_masks_of_other_axes_are_pictures(kind: str) -> None:
 
 def test_other_results() -> None:
     channels, least, inverted = html(report_results.channels()), html(smallest()), html(report_results.inversion())
-    assert "1 channels, response 2.00: 1 " in channels.text
+    assert "1 channel, response 2.00: 1 " in channels.text
     assert "ChannelResult of the layer blocks.2" in channels.text
     assert ("a* 25.0%" in least.text, "no area suffices" in least.text, len(least.images())) == (True, True, 2)
     assert ("cosine 0.75" in inverted.text, inverted.images()[0].shape) == (True, (48, 72, 3))  # enlarged

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 _CELL = "text-align: left; padding: 0.15em 1.2em 0.15em 0; border-bottom: 1px solid rgba(128, 128, 128, 0.35)"
+_FRAME = "border: 1px solid rgba(128, 128, 128, 0.5)"
 _FIGURE = "display: inline-block; margin: 0.3em 0.8em 0.3em 0; vertical-align: top; font-size: 0.9em"
 
 
@@ -84,7 +85,7 @@ def figure(pixels: np.ndarray, label: str, *lines: object, longest: int = 96) ->
     scale = max(1, longest // (2 * max(pixels.shape[:2])))  # so that masks of few pixels can be seen
     image = address(pixels.repeat(scale, axis=0).repeat(scale, axis=1), longest=longest)
     texts = "<br>".join(map(escaped, lines))
-    return f'<span style="{_FIGURE}"><img alt="{escaped(label)}" src="{image}"><br>{texts}</span>'
+    return f'<span style="{_FIGURE}"><img alt="{escaped(label)}" style="{_FRAME}" src="{image}"><br>{texts}</span>'
 
 
 def section(title: object, *parts: str) -> str:

@@ -32,7 +32,7 @@ class Printed:
             return None
         this: Any = self
         ones = [this] if this._is_single else [this[index] for index in range(min(len(this), _MOST_IMAGES))]
-        parts = [section(_head(one, index, len(ones)), _figures(one)) for index, one in enumerate(ones)]
+        parts = [section(_head(one, index, len(ones)), f"<div>{_figures(one)}</div>") for index, one in enumerate(ones)]
         left = 0 if this._is_single else len(this) - len(ones)
         parts += [paragraph(f"and {left} more")] if left else []
         layer = "" if this.at is None else f" of the layer {this.at}"

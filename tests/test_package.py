@@ -198,6 +198,7 @@ def test_version() -> None:
         ("extremal_jax.report", "index.js"),
         ("extremal_jax.report", "report.css"),
         ("extremal_jax.report", "charts.js"),
+        ("extremal_jax.report", "forms.js"),
         ("extremal_jax.report", "pictures.js"),
         ("extremal_jax.report", "report.js"),
         ("extremal_jax.models", "pretrained/scenes.safetensors"),

@@ -30,6 +30,7 @@ _MOST_NAMED = 12  # channels in a row of the table
 @commands.steps
 @commands.chunk_size
 @commands.out
+@commands.report
 def channels(
     images: tuple[Path, ...],
     at: str,
@@ -39,17 +40,19 @@ def channels(
     target: str,
     chunk_size: int | None,
     out: Path,
+    report: str | None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Find the channels of a layer that excite a class most, and write a figure and a result for each image.
 
     \b
     Examples:
-      extremal-jax channels photo.png --at blocks.2
+      extremal-jax channels photo.png --at blocks.2 --report
       extremal-jax channels photo.png --at inception4d --model googlenet --weights hub --areas 1,5,25,100
     """
     import extremal_jax as ej
 
+    page = commands.report_page(report, out)
     job = run.start(images, model_name, weights, out)
     result = ej.channel_perturbation(
         job.model,
@@ -61,6 +64,8 @@ def channels(
         progress=output.shows_progress(),
         chunk_size=chunk_size,
     )
+
+    job.write_page(page, result, chunk_size=chunk_size)
 
     def tell(path: Path, one: ChannelResult) -> dict[str, Any]:
         name, whole = job.model.classes[int(one.targets)], float(one.image_rewards)
@@ -77,4 +82,4 @@ def channels(
             "sets": [dict(count=int(count), channels=some, response=value, share=share) for count, some, value, share in sets],
         }
 
-    return {"at": at} | job.report(result, tell, lambda _, one: ej.plots.channels(one))
+    return {"at": at} | job.report(result, tell, lambda _, one: ej.plots.channels(one), page)

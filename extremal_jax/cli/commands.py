@@ -10,11 +10,13 @@ import click
 
 from extremal_jax.cli import tables
 from extremal_jax.cli.console import exits, output
+from extremal_jax.ground.files import check_writable
 
 if TYPE_CHECKING:
     from extremal_jax import Config
 
 _DEBUG = "extremal_jax.debug"
+_IN_OUT = ""  # the value of --report without a file: report.html in the output folder
 
 
 class Commands(click.Group):
@@ -81,6 +83,17 @@ class Several(click.ParamType):
         return numbers
 
 
+class Page(click.ParamType):
+    """The path of an HTML page, and not an image, which an option without a value would take for one."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value != _IN_OUT and Path(value).suffix.lower() not in (".html", ".htm"):
+            self.fail(f"the report is a page, FILE.html, got {str(value)!r}; without a FILE, give the option last", param, ctx)
+        return value
+
+
 class Shard(click.ParamType):
     """i/n, the i-th of n parts of the data."""
 
@@ -93,6 +106,15 @@ class Shard(click.ParamType):
         if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
             self.fail(f"expected i/n with i from 1 to n, such as 2/8, got {value!r}", param, ctx)
         return int(index), int(count)
+
+
+def report_page(report: str | None, out: Path) -> Path | None:
+    """The page that `--report` asks for, once it is known to be writable; None without the option."""
+    if report is None:
+        return None
+    page = out / "report.html" if report == _IN_OUT else Path(report)
+    check_writable(page)
+    return page
 
 
 def config(preset: str, settings: Mapping[str, Any]) -> Config:
@@ -134,3 +156,11 @@ reward = click.option("--reward", type=tables.REWARDS, help="The quantity to max
 steps = click.option("--num-steps", "--steps", "num_steps", type=click.IntRange(min=1), help="Number of optimisation steps.")
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 chunk_size = click.option("--chunk-size", type=click.IntRange(min=1), help="Most masks shown to the model at once, to bound memory.")
+report = click.option(
+    "--report",
+    type=Page(),
+    is_flag=False,
+    flag_value=_IN_OUT,
+    metavar="[FILE.html]",
+    help="Also write an HTML page to look through all images.  [without a FILE: report.html in the output folder]",
+)

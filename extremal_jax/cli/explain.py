@@ -9,25 +9,12 @@ import click
 
 from extremal_jax.cli import commands, maps, run, tables
 from extremal_jax.cli.console import output
-from extremal_jax.ground.files import check_writable
 
 if TYPE_CHECKING:
     from extremal_jax import ExtremalResult
 
 _PERTURBATION = "extremal_perturbation"
-_ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "num_steps", "report")
-_IN_OUT = ""  # the value of --report without a file: report.html in the output folder
-
-
-class Page(click.ParamType):
-    """The path of an HTML page, and not an image, which an option without a value would take for one."""
-
-    name = "file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value != _IN_OUT and Path(value).suffix.lower() not in (".html", ".htm"):
-            self.fail(f"the report is a page, FILE.html, got {str(value)!r}; without a FILE, give the option last", param, ctx)
-        return value
+_ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "num_steps")
 
 
 @commands.command(short_help="Find the masks of given areas that excite a class most.")
@@ -52,14 +39,7 @@ class Page(click.ParamType):
 @commands.seed
 @commands.chunk_size
 @commands.out
-@click.option(
-    "--report",
-    type=Page(),
-    is_flag=False,
-    flag_value=_IN_OUT,
-    metavar="[FILE.html]",
-    help="Also write an HTML page to look through all images.  [without a FILE: report.html in the output folder]",
-)
+@commands.report
 def explain(
     images: tuple[Path, ...],
     model_name: str,
@@ -96,13 +76,12 @@ def explain(
     key = jax.random.key(seed)
     if methods != (_PERTURBATION,):
         _check_options_of_other_methods()
+        page = commands.report_page(report, out)
         job = run.start(images, model_name, weights, out)
-        return maps.write(job, methods, job.targets(target), dict(at=at, contrast_at=contrast_at, key=key, chunk_size=chunk_size))
+        return maps.write(job, methods, job.targets(target), dict(at=at, contrast_at=contrast_at, key=key, chunk_size=chunk_size), page)
     if contrast_at is not None:
         raise click.BadParameter(f"applies only to contrastive methods, not to {_PERTURBATION}", param_hint="--contrast-at")
-    page = None if report is None else out / "report.html" if report == _IN_OUT else Path(report)
-    if page is not None:
-        check_writable(page)
+    page = commands.report_page(report, out)
     job = run.start(images, model_name, weights, out)
     other = None if reference is None else run.prepare(job.model, [reference])[0]
     result = ej.extremal_perturbation(
@@ -118,14 +97,10 @@ def explain(
         chunk_size=chunk_size,
     )
 
-    if page is not None:
-        names = [path.name for path in job.paths]
-        ej.report.write(page, job.images, result, model=job.model, names=names, reference=other, chunk_size=chunk_size)
-        output.say(f"wrote {page}")
-    document = job.report(
-        result, lambda path, one: _tell(path, one, job), lambda picture, one: ej.plots.overview(picture, one, job.model.classes)
+    job.write_page(page, result, reference=other, chunk_size=chunk_size)
+    return job.report(
+        result, lambda path, one: _tell(path, one, job), lambda picture, one: ej.plots.overview(picture, one, job.model.classes), page
     )
-    return document | {"report": page}
 
 
 def _check_options_of_other_methods() -> None:

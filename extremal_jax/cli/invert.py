@@ -30,6 +30,7 @@ _CHANNELS = commands.Several(int, 0, math.inf, "indices of channels, such as 3,1
 @commands.seed
 @commands.chunk_size
 @commands.out
+@commands.report
 def invert(
     images: tuple[Path, ...],
     model_name: str,
@@ -41,6 +42,7 @@ def invert(
     seed: int,
     chunk_size: int | None,
     out: Path,
+    report: str | None,
 ) -> dict[str, Any]:
     """Reconstruct images from a layer's activations; write a figure and a result for each image.
 
@@ -54,6 +56,7 @@ def invert(
 
     import extremal_jax as ej
 
+    page = commands.report_page(report, out)
     job = run.start(images, model_name, weights, out)
     try:
         activation = np.asarray(ej.graph.capture(job.model, [at])(job.images)[1][at])
@@ -79,10 +82,17 @@ def invert(
         chunk_size=chunk_size,
     )
 
+    job.write_page(
+        page,
+        {name: jax.tree.map(lambda leaf: leaf[k * count :][:count], result) for k, name in enumerate(masks)},  # noqa: B023
+    )
+
     def tell(path: Path, one: InversionResult) -> dict[str, Any]:
         cosines = dict(zip(masks, map(float, one.cosines), strict=True))
         output.say(f"{path}: cosine " + ", ".join(f"{cosine:.2f} ({name})" for name, cosine in cosines.items()))
         return {"cosines": cosines}
 
     each = [jax.tree.map(lambda leaf: leaf[index::count], result) for index in range(count)]  # noqa: B023
-    return {"at": at} | job.report(each, tell, lambda picture, one: ej.plots.inversion(picture, dict(zip(masks, one.images, strict=True))))
+    return {"at": at} | job.report(
+        each, tell, lambda picture, one: ej.plots.inversion(picture, dict(zip(masks, one.images, strict=True))), page
+    )

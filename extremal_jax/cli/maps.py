@@ -47,8 +47,8 @@ class _Maps(NamedTuple):
             np.savez_compressed(file, target=self.target, **self.maps)
 
 
-def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Compute the maps of some methods, and write a figure and the maps of each image."""
+def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, Any], page: Path | None) -> dict[str, Any]:
+    """Compute the maps of some methods, and write a figure and the maps of each image, and a report if there is a page for it."""
     import numpy as np
 
     import extremal_jax as ej
@@ -63,6 +63,8 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
         for name, method in known.items()
     }
 
+    run.write_page(page, None, maps=maps, targets=targets)
+
     def tell(path: Path, one: _Maps) -> dict[str, Any]:
         target = run.named(one.target)
         output.say(f"{path}: {target['name']}", bold=True)
@@ -72,4 +74,4 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
         _Maps(int(target), {name: values[index] for name, values in maps.items()})
         for index, target in enumerate(np.broadcast_to(targets, len(run.images)))
     ]
-    return run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps))
+    return run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps), page)

@@ -48,12 +48,22 @@ class Run(NamedTuple):
         except ValueError as error:
             raise click.BadParameter(f"{error} (`top` is the class of the highest score)", param_hint="--target") from error
 
-    def report(self, results: Any, tell: Callable[[Path, Any], dict[str, Any]], draw: Callable[[Any, Any], Figure]) -> dict[str, Any]:
+    def write_page(self, page: Path | None, result: Any, **options: Any) -> None:
+        """Write a report on all images, if one is asked for; the options are those of `ej.report.write`."""
+        import extremal_jax as ej
+
+        if page is not None:
+            ej.report.write(page, self.images, result, model=self.model, names=[path.name for path in self.paths], **options)
+            output.say(f"wrote {page}")
+
+    def report(
+        self, results: Any, tell: Callable[[Path, Any], dict[str, Any]], draw: Callable[[Any, Any], Figure], page: Path | None
+    ) -> dict[str, Any]:
         """Print (by `tell`), save and draw the result of each image.
 
         Returns:
-          The document of the command: the classifier, and of each image what `tell` returns, the files, and the faults
-          of its run.
+          The document of the command: the classifier, the page that was written, and of each image what `tell` returns,
+          the files, and the faults of its run.
         """
         told = []
         for index, (path, stem, image) in enumerate(zip(self.paths, self.outputs, self.images, strict=True)):
@@ -66,7 +76,7 @@ class Run(NamedTuple):
             status = getattr(result, "status", None)  # maps have none
             faults = [] if status is None or status.ok else status.message.splitlines()
             told.append({"image": path, **said, "files": {"figure": f"{stem}.png", "result": f"{stem}.npz"}, "faults": faults})
-        return {"model": self.model.name, "images": told}
+        return {"model": self.model.name, "images": told, "report": page}
 
     def named(self, target: Any) -> dict[str, Any]:
         """A class in a document."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @commands.seed
 @commands.chunk_size
 @commands.out
+@commands.report
 def smallest_area(
     images: tuple[Path, ...],
     model_name: str,
@@ -35,6 +36,7 @@ def smallest_area(
     seed: int,
     chunk_size: int | None,
     out: Path,
+    report: str | None,
     **search: Any,
 ) -> dict[str, Any]:
     """Find the smallest part of an image that excites a class as much as all of it.
@@ -50,6 +52,7 @@ def smallest_area(
 
     import extremal_jax as ej
 
+    page = commands.report_page(report, out)
     job = run.start(images, model_name, weights, out)
     result = ej.smallest_area(
         job.model,
@@ -61,6 +64,8 @@ def smallest_area(
         chunk_size=chunk_size,
         **search,
     )
+
+    job.write_page(page, result, chunk_size=chunk_size)
 
     def tell(path: Path, one: SmallestArea) -> dict[str, Any]:
         found = f"{float(one.areas):.1%} of the image" if one.reached else "no area suffices; the best"
@@ -75,4 +80,4 @@ def smallest_area(
             "response_of_area": response,
         }
 
-    return job.report(result, tell, lambda picture, one: ej.plots.smallest_area(picture, one, job.model.classes))
+    return job.report(result, tell, lambda picture, one: ej.plots.smallest_area(picture, one, job.model.classes), page)

@@ -51,7 +51,7 @@ _PARITY = "parity is now four settings, which Config.torchray() sets: ties, flip
 
 
 @renamed(step="pitch", parity=_PARITY)
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Config(MaskSettings):
     """The settings of `extremal_perturbation`; no arrays. Checked when it is built.
 
@@ -312,7 +312,7 @@ def _check_pitch(name: str, value: object, unit: str) -> None:
     check_count(name, value, 1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ChannelConfig(MaskSettings):
     """The settings of `channel_perturbation`; no arrays. Checked when it is built.
 

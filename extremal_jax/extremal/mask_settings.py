@@ -16,7 +16,7 @@ from extremal_jax.optimise.schedules import Geometric, Schedule, schedule_values
 from extremal_jax.optimise.settings import Settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MaskSettings(Settings):
     """What `Config` and `ChannelConfig` have in common; the attributes are described there."""
 

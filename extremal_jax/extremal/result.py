@@ -17,6 +17,7 @@ from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.operators.area import binarize, select_top
 from extremal_jax.operators.axes import check_axes, each, masked
 from extremal_jax.operators.nesting import rank_places
+from extremal_jax.optimise.notebooks import Printed
 from extremal_jax.optimise.results import OfImages
 from extremal_jax.optimise.status import Status
 from extremal_jax.optimise.storage import Saved
@@ -39,8 +40,8 @@ class History:
     area_losses: Float[AnyArray, "*N T K"]
 
 
-@pytree(static=("config", "at"))
-class ExtremalResult(OfImages, Saved):
+@pytree(static=("config", "at"), prints=False)
+class ExtremalResult(Printed, OfImages, Saved):
     """The extremal perturbations of one image, or of a batch of N, for K areas each. A pytree, of NumPy arrays if it
     was loaded.
 
@@ -169,8 +170,8 @@ class ExtremalResult(OfImages, Saved):
         return gaussian_blur(maps, each(check_axes(axes), shape, None, lambda side: smooth * side), "zeros")
 
 
-@pytree(static=("config", "at"))
-class ChannelResult(OfImages, Saved):
+@pytree(static=("config", "at"), prints=False)
+class ChannelResult(Printed, OfImages, Saved):
     """The channels that matter for one image, or for a batch of N, for K counts each. A pytree, of NumPy arrays if it
     was loaded.
 
@@ -246,8 +247,8 @@ class Curve:
     binary_responses: Float[AnyArray, "*N M"]
 
 
-@pytree(static=("config", "at"))
-class SmallestArea(OfImages, Saved):
+@pytree(static=("config", "at"), prints=False)
+class SmallestArea(Printed, OfImages, Saved):
     """The smallest sufficient areas of one image, or of a batch of N. A pytree.
 
     Attributes:

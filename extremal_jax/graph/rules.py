@@ -21,6 +21,7 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from extremal_jax.graph.interpreter import Rule as Rewriting, inside, interpreted, opened, trace
+from extremal_jax.ground.html import section, table
 
 _SAME_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "pvary", "reshape"})  # keep a number as it is
 
@@ -109,6 +110,9 @@ class Rule:
     def __str__(self) -> str:
         return f"{self.name} ({', '.join(sorted(self.primitives))})" + (f": {self.description}" if self.description else "")
 
+    def __repr__(self) -> str:
+        return f"<Rule {self}>"
+
 
 @dataclass(frozen=True)
 class RuleTable:
@@ -160,6 +164,15 @@ class RuleTable:
         others = "the derivative" if self.passes is None else f"the derivative of {', '.join(sorted(self.passes))}; any other is refused"
         return "\n  ".join([self.name, *map(str, self.rules), f"all else: {others}"])
 
+    def __repr__(self) -> str:
+        return f"<RuleTable {self.name!r}: {', '.join(rule.name for rule in self.rules)}>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: the rules in the order in which they are tried."""
+        rows = [(rule.name, ", ".join(sorted(rule.primitives)), rule.description) for rule in self.rules]
+        others = "the derivative" if self.passes is None else f"the derivative of {', '.join(sorted(self.passes))}; any other is refused"
+        return section(self.name, table([*rows, ("all else", "", others)], ("rule", "operations", "backward pass")))
+
 
 class Matches(NamedTuple):
     """The equations of a function that get a rule, in the order of the equations.
@@ -178,6 +191,13 @@ class Matches(NamedTuple):
 
     def __str__(self) -> str:
         return "\n".join([self.table.name, *(f"  {rule.name}: {site}" for rule, site in self.pairs)])
+
+    def __repr__(self) -> str:
+        return f"<Matches of {self.table.name!r}: {len(self.pairs)} equations>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: the equations with their rules."""
+        return section(self.table.name, table(((rule.name, site) for rule, site in self.pairs), ("rule", "equation")))
 
 
 def with_backward_rules(function: Callable[..., Any], table: RuleTable) -> Callable[..., Any]:

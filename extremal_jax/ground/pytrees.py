@@ -14,7 +14,7 @@ Class = TypeVar("Class", bound=type)
 
 
 @dataclass_transform(frozen_default=True)
-def pytree(*, static: Iterable[str] = ()) -> Callable[[Class], Class]:
+def pytree(*, static: Iterable[str] = (), prints: bool = True) -> Callable[[Class], Class]:
     """Make a class a frozen dataclass and a pytree.
 
     `jax.tree_util.register_dataclass` calls the constructor whenever it puts an object together, also with the
@@ -23,6 +23,7 @@ def pytree(*, static: Iterable[str] = ()) -> Callable[[Class], Class]:
 
     Args:
       static: the fields that are part of the structure rather than children; they must be hashable.
+      prints: whether the class prints all its fields; False: it inherits how it is printed.
 
     Example:
       >>> @pytree(static=("name",))
@@ -35,7 +36,7 @@ def pytree(*, static: Iterable[str] = ()) -> Callable[[Class], Class]:
     static = tuple(static)
 
     def decorate(cls: Class) -> Class:
-        dataclasses.dataclass(frozen=True)(cls)
+        dataclasses.dataclass(frozen=True, repr=prints)(cls)
         children = tuple(field.name for field in dataclasses.fields(cls) if field.name not in static)
 
         def flatten(self: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -48,7 +48,7 @@ class NaturalImages:
             raise ValueError(f"correlation and scale must be below 1, got {self.correlation} and {self.scale}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class InversionConfig(Settings):
     """The settings of `invert_features` and `maximize_channel`; no arrays. Checked when it is built.
 

@@ -8,12 +8,13 @@ from jaxtyping import Float
 
 from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.inversion.config import InversionConfig
+from extremal_jax.optimise.notebooks import Printed
 from extremal_jax.optimise.results import OfImages
 from extremal_jax.optimise.status import Status
 from extremal_jax.optimise.storage import Saved
 
 
-@pytree()
+@pytree(prints=False)
 class InversionStatus(Status):
     """Whether a run went well, for each picture; the attributes are those of `Status`."""
 
@@ -23,8 +24,8 @@ class InversionStatus(Status):
         return f"picture {index[0]}"
 
 
-@pytree(static=("config", "at"))
-class InversionResult(OfImages, Saved):
+@pytree(static=("config", "at"), prints=False)
+class InversionResult(Printed, OfImages, Saved):
     """Pictures found by feature inversion: one, or a batch of N. A pytree.
 
     Attributes:

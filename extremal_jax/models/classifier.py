@@ -12,7 +12,10 @@ from jaxtyping import Float, Num
 from PIL import Image
 
 from extremal_jax.boundary.images import check_model_input
+from extremal_jax.ground.html import section, table
 from extremal_jax.models.preprocessing import Preprocessing
+
+_NAMED = 12  # classes or layers in a table
 
 
 class Classifier(nnx.Module):
@@ -43,6 +46,26 @@ class Classifier(nnx.Module):
         dtype = jax.tree.leaves(self.network)[0].dtype
         return self.network(images.astype(dtype)).astype(images.dtype)
 
+    def __repr__(self) -> str:
+        height, width = self.input_size
+        return f"Classifier({self.name!r}, {len(self.classes)} classes, images of {height}x{width}, {_count(self):,} parameters)"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks; the network has its own representation."""
+        height, width = self.input_size
+        dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(nnx.state(self.network)) if hasattr(leaf, "dtype")})
+        rows = [
+            ("classes", f"{len(self.classes)}: {_listed(self.classes)}"),
+            ("images", f"{height}x{width}"),
+            (
+                "normalisation",
+                f"mean {_numbers(self.preprocessing.mean)}, standard deviation {_numbers(self.preprocessing.std)}",
+            ),
+            ("parameters", f"{_count(self):,}, {', '.join(dtypes)}"),
+            ("layers", f"{len(self.activations)}: {_listed(self.activations)}" if self.activations else "without names"),
+        ]
+        return section(self.name, table(rows))
+
     @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) of the arrays that `preprocess` returns; the network takes other sizes as well.
@@ -62,3 +85,17 @@ class Classifier(nnx.Module):
           (H, W, C) float32, of `input_size`; for a fully convolutional network, the longer side may be longer.
         """
         return self.preprocessing(image)
+
+
+def _count(classifier: Classifier) -> int:
+    """The number of the network's parameters."""
+    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(nnx.state(classifier.network)))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """The first names."""
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

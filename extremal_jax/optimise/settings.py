@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -16,17 +17,19 @@ import optax
 from jax import Array
 
 from extremal_jax.ground.checks import Forgotten, check_count, is_number
+from extremal_jax.ground.html import section, table
 from extremal_jax.optimise import schedules
 from extremal_jax.optimise.optimizers import PRESETS, adam, forgotten, optimizer_name
 from extremal_jax.optimise.schedules import Cosine, Schedule, schedule_values
 
 Kind = TypeVar("Kind", bound="Settings")
+_LISTED = 6  # values of a schedule in a table
 _SCHEDULES = {
     kind.__name__: kind for kind in (schedules.Cosine, schedules.Geometric, schedules.Exponential, schedules.Doubling, schedules.Linear)
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """The settings of an optimisation, checked when they are built; their attributes are described in `Config`."""
 
@@ -55,10 +58,70 @@ class Settings:
             rate = Cosine(self.PEAK) if self.optimizer == adam else 1.0
         return dict(step=np.arange(self.num_steps, dtype=np.int32), learning_rate=schedule_values("learning_rate", rate, self.num_steps))
 
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, by name."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={_printed(value)}' for name, value in self.changes().items())})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        for name, value in self.changes().items():
+            yield name, optimizer_name(value) if name == "optimizer" else value
+
+    def _repr_html_(self) -> str:
+        """A table of all settings for notebooks; those that differ from the defaults are in bold."""
+        fields, changed = json.loads(to_json(self)), self.changes()
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        rows = [(name, value_text(value), _default(defaults[name]) if name in changed else "") for name, value in fields.items()]
+        marked = [place for place, name in enumerate(fields) if name in changed]
+        return section(type(self).__name__, table(rows, ("setting", "value", "default"), marked))
+
     @classmethod
     def upgraded(cls, fields: dict[str, Any]) -> dict[str, Any]:
         """The fields of a file of an older version, under today's names."""
         return fields
+
+
+def value_text(value: Any) -> str:
+    """A value of the JSON of settings, as text."""
+    if isinstance(value, list):
+        shown = ", ".join(map(value_text, value[:_LISTED]))
+        return f"({shown}, … {len(value)} values)" if len(value) > _LISTED else f"({shown})"
+    if isinstance(value, dict):
+        [(kind, content)] = value.items()
+        if not isinstance(content, dict):
+            return str(content)
+        return f"{kind}({', '.join(f'{name}={value_text(part)}' for name, part in content.items())})"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings_table(config: Settings) -> list[tuple[str, str]]:
+    """The names and values of settings, without those that are None.
+
+    Example:
+      >>> from extremal_jax import Config
+      >>> settings_table(Config(num_steps=7))[0]
+      ('num_steps', '7')
+    """
+    return [(name, value_text(value)) for name, value in json.loads(to_json(config)).items() if value is not None]
+
+
+def _printed(value: Any) -> str:
+    """A setting in a line of code: an optimizer or a function by its name."""
+    if isinstance(value, optax.GradientTransformation | optax.GradientTransformationExtraArgs):
+        return optimizer_name(value)
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def _default(value: Any) -> str:
+    """A default in a table; one that follows the input is None, and one that is required is missing."""
+    if value is dataclasses.MISSING:
+        return ""
+    if isinstance(value, optax.GradientTransformation | optax.GradientTransformationExtraArgs):
+        return optimizer_name(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def check_settings(value: object, kind: type[Kind]) -> Kind:

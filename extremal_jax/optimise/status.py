@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Int
 
+from extremal_jax.ground.html import paragraph
 from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.optimise.solver import NEVER
 
@@ -64,3 +65,13 @@ class Status:
 
     def __str__(self) -> str:
         return self.message
+
+    def __repr__(self) -> str:
+        try:
+            return f"{type(self).__name__}({self.message!r})"
+        except TypeError:  # under a trace, or of a tree of something else than arrays
+            return f"{type(self).__name__}({self.nonfinite_step!r})"
+
+    def _repr_html_(self) -> str:
+        """What went wrong, for notebooks."""
+        return paragraph(*self.message.splitlines())

@@ -25,12 +25,12 @@ function logTicks(low, high) {
   return found;
 }
 
-function linear(values, zero) {
+function linear(values, zero, count = 4) {
   let [low, high] = [Math.min(...values), Math.max(...values)];
   if (zero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
   const room = (high - low || Math.abs(high) || 1) * 0.06;
   [low, high] = [low - (zero && low === 0 ? 0 : room), high + room];
-  return { at: (v) => (v - low) / (high - low), ticks: ticks(low, high, 4) };
+  return { at: (v) => (v - low) / (high - low), ticks: ticks(low, high, count) };
 }
 
 function logarithmic(values) {
@@ -42,7 +42,7 @@ function logarithmic(values) {
 const short = (v) => minus(Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(0) : String(Number(v.toPrecision(3))));
 
 /** The frame of a chart in a figure: title, axes and grid; (x, y) map values to its pixels. */
-function frame(shell, heading, label, horizontal, xs, ys, xText) {
+function frame(shell, heading, label, horizontal, xs, ys, xText, yText = short) {
   const readout = make("span", { class: "readout", "aria-hidden": "true" }, horizontal);
   const svg = draw("svg", { role: "img", "aria-label": label });
   shell.append(make("figcaption", {}, make("b", {}, heading), readout), svg);
@@ -52,7 +52,7 @@ function frame(shell, heading, label, horizontal, xs, ys, xText) {
   const y = (v) => height - bottom - ys.at(v) * (height - top - bottom);
   for (const v of ys.ticks) {
     svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: y(v), y2: y(v) }));
-    svg.append(draw("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, short(v)));
+    svg.append(draw("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, yText(v)));
   }
   let last = -Infinity;
   for (const v of xs.ticks) {
@@ -73,42 +73,57 @@ function path(chart, xs, values) {
   return text;
 }
 
+/** Whole numbers from 0 to a last one, along a horizontal axis. */
+const upTo = (last) => ({ at: (v) => v / Math.max(1, last), ticks: ticks(0, last, 5).filter(Number.isInteger) });
+
 function drawCharts() {
   if (state.picture === null) return;
-  const { history, reading } = state.picture;
-  const drawings = [chartAreas];
+  const { history, reading, parts, stops, lines, labels, form } = state.picture;
+  const drawings = stops.length === 0 ? [] : [chartAreas];
+  const value = (v) => minus(decimal(v));
+  const add = (heading, values, scale, text, more) => drawings.push((shell) => chartLines(shell, { heading, lines: values, scale, text, ...more }));
   if (history !== null) {
-    const losses = history.losses.map((line) => line.map((v) => (v > 0 ? v : null)));
-    drawings.push((shell) => chartSteps(shell, `${reading} over the steps`, history.responses, linear, (v) => minus(decimal(v))));
-    drawings.push((shell) => chartSteps(shell, "area loss over the steps", losses, logarithmic, (v) => short(v ?? 0)));
+    add(`${reading} over the steps`, history.responses, linear, value);
+    const channels = form === "channels";
+    const size = channels ? "channels" : "area";
+    if (history.shown) add(`${size} shown over the steps`, history.shown, logarithmic, channels ? short : share, { ticks: channels ? short : percent });
+    const positive = history.losses?.map((line) => line.map((v) => (v > 0 ? v : null)));
+    if (positive) add("area loss over the steps", positive, logarithmic, (v) => short(v ?? 0));
+  }
+  if (parts) {
+    const choice = { horizontal: labels[0], pick: (place) => chooseSlice(closest(state.picture.slices, place)) };
+    add(`part kept over ${labels[0]}`, lines.map((stop) => parts[stop.place]), (v) => linear(v, true), share, { ticks: percent, ...choice });
   }
   const shells = drawings.map(() => make("figure", { class: "chart" }));
   find("charts").replaceChildren(...shells); // all of them, since each takes its width from how many there are
   drawings.forEach((drawing, i) => drawing(shells[i]));
   shells.forEach((shell) => (shell.hidden = shell.childElementCount === 0));
+  find("charts-section").hidden = shells.length === 0;
   fillLegend();
   emphasise();
 }
 
 function fillLegend() {
-  const { lines, stops } = state.picture;
+  const { lines, stops, all } = state.picture;
   const swatch = (...shapes) => draw("svg", { viewBox: "0 0 20 12", "aria-hidden": "true" }, ...shapes);
   const line = (kind) => swatch(draw("line", { class: kind, x1: 0, x2: 20, y1: 6, y2: 6, "stroke-width": 3 }));
-  const items = lines.map((stop) => make("li", {}, line(`s${stop.colour}`), share(stop.asked)));
-  if (stops.some((stop) => stop.smallest)) items.push(make("li", {}, swatch(draw("circle", { class: "fs", cx: 10, cy: 6, r: 5 })), "a*, the smallest sufficient area; dotted: the response that suffices"));
-  items.push(make("li", {}, swatch(draw("circle", { class: "fw", cx: 10, cy: 6, r: 5 })), "whole image; dashed: its response"));
+  const dot = (kind) => swatch(draw("circle", { class: kind, cx: 10, cy: 6, r: 5 }));
+  const items = lines.map((one) => make("li", {}, line(`s${one.colour}`), one.label));
+  if (stops.some((stop) => stop.smallest)) items.push(make("li", {}, dot("fs"), "a*, the smallest sufficient area; dotted: the response that suffices"));
+  if (stops.length > 0) items.push(make("li", {}, dot("fw"), `${all}; dashed: the response to it`));
   find("legend").replaceChildren(...items);
 }
 
 function chartAreas(shell) {
-  const { stops, lines, curve, whole: full, reading } = state.picture;
+  const { stops, lines, curve, whole: full, reading, form } = state.picture;
   const shown = stops.filter((stop) => stop.response !== null);
   const tried = curve === null ? [] : curve.areas.map((area, i) => [area, curve.responses[i]]).filter(([, v]) => v !== null);
   const values = [...shown.map((stop) => stop.response), ...tried.map(([, v]) => v), ...finite([full, curve && curve.wanted])];
   if (values.length === 0) return;
   const xs = logarithmic([...stops.map((stop) => stop.asked), ...tried.map(([area]) => area)]);
-  const label = `${reading} against area: ${shown.map((stop) => `${title(stop)} ${decimal(stop.response)}`).join(", ")}`;
-  const chart = frame(shell, `${reading} against area`, label, "area", xs, linear(values, true), (v) => `${Number((100 * v).toPrecision(2))}%`);
+  const size = form === "channels" ? "channels" : "area";
+  const label = `${reading} against ${size}: ${shown.map((stop) => `${title(stop)} ${decimal(stop.response)}`).join(", ")}`;
+  const chart = frame(shell, `${reading} against ${size}`, label, size, xs, linear(values, true), form === "channels" ? short : percent);
   const { svg, x, y, box } = chart;
   const across = (v, kind) => svg.append(draw("line", { class: kind, x1: box.left, x2: box.right, y1: y(v), y2: y(v) }));
   if (full !== null) across(full, "guide");
@@ -132,29 +147,18 @@ function chartAreas(shell) {
   svg.addEventListener("click", (event) => choose(nearest(event, svg, stops.map((stop) => x(stop.asked)))));
 }
 
-function nearest(event, svg, places) {
-  const at = event.clientX - svg.getBoundingClientRect().left;
-  return places.reduce((best, place, i) => (Math.abs(place - at) < Math.abs(places[best] - at) ? i : best), 0);
-}
+const percent = (v) => `${Number((100 * v).toPrecision(2))}%`;
+const closest = (places, at) => places.reduce((best, place, i) => (Math.abs(place - at) < Math.abs(places[best] - at) ? i : best), 0);
+const nearest = (event, svg, places) => closest(places, event.clientX - svg.getBoundingClientRect().left);
 
-function chartSteps(shell, heading, lines, scale, text) {
-  const all = finite(lines.flat());
-  if (all.length === 0) return;
-  const { lines: stops } = state.picture;
-  const steps = lines[0].map((_, i) => i);
-  const ends = stops.map((stop, i) => `${share(stop.asked)} ${decimal(lines[i].at(-1))}`).join(", ");
-  const label = `${heading}, a line for each area; at the last of ${steps.length} steps: ${ends}`;
-  const xs = { at: (v) => v / Math.max(1, steps.length - 1), ticks: ticks(0, steps.length - 1, 5).filter(Number.isInteger) };
-  const chart = frame(shell, heading, label, "step", xs, scale(all), String);
-  const { svg, x, box, readout, horizontal } = chart;
-  lines.forEach((line, i) => svg.append(draw("path", { class: `line s${stops[i].colour}`, "data-line": i, d: path(chart, steps, line) })));
+/** A line under the pointer, and what a chart says there. */
+function follow({ svg, box, readout, horizontal }, places, text) {
   const cursor = draw("line", { class: "cursor", y1: box.top, y2: box.bottom, visibility: "hidden" });
   svg.append(cursor);
   svg.addEventListener("pointermove", (event) => {
-    const step = nearest(event, svg, steps.map(x));
-    fill(cursor, { x1: x(step), x2: x(step), visibility: "visible" }, []);
-    const chosen = state.picture.stops[state.stop].line ?? 0;
-    readout.textContent = `step ${step}, ${share(stops[chosen].asked)}: ${text(lines[chosen][step])}`;
+    const place = nearest(event, svg, places);
+    fill(cursor, { x1: places[place], x2: places[place], visibility: "visible" }, []);
+    readout.textContent = text(place);
   });
   svg.addEventListener("pointerleave", () => {
     cursor.setAttribute("visibility", "hidden");
@@ -162,9 +166,26 @@ function chartSteps(shell, heading, lines, scale, text) {
   });
 }
 
+function chartLines(shell, { heading, lines: values, scale, text, horizontal = "step", ticks: yText = short, pick }) {
+  const all = finite(values.flat());
+  if (all.length === 0) return;
+  const { lines, stops } = state.picture;
+  const steps = values[0].map((_, i) => i);
+  const ends = lines.map((one, i) => `${one.label} ${text(values[i].at(-1))}`).join(", ");
+  const label = `${heading}, ${lines.length === 1 ? "a line" : "a line each"}; at the last of ${steps.length}: ${ends}`;
+  const chart = frame(shell, heading, label, horizontal, upTo(steps.length - 1), scale(all), String, yText);
+  const { svg, x } = chart;
+  values.forEach((line, i) => svg.append(draw("path", { class: `line s${lines[i].colour}`, "data-line": i, d: path(chart, steps, line) })));
+  follow(chart, steps.map(x), (step) => {
+    const chosen = stops.length === 0 ? 0 : (stops[state.stop].line ?? 0);
+    return `${horizontal} ${step}, ${lines[chosen].label}: ${text(values[chosen][step])}`;
+  });
+  if (pick) svg.addEventListener("click", (event) => pick(nearest(event, svg, steps.map(x))));
+}
+
 /** Mark the chosen area in the charts. */
 function emphasise() {
-  const { line } = state.picture.stops[state.stop];
+  const line = state.picture.stops[state.stop]?.line;
   for (const one of find("charts").querySelectorAll("[data-line]")) one.classList.toggle("chosen", Number(one.dataset.line) === line);
   for (const one of find("charts").querySelectorAll("[data-stop]")) {
     one.setAttribute("visibility", Number(one.dataset.stop) === state.stop ? "visible" : "hidden");

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from extremal_jax.extremal.config import Config
-from extremal_jax.extremal.result import ExtremalResult, SmallestArea
+from extremal_jax.extremal.result import ChannelResult, ExtremalResult, SmallestArea
 from extremal_jax.extremal.summary import summarize
 from extremal_jax.ground.checks import find
 from extremal_jax.ground.filters import resize
+from extremal_jax.operators.axes import IMAGE, Axes, masked
 from extremal_jax.operators.games import GAMES, Game
-from extremal_jax.optimise.settings import Settings, to_json
-from extremal_jax.plots.panels import Names, as_numbers, names_of, rgb_pictures
-from extremal_jax.report.encoding import jpeg, number, numbers, png
+from extremal_jax.optimise.status import Status
+from extremal_jax.plots.panels import Names, as_numbers, names_of
+from extremal_jax.report.encoding import number, numbers
+from extremal_jax.report.forms import Shown, arranged, fitted, form
 from extremal_jax.report.top_classes import TopClasses
 
 _LISTED = 5  # classes
-_THUMBNAIL = 160  # pixels
 _REMOVED = {"blur": "Blurred", "fade": "Faded", "reference": "Replaced"}
 
 
@@ -32,11 +31,11 @@ class Subject(NamedTuple):
 
     Attributes:
       name: of the picture.
-      image: (H, W, C), as it was explained.
+      image: (H, W, C), as it was explained, or what has other axes.
       result: of this image.
       classes: the names of the classes.
       smallest: its smallest sufficient area, if known.
-      maps: of other methods, (h, w) each.
+      maps: of other methods, (h, w) each, or of the axes that masks have.
       reference: the image in place of removed pixels, if there is one.
       preprocessing: of the model, which knows the picture that an image was made of; None: scaled to its own range.
     """
@@ -51,9 +50,15 @@ class Subject(NamedTuple):
     preprocessing: Any = None
 
     @property
+    def axes(self) -> Axes:
+        """The axes of the image."""
+        return self.result.config.input_axes
+
+    @property
     def config(self) -> Config:
         """The settings of the run, with all lengths in pixels."""
-        return self.result.config.resolve(np.shape(self.image)[:2], inner=self.result.at is not None)
+        shape = tuple(side for side, axis in zip(np.shape(self.image), self.axes, strict=False) if axis.masked)
+        return self.result.config.resolve(shape, inner=self.result.at is not None)
 
 
 class Stop(NamedTuple):
@@ -87,6 +92,32 @@ def stops_of(subject: Subject) -> list[Stop]:
     return sorted(stops, key=lambda stop: stop.asked)
 
 
+def blank(name: str, target: str) -> dict[str, Any]:
+    """The report on one picture of which nothing is known: all that the page's script asks for."""
+    return dict(
+        form="image",
+        noun="image",
+        name=name,
+        target=target,
+        labels=[],
+        size=(0, 0),
+        slices=[0],
+        image=None,
+        removed=None,
+        removal="",
+        layer=None,
+        reading="response",
+        whole=None,
+        faults=[],
+        stops=[],
+        history=None,
+        curve=None,
+        classes=None,
+        maps=[],
+        found=[],
+    )
+
+
 def describe(subject: Subject, seen: TopClasses | None = None) -> dict[str, Any]:
     """The report on one picture, as the page's script reads it.
 
@@ -95,90 +126,68 @@ def describe(subject: Subject, seen: TopClasses | None = None) -> dict[str, Any]
       seen: the scores of its masks, in the order of `stops_of`.
     """
     result, stops = subject.result, stops_of(subject)
-    picture, removed = _pictures(subject)
-    whole = result.image_responses if isinstance(result, SmallestArea) else result.image_rewards
+    shown = _shown(subject, stops)
+    drawing = form(shown)
     game = find("game", subject.config.game, GAMES, Game)
-    return dict(
-        name=subject.name,
-        target=names_of(result.targets, subject.classes),
-        size=picture.shape[:2],
-        thumbnail=jpeg(picture, _THUMBNAIL),
-        image=jpeg(picture),
-        removed=None if removed is None else jpeg(removed),
+    masks, maps = drawing.pop("masks"), drawing.pop("maps")
+    return blank(subject.name, names_of(result.targets, subject.classes)) | dict(
+        **drawing,
         removal=_REMOVED.get(str(subject.config.perturbation), "Perturbed"),
         layer=result.at,
         reading="response" if isinstance(result, SmallestArea) else game.reading,
-        whole=number(whole),
-        faults=[] if result.status.ok else result.status.message.splitlines(),
-        stops=[_stop(stop, picture.shape[:2]) for stop in stops],
-        history=None if isinstance(result, SmallestArea) else _history(result, game),
+        whole=number(result.image_responses if isinstance(result, SmallestArea) else result.image_rewards),
+        faults=faults(result.status),
+        stops=[_stop(stop) | dict(mask=mask) for stop, mask in zip(stops, masks, strict=True)],
+        history=None if isinstance(result, SmallestArea) else history(result),
         curve=_curve(result if isinstance(result, SmallestArea) else subject.smallest),
-        classes=None if seen is None else _classes(seen, result.targets, subject.classes),
-        maps=_maps(subject, picture.shape[:2]),
+        classes=None if seen is None else listed(seen, result.targets, subject.classes),
+        maps=maps,
     )
 
 
-def settings(config: Settings) -> list[tuple[str, str]]:
-    """The names and values of settings, as a table shows them.
-
-    Example:
-      >>> settings(Config(num_steps=7))[0]
-      ('num_steps', '7')
-    """
-    fields: dict[str, Any] = json.loads(to_json(config))
-    return [(name, _value(value)) for name, value in fields.items() if value is not None]
+def faults(status: Status) -> list[str]:
+    """What went wrong, a line for each mask; none if nothing did."""
+    return [] if status.ok else status.message.splitlines()
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        [(kind, content)] = value.items()
-        if not isinstance(content, dict):
-            return str(content)
-        return f"{kind}({', '.join(f'{name}={part:g}' if isinstance(part, float) else f'{name}={part}' for name, part in content.items())})"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _pictures(subject: Subject) -> tuple[np.ndarray, np.ndarray | None]:
-    """The picture (H, W, 3) in [0, 1], and the picture with all pixels removed; None for masks of a layer."""
+def _shown(subject: Subject, stops: list[Stop]) -> Shown:
+    """The picture, its masks and its maps, with the axes that masks have first."""
+    axes, removed = subject.axes, None
     image = as_numbers("images", subject.image)
-    if np.issubdtype(np.asarray(subject.image).dtype, np.integer):
+    if np.issubdtype(np.asarray(subject.image).dtype, np.integer) and len(masked(axes)) > 1:
         image = image / np.float32(255)
-    image = image[..., None] if image.ndim == 2 else image
-    shown = [image]
+    image = image[..., None] if image.ndim < len(axes) else image
     if subject.result.at is None:
         record = dataclasses.replace(subject.config, num_levels=2).perturbation_record()
         reference = None if subject.reference is None else jnp.asarray(subject.reference)[None]
         levels = record.levels(jnp.asarray(image.filled(0))[None], reference)
-        shown.append(np.ma.masked_array(np.asarray(levels[0, 0])))
-    if subject.preprocessing is not None:
-        pictures = [subject.preprocessing.picture(part.filled(0)) / np.float32(255) for part in shown]
-    else:
-        pictures = list(rgb_pictures(np.ma.stack(shown)))
-    return pictures[0], pictures[1] if len(pictures) > 1 else None
+        removed = arranged(axes, np.ma.masked_array(np.asarray(levels[0, 0])))
+    values = arranged(axes, image)
+    shape = values.shape[:-1]
+    masks = np.stack([fitted(axes, shape, stop.mask) for stop in stops])
+    return Shown(axes, values, removed, masks, _maps(subject, shape), subject.preprocessing)
 
 
-def _stop(stop: Stop, size: tuple[int, int]) -> dict[str, Any]:
-    mask = np.asarray(stop.mask, np.float32)
-    if mask.shape != size:  # of a layer
-        mask = np.asarray(jax.image.resize(mask, size, "linear"))
+def _stop(stop: Stop) -> dict[str, Any]:
     return dict(
-        area=number(stop.area),
-        asked=number(stop.asked),
-        mask=png(mask),
-        response=number(stop.response),
-        share=number(stop.share),
-        smallest=stop.smallest,
+        area=number(stop.area), asked=number(stop.asked), response=number(stop.response), share=number(stop.share), smallest=stop.smallest
     )
 
 
-def _history(result: ExtremalResult, game: Game) -> dict[str, Any]:
-    """The lines of the run, one for each mask, by growing area."""
-    order = np.argsort(np.asarray(result.requested_areas), kind="stable")
-    return dict(
-        areas=numbers(np.asarray(result.requested_areas)[order]),
-        responses=numbers(game.sign * np.asarray(result.history.rewards).T[order]),
-        losses=numbers(np.asarray(result.history.area_losses).T[order]),
-    )
+def history(result: ExtremalResult | ChannelResult) -> dict[str, Any]:
+    """The lines of the run, one for each mask, by growing area.
+
+    The area of the masks that the model was shown is not recorded: where areas are exact, the settings say it.
+    """
+    config, asked = result.config, np.asarray(result.requested_areas)
+    order = np.argsort(asked, kind="stable")
+    responses = find("game", config.game, GAMES, Game).sign * np.asarray(result.history.rewards).T[order]
+    shown = None
+    if config.exact_area and config.num_steps == responses.shape[1]:
+        whole = 1.0 if isinstance(result, ExtremalResult) else float(result.masks.shape[-1])
+        shown = numbers(whole * (asked[order][:, None] / whole) ** config.schedules()["shrinkage"])
+    losses = numbers(np.asarray(result.history.area_losses).T[order])
+    return dict(areas=numbers(asked[order]), responses=numbers(responses), losses=losses, shown=shown)
 
 
 def _curve(smallest: SmallestArea | None) -> dict[str, Any] | None:
@@ -192,7 +201,7 @@ def _curve(smallest: SmallestArea | None) -> dict[str, Any] | None:
     )
 
 
-def _classes(seen: TopClasses, targets: Any, names: Names) -> dict[str, Any]:
+def listed(seen: TopClasses, targets: Any, names: Names) -> dict[str, Any]:
     """The classes of the highest scores of the image, of each part, and of what is left without it."""
     wanted = {int(index) for index in np.ravel(targets)}
     known = names if isinstance(names, Mapping) else dict(enumerate([] if names is None else names))
@@ -210,15 +219,16 @@ def _classes(seen: TopClasses, targets: Any, names: Names) -> dict[str, Any]:
     return dict(whole=top(seen.whole), kept=[top(scores) for scores in seen.kept], without=[top(scores) for scores in seen.without])
 
 
-def _maps(subject: Subject, size: tuple[int, int]) -> list[dict[str, Any]]:
-    """The maps, scaled to their highest value, each with the place of it. The result's own comes first."""
+def _maps(subject: Subject, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The maps in the size of the picture, scaled to their highest value. The result's own comes first."""
     maps = dict(subject.maps)
     if maps and isinstance(subject.result, ExtremalResult):
         maps = {"extremal_perturbation": subject.result.saliency()} | maps
-    found = []
-    for name, values in maps.items():
-        positive = np.maximum(as_numbers(f"the map {name!r}", values).filled(0), 0)
-        heat = np.asarray(resize(jnp.asarray(positive)[..., None], size))[..., 0]
-        row, column = np.unravel_index(np.argmax(heat), heat.shape)
-        found.append(dict(name=name, map=png(heat / max(float(heat.max()), 1e-6)), peak=(int(row), int(column))))
-    return found
+    return {name: heat(name, values, subject.axes, shape) for name, values in maps.items()}
+
+
+def heat(name: str, values: Any, axes: Axes, shape: Any) -> np.ndarray:
+    """A map in the size of a picture, from 0 to 1, its highest value. Negative values are 0."""
+    positive = np.maximum(as_numbers(f"the map {name!r}", values).filled(0), 0)
+    found = np.asarray(resize(jnp.asarray(positive)[..., None], shape))[..., 0] if axes == IMAGE else fitted(axes, shape, positive)
+    return found / max(float(found.max()), 1e-6)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from typing import Any
 
 import numpy as np
-from PIL import Image
+
+from extremal_jax.ground.html import address
 
 _QUALITY = 90  # of JPEG
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
@@ -26,10 +25,7 @@ def jpeg(picture: np.ndarray, longest: int | None = None) -> str:
       >>> jpeg(np.zeros((8, 8, 3)))[:23]
       'data:image/jpeg;base64,'
     """
-    image = Image.fromarray(_bytes(picture))
-    if longest is not None:
-        image.thumbnail((longest, longest))
-    return _address(image, "jpeg", quality=_QUALITY, subsampling=0)
+    return address(picture, "jpeg", longest, quality=_QUALITY, subsampling=0)
 
 
 def png(values: np.ndarray) -> str:
@@ -39,7 +35,7 @@ def png(values: np.ndarray) -> str:
       >>> png(np.zeros((8, 8)))[:22]
       'data:image/png;base64,'
     """
-    return _address(Image.fromarray(_bytes(values)), "png", optimize=True)
+    return address(values, optimize=True)
 
 
 def number(value: Any) -> float | None:
@@ -71,13 +67,3 @@ def json_text(content: Any) -> str:
       '{"name":"\\\\u003c/script\\\\u003e\\\\u0026"}'
     """
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)
-
-
-def _bytes(values: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-
-
-def _address(image: Image.Image, form: str, **options: Any) -> str:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return f"data:image/{form};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -15,7 +15,8 @@ import numpy as np
 from extremal_jax.ground.checks import check_count
 from extremal_jax.ground.files import as_path, check_writable, whole_file
 from extremal_jax.models.preprocessing import Preprocessing
-from extremal_jax.report.contents import Subject, describe, settings
+from extremal_jax.optimise.settings import settings_table
+from extremal_jax.report.contents import Subject, describe
 from extremal_jax.report.index import Entry, Leaf, index_page
 from extremal_jax.report.page import page
 from extremal_jax.report.subjects import check_title
@@ -90,13 +91,13 @@ def write_sweep(
             progress((number - 1) * per_page, len(shown))
         contents = _contents(pictures, part, leaves[number - 1].file, entries)
         heading = f"{title}, page {number} of {len(leaves)}"
-        _write(folder / leaves[number - 1].file, page(heading, contents, settings(opened.config), _links(number, leaves)))
+        _write(folder / leaves[number - 1].file, page(heading, contents, settings_table(opened.config), _links(number, leaves)))
     if all(entry.address is None for entry in entries.values()):
         raise ValueError(f"no picture of the source can be shown: {entries[shown[0]].remark}")
     for index in np.flatnonzero((states == State.ABSENT) | (states == State.SKIPPED)):
         entries[int(index)] = _missing(opened, int(index), State(states[index]))
     ordered = [entries[index] for index in range(len(opened))]
-    _write(folder / _INDEX, index_page(title, ordered, leaves, _about(opened), [*_run(opened), *settings(opened.config)]))
+    _write(folder / _INDEX, index_page(title, ordered, leaves, _about(opened), [*_run(opened), *settings_table(opened.config)]))
     if progress is not None:
         progress(len(shown), len(shown))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from extremal_jax.report.encoding import json_text
 
-_SCRIPTS = ("pictures.js", "charts.js", "report.js")  # one script, in this order, with names of its own
+_SCRIPTS = ("pictures.js", "charts.js", "forms.js", "report.js")  # one script, in this order, with names of its own
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 

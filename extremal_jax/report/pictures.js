@@ -20,6 +20,7 @@ function decimal(value) {
   const size = Math.abs(value);
   return size !== 0 && (size < 0.01 || size >= 1e6) ? value.toExponential(1) : value.toFixed(2);
 }
+const counted = (channels) => `${channels} channel${channels === 1 ? "" : "s"}`;
 const minus = (text) => text.replace("-", "−");
 
 async function pixels(address) {
@@ -44,36 +45,50 @@ async function opened(card) {
   if (remembered.has(card)) return remembered.get(card);
   const content = JSON.parse(card.querySelector("script").textContent);
   const [height, width] = content.size;
-  const [image, removed, masks, maps] = await Promise.all([
-    pixels(content.image),
-    content.removed === null ? null : pixels(content.removed),
-    Promise.all(content.stops.map((stop) => grey(stop.mask))),
+  const [image, removed, masks, heats] = await Promise.all([
+    content.image && pixels(content.image),
+    content.removed && pixels(content.removed),
+    Promise.all(content.stops.map((stop) => stop.mask && grey(stop.mask))),
     Promise.all(content.maps.map((one) => grey(one.map))),
   ]);
-  masks.push(new Uint8ClampedArray(width * height).fill(255));
-  const end = { area: 1, asked: 1, response: content.whole, share: content.whole > 0 ? 1 : null, smallest: false, whole: true };
-  const stops = [...content.stops, end];
-  const lines = stops.filter((stop) => !stop.smallest && !stop.whole);
-  lines.forEach((stop, i) => {
-    stop.line = i;
-    stop.colour = lines.length < 2 ? 0 : Math.round((i * (COLOURS - 1)) / (lines.length - 1));
+  masks.push(new Uint8ClampedArray(width * height * content.slices.length).fill(255));
+  const all = content.channels ?? 1;
+  const end = { area: all, asked: all, response: content.whole, share: content.whole > 0 ? 1 : null, smallest: false, whole: true };
+  const stops = content.stops.length === 0 ? [] : [...content.stops, end];
+  stops.forEach((stop, i) => (stop.place = i));
+  const lines = stops.length === 0 ? content.found : stops.filter((stop) => !stop.smallest && !stop.whole);
+  lines.forEach((one, i) => {
+    one.line = i;
+    one.label = one.title ?? (content.channels ? counted(one.asked) : share(one.asked));
+    one.colour = lines.length < 2 ? 0 : Math.round((i * (COLOURS - 1)) / (lines.length - 1));
   });
-  const picture = { ...content, width, height, image, removed, masks, heats: maps, stops, lines };
+  const picture = { ...content, original: content.image, width, height, image, removed, masks, heats, stops, lines };
   remembered.set(card, picture);
   if (remembered.size > REMEMBERED) remembered.delete(remembered.keys().next().value);
   return picture;
 }
 
-/** The pixels of a picture under a mask. */
-function compose(picture, mask, view, rest) {
-  const { width, height, image, removed } = picture;
-  const out = new ImageData(width, height);
+/** One slice of values for each pixel, such as a mask; an image has a single slice. */
+function plane({ width, height }, values, slice, depth = 1) {
+  const length = width * height * depth;
+  return values.subarray(slice * length, (slice + 1) * length);
+}
+
+/** The pixels of a slice under a mask of it. */
+function compose(picture, mask, view, rest, slice = 0) {
+  const image = picture.image && plane(picture, picture.image, slice, 4);
+  const removed = picture.removed && plane(picture, picture.removed, slice, 4);
+  const out = new ImageData(picture.width, picture.height);
   const data = out.data;
   for (let i = 0; i < mask.length; i++) {
     const kept = (view === "without" ? 255 - mask[i] : mask[i]) / 255;
     for (let c = 4 * i; c < 4 * i + 3; c++) {
+      if (view === "mask") {
+        data[c] = mask[i];
+        continue;
+      }
       const back = rest === "removed" ? removed[c] : rest === "black" ? 0 : 0.4 * image[c];
-      data[c] = view === "mask" ? mask[i] : kept * image[c] + (1 - kept) * back;
+      data[c] = kept * image[c] + (1 - kept) * back;
     }
     data[4 * i + 3] = 255;
   }
@@ -131,7 +146,7 @@ function stroke(context, path, thick) {
   }
 }
 
-function paint(canvas, picture, mask, scale, thick) {
-  const context = show(canvas, compose(picture, mask, state.view, state.rest), scale);
+function paint(canvas, picture, mask, scale, thick, slice) {
+  const context = show(canvas, compose(picture, mask, state.view, state.rest, slice), scale);
   if (state.rest === "outline" && state.view !== "mask") stroke(context, outline(mask, picture.width, picture.height, scale), thick);
 }

@@ -1,6 +1,7 @@
 // The page: the picture that is shown, the gallery, and what follows a choice.
 
 const EVEN = 7; // the most buttons in one row
+const NAMED = 60; // channels in a list
 const SHARPNESS = 900; // pixels of the longer side of the stage
 const READINGS = {
   "response": "Response to what it keeps",
@@ -9,30 +10,37 @@ const READINGS = {
 };
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-const state = { picture: null, stop: null, view: "kept", rest: "removed" };
+const state = { picture: null, stop: null, slice: 0, view: "kept", rest: "removed" };
 const stage = find("canvas");
 const slider = find("area");
 let running = 0; // the transition from one mask to the next
 
 /** Which mask a stop has, in words. */
 function title(stop) {
-  if (stop.whole) return "Whole image";
-  return stop.smallest ? `a* ${share(stop.area)}` : share(stop.area);
+  const { all } = state.picture;
+  if (stop.whole) return all[0].toUpperCase() + all.slice(1);
+  return stop.smallest ? `a* ${amount(stop)}` : amount(stop);
 }
 
 function sentence(stop) {
-  const name = stop.whole ? "the whole image" : stop.smallest ? `${share(stop.area)} of the image, the smallest area` : `${share(stop.area)} of the image`;
-  const part = stop.share === null || stop.whole ? "" : `, ${whole(stop.share)} of the whole image's`;
-  const reading = stop.whole ? "response" : state.picture.reading;
-  return `${name}; ${reading} ${minus(decimal(stop.response))}${part}`;
+  const { form, noun, all, layer, reading } = state.picture;
+  const name = stop.whole ? all : `${amount(stop)} of ${form === "channels" ? layer : `the ${noun}`}${stop.smallest ? ", the smallest area" : ""}`;
+  const part = stop.share === null || stop.whole ? "" : `, ${whole(stop.share)} of the response to ${form === "channels" ? "all" : `the ${all}`}`;
+  return `${name}; ${stop.whole ? "response" : reading} ${minus(decimal(stop.response))}${part}`;
 }
 
 function paintStage(before) {
-  const { picture, stop } = state;
+  const { picture, stop, slice } = state;
+  if (picture.form === "series") return paintSeries();
+  const views = { kept: "what the mask keeps", without: "what is left without it", mask: "the mask" };
+  const shown = picture.form === "channels" ? `channels, ${state.view === "without" ? "those that are not kept" : "those that are kept"}` : views[state.view];
+  const where = picture.form === "slices" ? `, ${place()}` : "";
+  stage.setAttribute("aria-label", `${picture.name}${where}, ${shown}: ${sentence(picture.stops[stop])}`);
+  if (picture.form === "channels") return paintChannels(stage, picture.stops[stop], SHARPNESS);
   const scale = Math.max(1, Math.round(SHARPNESS / Math.max(picture.width, picture.height)));
   const thick = Math.max(2, (Math.max(picture.width, picture.height) * scale) / 300);
-  const to = picture.masks[stop];
-  const from = before === undefined ? to : picture.masks[before];
+  const to = plane(picture, picture.masks[stop], slice);
+  const from = before === undefined ? to : plane(picture, picture.masks[before], slice);
   const mixed = new Uint8ClampedArray(to.length);
   const run = ++running;
   const start = performance.now();
@@ -41,16 +49,20 @@ function paintStage(before) {
     if (run !== running) return;
     const part = seconds === 0 ? 1 : Math.min(1, Math.max(0, (now - start) / 1000 / seconds));
     for (let i = 0; i < to.length; i++) mixed[i] = from[i] + (to[i] - from[i]) * part;
-    paint(stage, picture, part === 1 ? to : mixed, scale, thick);
+    paint(stage, picture, part === 1 ? to : mixed, scale, thick, slice);
     if (part < 1) requestAnimationFrame(turn);
   };
   turn(start);
-  const views = { kept: "what the mask keeps", without: "what is left without it", mask: "the mask" };
-  stage.setAttribute("aria-label", `${picture.name}, ${views[state.view]}: ${sentence(picture.stops[stop])}`);
 }
 
 function paintStrip() {
-  state.picture.stops.forEach((_, i) => paint(find("strip").children[i].firstChild, state.picture, state.picture.masks[i], 1, 2));
+  const { picture, slice } = state;
+  picture.stops.forEach((stop, i) => {
+    const canvas = find("strip").children[i].firstChild;
+    if (picture.form === "channels") paintChannels(canvas, stop, 160);
+    else if (picture.form === "series") show(canvas, compose(picture, picture.masks[i], "mask"), 1);
+    else paint(canvas, picture, plane(picture, picture.masks[i], slice), 1, 2, slice);
+  });
 }
 
 function choose(index) {
@@ -61,8 +73,8 @@ function choose(index) {
   slider.value = index;
   slider.setAttribute("aria-valuetext", sentence(stop));
   [...find("strip").children].forEach((button, i) => button.setAttribute("aria-pressed", String(i === index)));
-  find("fact-area").textContent = share(stop.area);
-  find("fact-reading").textContent = stop.whole ? "Response to the whole image" : READINGS[picture.reading] || picture.reading;
+  find("fact-area").textContent = picture.form === "channels" ? String(stop.asked) : share(stop.area);
+  find("fact-reading").textContent = stop.whole ? `Response to ${picture.form === "channels" ? "" : "the "}${picture.all}` : READINGS[picture.reading] || picture.reading;
   find("fact-response").textContent = minus(decimal(stop.response));
   find("fact-share").textContent = whole(stop.share);
   const note = remark(stop);
@@ -70,15 +82,20 @@ function choose(index) {
   find("fact-note").hidden = note === "";
   listClasses();
   emphasise();
+  fillFound();
   paintStage(before);
+  paintFilm();
 }
 
 function remark(stop) {
-  const { curve, layer } = state.picture;
+  const { curve, layer, form, channels } = state.picture;
+  if (form === "channels") return stop.whole ? "" : `${stop.channels.length} of ${channels}: ${listing(stop.channels)}`;
   if (stop.smallest && curve.area === null) return `No area reaches a response of ${decimal(curve.wanted)}; this mask comes nearest.`;
   if (stop.smallest) return `a*, the smallest area found whose mask reaches a response of ${decimal(curve.wanted)}.`;
   return layer === null ? "" : `The masks are of the layer ${layer}, resized to the picture.`;
 }
+
+const listing = (channels) => channels.slice(0, NAMED).join(", ") + (channels.length > NAMED ? ", …" : "");
 
 function listClasses() {
   const { picture, stop, view } = state;
@@ -87,7 +104,7 @@ function listClasses() {
   const { whole: all, kept, without } = picture.classes;
   const isWhole = picture.stops[stop].whole;
   const top = isWhole ? all : view === "without" ? without[stop] : kept[stop];
-  find("classes-title").textContent = isWhole ? "Classes of the whole image" : view === "without" ? "Classes of what is left" : "Classes of what it keeps";
+  find("classes-title").textContent = isWhole ? `Classes of ${picture.form === "channels" ? "" : "the "}${picture.all}` : view === "without" ? "Classes of what is left" : "Classes of what it keeps";
   const most = Math.max(...[all, ...kept, ...without].map((one) => one.rows[0].score || 0), 1e-9);
   find("classes-list").replaceChildren(
     ...top.rows.map((row) => {
@@ -117,29 +134,40 @@ function fillNumbers() {
   const { stops, reading } = state.picture;
   find("numbers-reading").textContent = reading[0].toUpperCase() + reading.slice(1);
   const rows = stops.map((stop) => {
-    const name = stop.smallest ? "a*" : stop.whole ? "whole image" : share(stop.asked);
-    return [name, share(stop.area, 2), minus(decimal(stop.response)), whole(stop.share)].map((text) => make("td", {}, text));
+    const channels = state.picture.form === "channels";
+    const name = stop.smallest ? "a*" : stop.whole ? state.picture.all : channels ? String(stop.asked) : share(stop.asked);
+    return [name, channels ? decimal(stop.area) : share(stop.area, 2), minus(decimal(stop.response)), whole(stop.share)].map((text) => make("td", {}, text));
   });
   find("numbers").replaceChildren(...rows.map((cells) => make("tr", {}, ...cells)));
 }
 
 function fillMaps() {
-  const { maps, heats, width, height, image } = state.picture;
+  const { maps, heats, width, height, image, form } = state.picture;
+  const { slice, picture } = state;
   find("maps-section").hidden = maps.length === 0;
+  find("maps").classList.toggle("large", form === "maps");
+  find("maps-note").textContent = `${form === "series" ? "Each map, a row for each feature" : "Each map over the picture in grey"}, from dark (none) to bright (most). The cross marks the highest place.`;
   const figures = maps.map((one, i) => {
-    const canvas = make("canvas", { role: "img", "aria-label": `Map of ${one.name}, highest at row ${one.peak[0]}, column ${one.peak[1]}` });
-    const scale = Math.max(1, Math.round(400 / Math.max(width, height)));
-    const context = show(canvas, heat(heats[i], image, width, height), scale);
-    const [x, y] = [(one.peak[1] + 0.5) * scale, (one.peak[0] + 0.5) * scale];
+    const [row, column, at = 0] = one.peak;
+    const inside = form === "slices" ? `, in ${picture.labels[0]} ${picture.slices[at]}` : "";
+    const canvas = make("canvas", { role: "img", "aria-label": `Map of ${one.name}, highest at row ${row}, column ${column}${inside}` });
+    const scale = Math.max(1, Math.round((form === "maps" ? 600 : 400) / Math.max(width, height)));
+    const base = image && plane(picture, image, slice, 4);
+    const context = show(canvas, heat(plane(picture, heats[i], slice), base, width, height), scale);
+    const [x, y] = [(column + 0.5) * scale, (row + 0.5) * scale];
     const arm = Math.max(width, height) * scale * 0.03;
     const path = new Path2D();
     path.moveTo(x - arm, y - arm);
     path.lineTo(x + arm, y + arm);
     path.moveTo(x - arm, y + arm);
     path.lineTo(x + arm, y - arm);
-    stroke(context, path, arm / 4);
+    if (at === slice) stroke(context, path, arm / 4);
     return make("figure", {}, canvas, make("figcaption", {}, one.name));
   });
+  if (form === "maps") {
+    const photo = make("img", { alt: `The picture, ${picture.name}`, src: picture.original });
+    figures.unshift(make("figure", {}, photo, make("figcaption", {}, "the picture")));
+  }
   find("maps").replaceChildren(...figures);
 }
 
@@ -153,7 +181,7 @@ function heat(map, image, width, height) {
     const opacity = 0.75 * Math.sqrt(level);
     const place = Math.min(level * (HEAT.length - 1), HEAT.length - 1.001);
     const [low, high] = [HEAT[Math.floor(place)], HEAT[Math.floor(place) + 1]];
-    const light = (image[4 * i] + image[4 * i + 1] + image[4 * i + 2]) / 3;
+    const light = image === null ? 0 : (image[4 * i] + image[4 * i + 1] + image[4 * i + 2]) / 3;
     for (let c = 0; c < 3; c++) {
       const colour = low[c] + (high[c] - low[c]) * (place % 1);
       out.data[4 * i + c] = (1 - opacity) * light + opacity * colour;
@@ -193,28 +221,38 @@ async function showPicture(index) {
   state.picture = picture;
   find("gallery").hidden = true;
   find("detail").hidden = false;
-  const isDefault = single && picture.name === "picture";
-  find("detail-title").textContent = picture.target;
-  const facts = [isDefault ? null : picture.name, `response to the whole image ${minus(decimal(picture.whole))}`, `${picture.width} × ${picture.height} pixels`];
-  find("detail-facts").textContent = finite(facts).join(" · ");
-  document.title = `${picture.target}${isDefault ? "" : `, ${picture.name}`} – ${heading}`;
+  const { name, target, stops, channels, slices, form, count } = picture;
+  const isDefault = single && name === "picture";
+  const heads = target === "" ? [isDefault ? heading : name] : [target, isDefault ? null : name];
+  find("detail-title").textContent = heads[0];
+  const response = stops.length === 0 ? null : `response to ${channels ? "" : "the "}${words(picture).all} ${minus(decimal(picture.whole))}`;
+  const sides = `${picture.width} × ${picture.height} pixels`;
+  const size = channels ? `${channels} channels of ${picture.layer}` : form === "series" ? `${count} features` : form === "slices" ? `${count} slices of ${sides}` : sides;
+  find("detail-facts").textContent = finite([heads[1] ?? null, response, size]).join(" · ");
+  document.title = [...new Set([...finite(heads.slice(0, 1)), ...finite(heads.slice(1))])].join(", ") + (heads[0] === heading ? "" : ` – ${heading}`);
   find("faults").hidden = picture.faults.length === 0;
   find("faults").replaceChildren(...picture.faults.map((line) => make("p", {}, line)));
   find("removal").textContent = picture.removal;
   const hidden = picture.removed === null;
   document.querySelector("input[value=removed]").parentElement.hidden = hidden;
-  if (hidden && state.rest === "removed") document.querySelector("input[value=black]").click();
-  slider.max = picture.stops.length - 1;
+  if (hidden && state.rest === "removed" && form !== "series") document.querySelector("input[value=black]").click();
+  setForm(picture);
+  state.slice = 0;
+  slider.max = stops.length - 1;
   const frame = document.querySelector(".stage");
-  frame.style.setProperty("--stops", picture.stops.length);
-  frame.classList.toggle("even", picture.stops.length <= EVEN);
-  state.stop = Math.min(state.stop ?? Math.floor((picture.stops.length - 1) / 2), picture.stops.length - 1);
-  fillStrip();
-  fillNumbers();
+  frame.style.setProperty("--stops", stops.length);
+  frame.classList.toggle("even", stops.length <= EVEN);
+  state.stop = stops.length === 0 ? null : Math.min(state.stop ?? Math.floor((stops.length - 1) / 2), stops.length - 1);
+  if (form === "slices") fillFilm();
   fillMaps();
+  fillFound();
   drawCharts();
-  paintStrip();
-  choose(state.stop);
+  if (stops.length > 0) {
+    fillStrip();
+    fillNumbers();
+    paintStrip();
+    choose(state.stop);
+  }
   if (!single) {
     document.querySelector("nav.pictures").hidden = false;
     const order = listed();
@@ -259,14 +297,16 @@ async function route(event) {
 // What follows a choice
 
 slider.addEventListener("input", () => choose(Number(slider.value)));
+reel.addEventListener("input", () => chooseSlice(Number(reel.value)));
 for (const name of ["view", "rest"]) {
   for (const input of document.querySelectorAll(`input[name=${name}]`)) {
     input.addEventListener("change", () => {
       state[name] = input.value;
       find("rests").disabled = state.view === "mask";
-      if (state.picture === null) return;
+      if (state.picture === null || state.stop === null) return;
       paintStage();
       paintStrip();
+      paintFilm();
       listClasses();
     });
   }
@@ -277,11 +317,20 @@ for (const option of [...find("sort").options]) {
   const key = option.value.replace("-", "");
   if (key !== "order" && !cards.some((card) => key in card.dataset)) option.remove();
 }
+function redraw() {
+  drawCharts();
+  if (state.picture?.form === "series") paintSeries();
+}
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  if (state.picture?.form !== "channels") return;
+  paintStage();
+  paintStrip();
+});
 let width = 0;
 new ResizeObserver(([entry]) => {
   if (Math.abs(entry.contentRect.width - width) < 1) return;
   width = entry.contentRect.width;
-  requestAnimationFrame(drawCharts);
+  requestAnimationFrame(redraw);
 }).observe(find("charts"));
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
 addEventListener("hashchange", route);

@@ -9,23 +9,58 @@ import jax
 import numpy as np
 
 from extremal_jax.boundary.images import check_reference
+from extremal_jax.boundary.targets import check_targets
 from extremal_jax.extremal.result import ChannelResult, ExtremalResult, SmallestArea
 from extremal_jax.ground.checks import as_array
 from extremal_jax.ground.pytrees import AnyArray
-from extremal_jax.operators.axes import masked, names as axis_names
+from extremal_jax.inversion.result import InversionResult
+from extremal_jax.operators.axes import IMAGE, Axes, masked, names as axis_names
 from extremal_jax.plots.panels import Names, as_numbers, names_of
 from extremal_jax.report.contents import Subject
+from extremal_jax.report.unmasked import Channels, Comparison, Inversions
 
-_RANKS = {ExtremalResult: 3, SmallestArea: 2}  # of the masks of a single image
+Result = ExtremalResult | SmallestArea | ChannelResult | InversionResult
+AnySubject = Subject | Channels | Inversions | Comparison
+
+_MOST_CLASSES = 2**31 - 1  # the names say which there are
 
 
 def check_result(result: object) -> None:
-    """Raise a TypeError or a ValueError unless a report can be written on a result."""
-    if not isinstance(result, ExtremalResult | SmallestArea):
-        hint = "; ej.plots.channels draws the channels of a layer" if isinstance(result, ChannelResult) else ""
-        raise TypeError(f"result must be an ExtremalResult or a SmallestArea, got {type(result).__name__}{hint}")
-    if len(along := axis_names(masked(result.config.input_axes))) != 2:
-        raise ValueError(f"a report is of images, and masks have the axes {', '.join(along)}; plots.series and plots.slices draw them")
+    """Raise a TypeError or a ValueError unless a report can be written on a result, on several inversions, or, for None,
+    on maps alone."""
+    wanted = "an ExtremalResult, a SmallestArea, a ChannelResult, an InversionResult or a mapping from titles to several of these"
+    if isinstance(result, Mapping):
+        if not result:
+            raise ValueError("result must not be empty: a mapping from titles to InversionResults")
+        for title, one in result.items():
+            if not isinstance(one, InversionResult):
+                raise TypeError(f"result must be {wanted}, got a mapping with {title!r} of type {type(one).__name__}")
+        if len(set(map(_count, result.values()))) > 1:
+            counts = ", ".join(f"{title!r} of {_count(one) or 'a single picture'}" for title, one in result.items())
+            raise ValueError(f"result must have inversions of the same pictures, got {counts}")
+    elif result is not None and not isinstance(result, Result):
+        raise TypeError(f"result must be {wanted}, or None for maps alone, got {type(result).__name__}")
+
+
+_APPLY: dict[str, tuple[type, ...]] = dict(
+    smallest=(ExtremalResult,),
+    reference=(ExtremalResult, SmallestArea),
+    maps=(ExtremalResult, SmallestArea, type(None)),
+    inversions=(ChannelResult,),
+    targets=(type(None),),
+)
+
+
+def check_options(result: object, options: Mapping[str, Any]) -> None:
+    """Raise a ValueError for an argument that does not apply to a result of this kind, or if there is nothing to show."""
+    for name, kinds in _APPLY.items():
+        if options[name] is not None and not isinstance(result, kinds):
+            known = " or ".join(
+                "to maps without a result" if kind is type(None) else f"to a result of type {kind.__name__}" for kind in kinds
+            )
+            raise ValueError(f"{name} applies {known}, got it with {'none' if result is None else type(result).__name__}")
+    if result is None and not options["maps"]:
+        raise ValueError("without a result, maps must be given: a mapping from names to arrays, such as {'grad_cam': map}")
 
 
 def check_title(title: object) -> None:
@@ -34,35 +69,55 @@ def check_title(title: object) -> None:
         raise TypeError(f"title must be a text, got {title!r}")
 
 
+def axes_of(result: Any) -> Axes:
+    """The axes of what a result explains."""
+    return result.config.input_axes if isinstance(result, ExtremalResult | SmallestArea) else IMAGE
+
+
 def subjects(
     images: Any,
-    result: ExtremalResult | SmallestArea,
+    result: Result | Mapping[str, InversionResult] | None,
     classes: Names,
     *,
     names: Any = None,
     smallest: SmallestArea | None = None,
     maps: Mapping[str, Any] | None = None,
     reference: Any = None,
+    targets: Any = None,
+    inversions: Mapping[str, Any] | None = None,
     preprocessing: Any = None,
-) -> list[Subject]:
+) -> list[Any]:
     """The pictures of a report. The arguments are those of `write`."""
-    masks = np.shape(result.masks)
-    batch = _batch(images, result, masks)
-    count, single = len(batch), len(masks) == _RANKS[type(result)]
+    axes = axes_of(result)
+    batch, single = _batch(images, result, axes)
+    count = len(batch)
+    titles, each = _names(names, count), _maps(maps or {}, count, single, axes)
+    if result is None:
+        chosen = _targets(targets, None if single else count, classes)
+        return [Comparison(titles[i], batch[i], chosen[i], each[i], preprocessing) for i in range(count)]
+    if isinstance(result, InversionResult | Mapping):
+        given = {"picture found": result} if isinstance(result, InversionResult) else {str(title): one for title, one in result.items()}
+        parted = {title: _singles(one, single) for title, one in given.items()}
+        return [Inversions(titles[i], batch[i], {title: ones[i] for title, ones in parted.items()}, preprocessing) for i in range(count)]
+    results = _singles(result, single)
+    for one in results:
+        names_of(one.targets, classes)  # an error now, before anything is written
+    if isinstance(result, ChannelResult):
+        pictures = _inversions(inversions or {}, count, single, np.shape(result.masks)[-2])
+        return [Channels(titles[i], batch[i], results[i], classes, pictures[i], preprocessing) for i in range(count)]
     if smallest is not None:
-        _check_smallest(smallest, single, count, masks)
+        _check_smallest(smallest, single, count, np.shape(result.masks), len(masked(axes)))
+    least = [None] * count if smallest is None else _singles(smallest, single)
     references = [None] * count
     if result.config.perturbation == "reference" or reference is not None:
-        given: Any = check_reference(reference, batch, result.config.perturbation == "reference")
-        references = list(np.broadcast_to(np.asarray(given), batch.shape))
-    titles = _names(names, count)
-    each = _maps(maps or {}, count, single)
-    found = []
-    for index, one in enumerate(_singles(result, single)):
-        names_of(one.targets, classes)  # an error now, before anything is written
-        least = None if smallest is None else list(_singles(smallest, single))[index]
-        found.append(Subject(titles[index], batch[index], one, classes, least, each[index], references[index], preprocessing))
-    return found
+        checked: Any = check_reference(reference, batch, result.config.perturbation == "reference", axes)
+        references = list(np.broadcast_to(np.asarray(checked), batch.shape))
+    return [Subject(titles[i], batch[i], results[i], classes, least[i], each[i], references[i], preprocessing) for i in range(count)]
+
+
+def _count(result: Any) -> int | None:
+    """N of the result of a batch; None for the result of one picture."""
+    return None if result._is_single else len(result)
 
 
 def _singles(result: Any, single: bool) -> list[Any]:
@@ -71,24 +126,36 @@ def _singles(result: Any, single: bool) -> list[Any]:
     return [result] if single else [result[index] for index in range(len(result))]
 
 
-def _batch(images: Any, result: Any, masks: tuple[int, ...]) -> AnyArray:
-    """(N, H, W, C) or (N, H, W): the images, if they fit the masks. Pillow images become arrays."""
+def _batch(images: Any, result: Any, axes: Axes) -> tuple[AnyArray, bool]:
+    """(N, H, W, C) or (N, H, W): the images, if they fit the result, and whether it is of one. Pillow images become arrays."""
     array = images if isinstance(images, np.ma.MaskedArray) else np.asarray(as_array("images", images))
-    single = len(masks) == _RANKS[type(result)]
-    if array.ndim not in ((2, 3) if single else (3, 4)) or array.size == 0:
-        form = "(H, W, C)" if single else f"(N, H, W, C), of {masks[0]} images"
-        raise ValueError(f"images must have the shape {form}, for masks of the shape {masks}, got {array.shape}")
+    one = next(iter(result.values())) if isinstance(result, Mapping) else result
+    count = (None if array.ndim == 3 else len(array) if array.ndim else 0) if one is None else _count(one)
+    single = count is None
+    ranks = (len(axes), len(axes) - 1) if axes == IMAGE else (len(axes),)  # channels may be missing
+    masks: Any = None if one is None or isinstance(one, InversionResult) else np.shape(one.masks)
+    if array.ndim - (not single) not in ranks or array.size == 0:
+        form = "H, W, C" if axes == IMAGE else ", ".join(axis_names(axes))
+        for_masks = "" if masks is None else f", for masks of the shape {masks}"
+        raise ValueError(
+            f"images must have the shape {f'({form})' if single else f'(N, {form}), of {count} images'}{for_masks}, got {array.shape}"
+        )
     batch = array[None] if single else array
-    if (not single and len(batch) != masks[0]) or (result.at is None and batch.shape[1:3] != masks[-2:]):
-        raise ValueError(f"images and result must be of the same size, got images of {array.shape} and masks of {masks}")
-    return batch
+    fits = single or len(batch) == count
+    if isinstance(one, ExtremalResult | SmallestArea) and one.at is None:
+        own = tuple(side for side, axis in zip(batch.shape[1:], axes, strict=False) if axis.masked)
+        fits = fits and own == masks[-len(own) :]
+    if not fits:
+        what = f"masks of {masks}" if masks is not None else f"a result of {count}"
+        raise ValueError(f"images and result must be of the same size, got images of {array.shape} and {what}")
+    return batch, single
 
 
-def _check_smallest(smallest: SmallestArea, single: bool, count: int, masks: tuple[int, ...]) -> None:
+def _check_smallest(smallest: SmallestArea, single: bool, count: int, masks: tuple[int, ...], rank: int) -> None:
     """Raise an error unless the smallest areas are of the same images."""
     if not isinstance(smallest, SmallestArea):
         raise TypeError(f"smallest must be a SmallestArea, from ej.smallest_area, got {type(smallest).__name__}")
-    wanted = masks[-2:] if single else (count, *masks[-2:])
+    wanted = masks[-rank:] if single else (count, *masks[-rank:])
     if np.shape(smallest.masks) != wanted:
         raise ValueError(f"smallest must be of the same images as the result, with masks of {wanted}, got {np.shape(smallest.masks)}")
 
@@ -106,16 +173,44 @@ def _names(names: Any, count: int) -> list[str]:
     return [str(name) for name in names]
 
 
-def _maps(maps: Mapping[str, Any], count: int, single: bool) -> list[dict[str, Any]]:
+def _targets(targets: Any, count: int | None, classes: Names) -> list[str]:
+    """The name of the class of each picture; empty where no targets are given."""
+    if targets is None:
+        return [""] * (count or 1)
+    known: Any = classes
+    return [names_of(one, classes) for one in np.asarray(check_targets(targets, count, _MOST_CLASSES, "logit", known))]
+
+
+def _maps(maps: Mapping[str, Any], count: int, single: bool, axes: Axes) -> list[dict[str, Any]]:
     """The maps of each picture, by name."""
     if not isinstance(maps, Mapping):
         raise TypeError(f"maps must be a mapping from names to arrays, such as {{'grad_cam': map}}, got {type(maps).__name__}")
     found: list[dict[str, Any]] = [{} for _ in range(count)]
+    form = "h, w" if axes == IMAGE else ", ".join(axis_names(masked(axes)))
     for name, values in maps.items():
         numbers = as_numbers(f"the map {name!r}", values)
-        wanted = "(h, w)" if single else f"({count}, h, w)"
-        if numbers.ndim != (2 if single else 3) or numbers.size == 0 or (not single and len(numbers) != count):
+        wanted = f"({form})" if single else f"({count}, {form})"
+        if numbers.ndim != len(masked(axes)) + (not single) or numbers.size == 0 or (not single and len(numbers) != count):
             raise ValueError(f"maps must be of shape {wanted}, one for each image, got {name!r} of shape {numbers.shape}")
         for one, part in zip(found, numbers[None] if single else numbers, strict=True):
             one[str(name)] = part
+    return found
+
+
+def _inversions(inversions: Mapping[str, Any], count: int, single: bool, num_areas: int) -> list[dict[str, Any]]:
+    """The pictures that were found for each picture, by title."""
+    if not isinstance(inversions, Mapping):
+        raise TypeError(f"inversions must be a mapping from titles to pictures, got {type(inversions).__name__}")
+    found: list[dict[str, Any]] = [{} for _ in range(count)]
+    for title, given in inversions.items():
+        pictures = as_numbers(f"the inversion {title!r}", given.images if isinstance(given, InversionResult) else given)
+        each = pictures[None] if single else pictures
+        if each.ndim not in (4, 5) or len(each) != count or (each.ndim == 5 and each.shape[1] != num_areas) or each.size == 0:
+            lead = "" if single else f"{count}, "
+            raise ValueError(
+                f"inversions must be of shape ({lead}h, w, 3), or ({lead}{num_areas}, h, w, 3) with a picture for each count, got"
+                f" {title!r} of shape {pictures.shape}"
+            )
+        for one, part in zip(found, each, strict=True):
+            one[str(title)] = part
     return found

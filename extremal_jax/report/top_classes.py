@@ -12,10 +12,11 @@ from jaxtyping import Float
 
 from extremal_jax.boundary.models import Model, PartedModel, part
 from extremal_jax.extremal.config import Config
+from extremal_jax.extremal.mask_settings import MaskSettings
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import AnyArray
-from extremal_jax.operators.perturbations import perturb
+from extremal_jax.operators.perturbations import Fade, interpolate
 
 _USUAL_CHUNK = 16  # masks at a time
 
@@ -40,13 +41,25 @@ class Viewer(NamedTuple):
     parted: PartedModel
 
     def look(
-        self, image: Float[AnyArray, "H W C"], masks: Float[AnyArray, "K h w"], config: Config, reference: AnyArray | None = None
+        self, image: Float[AnyArray, "..."], masks: Float[AnyArray, "K ..."], config: MaskSettings, reference: AnyArray | None = None
     ) -> TopClasses:
-        """The scores of an image, of the part that each mask keeps, and of what is left without it."""
+        """The scores of an image, of the part that each mask keeps, and of what is left without it.
+
+        Args:
+          image: (H, W, C), or what has other axes.
+          masks: (K, h, w), or of the axes that masks have; (K, channels) for the settings of channels.
+          config: of the run, with all lengths in pixels.
+          reference: as in `extremal_perturbation`.
+        """
         values = jnp.asarray(self.parted.activation(jnp.asarray(image)[None]))
         other = None if reference is None else jnp.asarray(self.parted.activation(jnp.asarray(reference)[None]))
-        [levels] = config.perturbation_record().levels(values, other)
         masks = jnp.asarray(masks)
+        if isinstance(config, Config):
+            [levels] = config.perturbation_record().levels(values, other)
+            masks = jnp.expand_dims(masks, [place for place, axis in enumerate(config.input_axes, 1) if not axis.masked])
+        else:
+            [levels] = Fade().levels(values)
+            masks = masks.reshape(len(masks), *(1,) * (values.ndim - 2), -1)
         shown = jnp.concatenate([jnp.ones_like(masks[:1]), masks, 1 - masks])
         length, rows = self.parted.shown, []
         for start in range(0, len(shown), length):
@@ -71,10 +84,10 @@ def viewer(model: Model, images: AnyArray, at: str | None, num_masks: int, chunk
 
 @functools.partial(jax.jit, static_argnums=0)
 def _scores(program: Program, arrays: Arrays, levels: Any, masks: Any) -> Any:
-    """(R, classes): the scores of an image at masks (R, H, W); of a dense classifier, their mean over space."""
+    """(R, classes): the scores of an image at masks (R, H, W, 1); of a dense classifier, their mean over space."""
 
     def whole(arrays: Arrays, levels: Any, masks: Any) -> Any:
-        outputs = program(arrays, perturb(levels, masks).astype(levels.dtype))
+        outputs = program(arrays, interpolate(levels, masks).astype(levels.dtype))
         return outputs.reshape(len(outputs), -1, outputs.shape[-1]).mean(axis=1)
 
     return canonical(whole)(arrays, levels, masks)

@@ -168,6 +168,14 @@ def test_a_report_of_a_whole_run(folder: Any, tiny: Any) -> None:
     assert {row["name"] for row in page.pictures[0]["classes"]["whole"]["rows"]} <= set(CLASSES)
 
 
+def test_a_report_of_maps(folder: Any, tiny: Any) -> None:
+    """Of several methods side by side, with the class of each image."""
+    succeeds("explain", "a.png", "b.png", "--method", "gradient", "--method", "occlusion", "--target", "dog", "--report")
+    page = report_pages.Page(Path("out/report.html").read_text())
+    assert [one["target"] for one in page.pictures] == ["dog", "dog"]
+    assert [one["name"] for one in page.pictures[0]["maps"]] == ["gradient", "occlusion"]
+
+
 @pytest.mark.slow
 def test_a_classifier_of_the_zoo(folder: Any) -> None:
     """From a file of weights to masks of a class by name."""

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import extremal_jax as ej
+import report_results
 import small
 from extremal_jax.report.index import Entry, Leaf, index_page
 from plot_results import CLASSES, picture, result, smallest
@@ -28,7 +29,8 @@ if not CHROMIUM:
     pytest.skip("Chromium is not installed", allow_module_level=True)
 AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
-PAGES = [("one.html", ""), ("many.html", ""), ("model.html", "#picture-2"), ("index.html", "")]
+FORMS = ["video", "spectrogram", "series", "channels", "inversions", "maps"]
+PAGES = [("one.html", ""), ("many.html", ""), ("model.html", "#picture-2"), ("index.html", ""), *((f"{form}.html", "#") for form in FORMS)]
 HOSTILE = '"></script><img src=x onerror=alert(1)>'
 
 
@@ -48,6 +50,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ej.report.write(made / "one.html", picture(), result(), CLASSES, maps=maps, smallest=smallest()[0], names="photo.png")
     ej.report.write(made / "many.html", picture(3), result(3), ["dog", "cat", HOSTILE], names=["b.png", "c.png", "a.png"])
     ej.report.write(made / "model.html", small.IMAGES, small.explain(), model=small.MODEL)
+    for kind in FORMS[:3]:
+        maps = {HOSTILE: np.ones(report_results.masked_shape(kind))}
+        ej.report.write(
+            made / f"{kind}.html", report_results.values(kind), report_results.result(kind), [HOSTILE], maps=maps, names=HOSTILE
+        )
+    each, names = np.zeros((3, 8, 8, 3)), ["cat", HOSTILE]
+    ej.report.write(made / "channels.html", picture(), report_results.channels(), names, inversions={HOSTILE: each}, names=HOSTILE)
+    ej.report.write(made / "inversions.html", picture(), {HOSTILE: report_results.inversion(), "b": report_results.inversion(seed=1)})
+    ej.report.write(made / "maps.html", picture(), classes=names, maps={HOSTILE: np.eye(4)}, targets=1, names=HOSTILE)
     entries = [Entry(f"{number}.png", "cat", "explained", f"many.html#picture-{number % 3 + 1}", 2.0, 0.5) for number in range(118)]
     entries += [Entry(HOSTILE, "", "skipped", remark="no image"), Entry("z.png", "", "absent")]
     index = index_page("Sweep", entries, [Leaf("many.html", 1, 118)], "a line", [("a", "b")])
@@ -182,6 +193,67 @@ def test_the_classes_follow_the_mask_and_the_view(browser: Any, folder: Path) ->
         "Classes of what is left",
         "Classes of the whole image",
     ]
+    visit.leave()
+
+
+def test_the_slices_of_a_clip(browser: Any, folder: Path) -> None:
+    """The page begins with the slice that the mask keeps most; slider, film strip and chart choose another."""
+    visit = Visit(browser, folder / "video.html", "#")
+    visit.press("#area", "Home")
+    assert (visit.page.input_value("#slice"), visit.page.locator("#frames canvas").count()) == ("1", 6)
+    before = visit.stage()
+    visit.press("#slice", "ArrowRight")
+    assert np.abs(visit.stage() - before).mean() > 1
+    assert visit.page.get_attribute("#slice", "aria-valuetext") == "time 2, of which the mask keeps 0.0%"
+    assert "time 2" in visit.page.get_attribute("#canvas", "aria-label")
+    visit.page.click("#frames div:nth-child(6)")
+    assert visit.page.input_value("#slice") == "5"
+    visit.page.locator("#charts figure:last-child svg").click(position={"x": 46, "y": 50})
+    assert visit.page.input_value("#slice") == "0"
+    assert visit.text("#maps figure:last-child") == HOSTILE
+    visit.leave()
+
+
+def test_the_lines_of_a_series(browser: Any, folder: Path) -> None:
+    visit = Visit(browser, folder / "series.html", "#")
+    shades = []
+    for key in ("Home", "ArrowRight", "End"):
+        visit.press("#area", key)
+        shades.append(visit.page.get_attribute("#plots figure:nth-child(2) .shade", "d"))
+    assert len(set(shades)) == 3
+    assert visit.page.locator("#plots svg").count() == 4
+    assert not visit.page.is_visible("#canvas")
+    seen = visit.page.get_attribute("#plots figure:nth-child(2) .seen", "d")
+    visit.page.check("input[value=without]", force=True)
+    assert visit.page.get_attribute("#plots figure:nth-child(2) .seen", "d") != seen
+    visit.page.hover("#plots figure:nth-child(1) svg")
+    assert visit.text("#plots figure:nth-child(1) .readout").startswith("time ")
+    assert visit.page.get_attribute("#plots figure:nth-child(1) svg", "aria-label").startswith("feature 0 over time: ")
+    visit.leave()
+
+
+def test_the_sets_of_channels(browser: Any, folder: Path) -> None:
+    visit = Visit(browser, folder / "channels.html", "#")
+    visit.press("#area", "Home")
+    assert (visit.text("#fact-area"), visit.text("#fact-note")) == ("1", "1 of 12: 1")
+    before = visit.stage()
+    visit.press("#area", "ArrowRight")
+    assert (visit.text("#fact-area"), visit.text("#fact-note")) == ("3", "3 of 12: 1, 2, 3")
+    assert np.abs(visit.stage() - before).mean() > 1
+    assert visit.text("#found figure:last-child") == HOSTILE
+    assert "3 channels of blocks.2" in visit.page.get_attribute("#area", "aria-valuetext")
+    visit.leave()
+
+
+def test_pages_without_masks(browser: Any, folder: Path) -> None:
+    visit = Visit(browser, folder / "inversions.html", "#")
+    assert not visit.page.is_visible("#columns")
+    assert visit.text("#found figure:nth-child(2)") == f"{HOSTILE} cosine 0.75"
+    assert visit.page.locator("#charts path.line").count() == 2
+    visit.leave()
+    visit = Visit(browser, folder / "maps.html", "#")
+    assert visit.page.locator("#maps canvas").count() == 1
+    assert (visit.text("#detail-title"), visit.page.is_visible("#charts-section")) == (HOSTILE, False)
     visit.leave()
 
 

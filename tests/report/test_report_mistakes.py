@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import extremal_jax as ej
+import report_results
 import small
 from extremal_jax.report.encoding import json_text
 from plot_results import picture, result, smallest
@@ -100,7 +101,9 @@ def test_arguments_that_do_not_fit(tmp_path: Path, options: Any, error: Any, mes
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"one": small.CONFIG}, "result must be an ExtremalResult or a SmallestArea, got Config"),
+        ({"one": small.CONFIG}, r"result must be an ExtremalResult, .* or None for maps alone, got Config"),
+        ({"one": {"a": result()}}, r"result must be .*, got a mapping with 'a' of type ExtremalResult"),
+        ({"one": report_results.channels(), "inversions": [picture()]}, "inversions must be a mapping from titles to pictures, got list"),
         ({"smallest": result()}, r"smallest must be a SmallestArea, from ej\.smallest_area, got ExtremalResult"),
         ({"maps": [np.ones((4, 4))]}, "maps must be a mapping from names to arrays"),
         ({"title": 3}, "title must be a text, got 3"),
@@ -113,9 +116,36 @@ def test_arguments_of_other_types(tmp_path: Path, unchecked: None, options: Any,
         written(tmp_path / "report.html", **options)
 
 
-def test_channels_are_drawn_elsewhere(tmp_path: Path, unchecked: None) -> None:
-    with pytest.raises(TypeError, match=r"got ChannelResult; ej\.plots\.channels draws the channels of a layer"):
-        written(tmp_path / "report.html", small.IMAGES, small.channels())
+@pytest.mark.parametrize(
+    ("one", "options", "message"),
+    [
+        (report_results.channels(), {"smallest": smallest()}, "smallest applies to a result of type ExtremalResult, got it with Chann"),
+        (report_results.channels(), {"maps": {"m": np.ones((4, 4))}}, "maps applies to .* or to maps without a result, got it with Chann"),
+        (report_results.inversion(), {"reference": picture()}, "reference applies to .*, got it with InversionResult"),
+        (result(), {"inversions": {"a": picture()}}, "inversions applies to a result of type ChannelResult, got it with ExtremalResult"),
+        (result(), {"targets": 1}, "targets applies to maps without a result, got it with ExtremalResult"),
+        ({}, {}, "result must not be empty: a mapping from titles to InversionResults"),
+        (
+            {"a": report_results.inversion(2), "b": report_results.inversion()},
+            {},
+            "result must have inversions of the same pictures, got 'a' of 2, 'b' of a single picture",
+        ),
+        (
+            report_results.channels(),
+            {"inversions": {"kept": np.ones((2, 8, 8, 3))}},
+            r"inversions must be of shape \(h, w, 3\), or \(3, h, w, 3\) with a picture for each count, got 'kept' of shape \(2, 8, 8, 3\)",
+        ),
+    ],
+)
+def test_arguments_of_other_results(tmp_path: Path, one: Any, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        written(tmp_path / "report.html", one=one, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_show(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="without a result, maps must be given"):
+        ej.report.write(tmp_path / "report.html", picture())
 
 
 def test_a_forgotten_perturbation_says_so(tmp_path: Path, unchecked: None) -> None:
@@ -138,9 +168,12 @@ def test_a_forgotten_perturbation_says_so(tmp_path: Path, unchecked: None) -> No
         written(tmp_path / "report.html", one=ej.ExtremalResult.load(tmp_path / "result.npz"))
 
 
-def test_reports_are_of_images(tmp_path: Path) -> None:
-    masks = np.zeros((3, 6, 8, 10), np.float32)
-    clips = result(masks=masks, params=masks, masks_with_margin=None, areas=np.zeros(3, np.float32), config=ej.Config(axes="video"))
-    with pytest.raises(ValueError, match="a report is of images, and masks have the axes time, height, width; plots"):
-        written(tmp_path / "report.html", np.zeros((6, 8, 10, 3)), clips)
+def test_inputs_of_other_axes_that_do_not_fit(tmp_path: Path) -> None:
+    clip = report_results.values("video")
+    with pytest.raises(ValueError, match=r"images must have the shape \(time, height, width, channel\), for masks of .*, got \(6, 8, 10\)"):
+        written(tmp_path / "report.html", clip[..., 0], report_results.result("video"))
+    with pytest.raises(ValueError, match=r"images and result must be of the same size, got images of \(5, 8, 10, 3\) and masks of "):
+        written(tmp_path / "report.html", clip[1:], report_results.result("video"))
+    with pytest.raises(ValueError, match=r"maps must be of shape \(time, height, width\), one for each image, got 'm' of shape \(8, 10\)"):
+        written(tmp_path / "report.html", clip, report_results.result("video"), maps={"m": np.ones((8, 10))})
     assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,10 +79,16 @@ def contender(name: str) -> Contender:
         if preset and preset not in PRESETS:
             raise ValueError(f"unknown preset {preset!r}; {nearest(preset, PRESETS)}")
         config = PRESETS[preset]() if preset else Config()
-        return Contender(name, re.sub(r" at 0x[0-9a-f]+", "", repr(config)), _extremal(config, preset in PUBLISHED))
+        return Contender(name, _settings(config), _extremal(config, preset in PUBLISHED))
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; {nearest(name, [*METHODS, 'center', *(f'{_EXTREMAL}:{one}' for one in PRESETS)])}")
     return Contender(name, "", _of_registry(name), METHODS[name].needs)
+
+
+def _settings(config: Config) -> str:
+    """All settings as text, also those of their defaults, which may change."""
+    fields = (f"{field.name}={getattr(config, field.name)!r}" for field in dataclasses.fields(config))
+    return re.sub(r" at 0x[0-9a-f]+", "", f"Config({', '.join(fields)})")
 
 
 def check_layers(name: str, layers: Sequence[Activation]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,22 +16,33 @@ from jaxtyping import Float, Int
 from extremal_jax.attribution.common import Maps, Model, prepare, wide
 from extremal_jax.graph.activations import Activation, activations, capture, check_name, intervene
 from extremal_jax.graph.rules import RuleTable, with_backward_rules
+from extremal_jax.operators.axes import Axes
 
-ToMap = Callable[[Float[Array, "N h w C"], Float[Array, "N h w C"]], Float[Array, "N h w"]]  # of values and gradients
+ToMap = Callable[[Float[Array, "N ... C"], Float[Array, "N ... C"]], Float[Array, "N ..."]]  # of values and gradients
 Table = RuleTable | None  # of the backward pass; None: the derivative
 _MOST_EXTRA_TOKENS = 16  # class tokens and registers
 
 
 def backpropagate(
-    method: str, model: Any, images: Any, targets: Any, layer: Layer, to_map: ToMap, resize: Any, smooth: Any, table: Table = None
-) -> Float[Array, "*N h w"]:
+    method: str,
+    model: Any,
+    images: Any,
+    targets: Any,
+    layer: Layer,
+    to_map: ToMap,
+    resize: Any,
+    smooth: Any,
+    table: Table = None,
+    *,
+    axes: Axes | str,
+) -> Float[Array, "*maps"]:
     """Check the arguments of a method, and compute its maps by one backward pass, by a table's rules in place of the derivative."""
-    task = prepare(method, model, images, targets, resize, smooth)
+    task = prepare(method, model, images, targets, resize, smooth, axes=axes)
     return task.differentiate(_backpropagate, layer=layer, to_map=to_map, table=table)
 
 
 def _backpropagate(
-    model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], *, layer: Layer, to_map: ToMap, table: Table
+    model: Model, images: Float[Array, "N ... C"], targets: Int[Array, " N"], *, layer: Layer, to_map: ToMap, table: Table
 ) -> Maps:
     function = model if table is None else with_backward_rules(model, table)
     value, sent = pull_back(function, images, targets, layer.at)
@@ -59,37 +71,46 @@ class Layer:
                 f"channel_axis is an axis of the activation `at`, and images are (N, H, W, C), got {self.channel_axis} without `at`"
             )
 
-    def spread(self, values: Float[Array, "N ..."], model: Model, images: Float[Array, "N H W C"]) -> Float[Array, "N h w channels"]:
-        """Arrange values of the layer as maps in float32.
+    def spread(self, values: Float[Array, "N ..."], model: Model, images: Float[Array, "N ... C"]) -> Float[Array, "N ... channels"]:
+        """Arrange values of the layer as maps in float32, with as many axes as those of the images.
 
         Tokens (N, T, channels) become rows of the images' aspect, without those before the first patch.
 
         Raises:
           ValueError: if the values are not spatial.
         """
-        axis, rank = self.channel_axis, values.ndim
+        axis, rank, size = self.channel_axis, values.ndim, images.shape[1:-1]
+        is_map = rank == images.ndim
         grid = None
-        if rank in (3, 4) and -rank <= axis < rank and axis % rank and len(values) == len(images):
+        if (is_map or rank == 3) and -rank <= axis < rank and axis % rank and len(values) == len(images):
             values = jnp.moveaxis(values, axis, -1)
-            grid = values.shape[1:3] if rank == 4 else token_grid(values.shape[1], images.shape[1:3])
+            grid = values.shape[1:-1] if is_map else token_grid(values.shape[1], size)
         if grid is None:
             known = [activation.name for activation in activations(model, images) if _is_spatial(activation, images)]
             others = "these are spatial: " + ", ".join(map(repr, known)) if known else "no other activation is spatial"
+            form = (
+                "(N, h, w, channels), or the tokens of one, (N, tokens, channels)"
+                if len(size) == 2
+                else f"with {len(size)} axes and channels"
+            )
             raise ValueError(
-                f"at must name a map, (N, h, w, channels), or the tokens of one, (N, tokens, channels), with the channels on"
+                f"at must name a map, {form}, with the channels on"
                 f" channel_axis={axis}; {self.at!r} is {values.shape}, for images of {images.shape}; {others}"
             )
         values = wide(values)
-        return values if rank == 4 else values[:, -grid[0] * grid[1] :].reshape(len(values), *grid, values.shape[-1])
+        return values if is_map else values[:, -math.prod(grid) :].reshape(len(values), *grid, values.shape[-1])
 
 
 def token_grid(count: int, size: tuple[int, ...]) -> tuple[int, int] | None:
-    """Find the grid (h, w) of square patches that the last of so many tokens are, in an image (H, W); None if they are none.
+    """Find the grid (h, w) of square patches that the last of so many tokens are, in an image (H, W); None if they are
+    none, as in inputs of another number of axes.
 
     Example:
       >>> token_grid(1 + 14 * 20, (224, 320))
       (14, 20)
     """
+    if len(size) != 2:
+        return None
     height, width = size
     for patch in range(1, min(size) + 1):
         if height % patch == width % patch == 0 and (tokens := height * width // patch**2) <= count:
@@ -99,12 +120,13 @@ def token_grid(count: int, size: tuple[int, ...]) -> tuple[int, int] | None:
 
 def _is_spatial(activation: Activation, images: Array) -> bool:
     shape = activation.shape
-    return shape[:1] == images.shape[:1] and (len(shape) == 4 or (len(shape) == 3 and token_grid(shape[1], images.shape[1:3]) is not None))
+    is_map = len(shape) == images.ndim
+    return shape[:1] == images.shape[:1] and (is_map or (len(shape) == 3 and token_grid(shape[1], images.shape[1:-1]) is not None))
 
 
 def pull_back(
     function: Callable[[Array], Array],
-    images: Float[Array, "N H W C"],
+    images: Float[Array, "N ... C"],
     targets: Int[Array, " N"],
     at: str | None = None,
     taps: Mapping[str, Callable[[Array], Array]] | None = None,
@@ -113,7 +135,7 @@ def pull_back(
 
     Args:
       function: from images to scores.
-      images: (N, H, W, C).
+      images: (N, ..., C).
       targets: (N,).
       at: the name of an activation; None: the images.
       taps: functions by the names of the activations that they are applied to; at the layer itself, after it.

@@ -20,7 +20,7 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Bool, Float
 
-from extremal_jax.boundary.images import batch_size, check_images as check_images  # `as` marks what is exported
+from extremal_jax.boundary.layouts import Layout, check_inputs
 from extremal_jax.boundary.models import Model as Model, check_model, failure_of_gradient, part
 from extremal_jax.boundary.targets import check_targets
 from extremal_jax.graph.canonical import canonical
@@ -28,21 +28,22 @@ from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.ground.filters import gaussian_blur, resize as resized
 from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.operators.axes import IMAGE, Axes
 
 
 class Maps(NamedTuple):
     """The result of a computation.
 
     Attributes:
-      maps: (N, ..., h, w).
+      maps: (N, ..., h, w); of other axes than those of images, (N, ..., *places).
       sent: (N, ...), the values that were sent back from the scores; None for a method that sends nothing back.
     """
 
-    maps: Float[Array, "N *classes h w"]
+    maps: Float[Array, "N ..."]
     sent: Float[Array, "N ..."] | None = None
 
 
-Resize = bool | tuple[int, int]  # True: the size of the images; (height, width): another; False: as the map is
+Resize = bool | tuple[int, ...]  # True: the size of the images; (height, width): another; False: as the map is
 Smooth = float | None  # the standard deviation of a Gaussian blur, as a share of the shorter side; None: the method's own
 Computation = Callable[..., Maps]  # (model, images, targets, *arrays, **settings) -> maps
 
@@ -54,39 +55,42 @@ class Postprocess:
     Attributes:
       size: (height, width) to resize to by bilinear interpolation; None: keep the size.
       smooth: the standard deviation of a Gaussian blur, as a share of the shorter side.
+      layout: of the inputs.
     """
 
-    size: tuple[int, int] | None
+    size: tuple[int, ...] | None
     smooth: float
+    layout: Layout
 
-    def __call__(self, maps: Float[Array, "*N h w"]) -> Float[Array, "*N h2 w2"]:
+    def __call__(self, maps: Float[Array, "..."]) -> Float[Array, "..."]:
         maps = maps[..., None]
         maps = maps if self.size is None else resized(maps, self.size)
-        return gaussian_blur(maps, self.smooth * min(maps.shape[-3:-1]))[..., 0]
+        return gaussian_blur(maps, self.layout.lengths(self.smooth, maps.shape[-1 - len(self.layout.size) : -1]))[..., 0]
 
 
-def postprocess(resize: Any, smooth: Any, size: tuple[int, int]) -> Postprocess:
-    """Check the options `resize` and `smooth` of a method, for images of a size (H, W).
+def postprocess(resize: Any, smooth: Any, layout: Layout) -> Postprocess:
+    """Check the options `resize` and `smooth` of a method, for inputs of a layout.
 
     Raises:
       ValueError: if either is something else than `gradient` takes.
 
     Example:
-      >>> postprocess(True, None, (224, 320))
-      Postprocess(size=(224, 320), smooth=0.0)
+      >>> postprocess(True, None, Layout(IMAGE, (224, 320, 3))).size
+      (224, 320)
     """
+    size = layout.size
     if not isinstance(resize, bool):
+        wrong = ValueError(f"resize must be True, False or {layout.sides} in whole {layout.unit} of at least 1, got {resize!r}")
         try:
-            height, width = map(operator.index, resize)
+            size = tuple(map(operator.index, resize))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"resize must be True, False or (height, width) in whole pixels, got {resize!r}") from error
-        if min(height, width) < 1:
-            raise ValueError(f"resize must be a height and a width of at least 1, got {resize!r}")
-        size = height, width
+            raise wrong from error
+        if len(size) != len(layout.size) or min(size) < 1:
+            raise wrong
     blur = 0.0 if smooth is None else number(smooth)
     if not 0 <= blur < np.inf:
         raise ValueError(f"smooth must be a share of the shorter side, such as 0.02, and not negative, got {smooth!r}")
-    return Postprocess(None if resize is False else size, blur)
+    return Postprocess(None if resize is False else size, blur, layout)
 
 
 def number(value: Any) -> float:
@@ -114,9 +118,10 @@ class Task(NamedTuple):
       method: the name of the method.
       program: the model without its arrays.
       arrays: the model's.
-      images: (N, H, W, C).
+      images: (N, H, W, C); of other axes, as `layout` folds them.
       targets: (N,); None: all classes.
       single: whether the caller gave one image rather than a batch.
+      layout: of the images.
       postprocess: the post-processing of the maps.
       example: images as the program is called with them.
     """
@@ -127,10 +132,11 @@ class Task(NamedTuple):
     images: AnyArray
     targets: AnyArray | None
     single: bool
+    layout: Layout
     postprocess: Postprocess
     example: jax.ShapeDtypeStruct | Array
 
-    def compute(self, computation: Computation, *arrays: Any, **settings: Hashable) -> Float[Array, "*N h w"]:
+    def compute(self, computation: Computation, *arrays: Any, **settings: Hashable) -> Float[Array, "*maps"]:
         """The maps, (N, ..., h, w), or without the first axis for a single image.
 
         Args:
@@ -152,7 +158,7 @@ class Task(NamedTuple):
             )
         return maps[0] if self.single else maps
 
-    def differentiate(self, computation: Computation, *arrays: Any, **settings: Hashable) -> Float[Array, "*N h w"]:
+    def differentiate(self, computation: Computation, *arrays: Any, **settings: Hashable) -> Float[Array, "*maps"]:
         """As `compute`, for a computation that differentiates the model: a ValueError says so if the model has no derivative."""
         try:
             return self.compute(computation, *arrays, **settings)
@@ -163,15 +169,27 @@ class Task(NamedTuple):
 
 
 def prepare(
-    method: str, model: Any, images: Any, targets: Any, resize: Any, smooth: Any, shown: int | None = None, all_classes: bool = False
+    method: str,
+    model: Any,
+    images: Any,
+    targets: Any,
+    resize: Any,
+    smooth: Any,
+    shown: int | None = None,
+    *,
+    axes: Axes | str = IMAGE,
+    all_classes: bool = False,
+    laid_out: bool = True,
 ) -> Task:
     """Check the arguments of a method, and split the model.
 
     Args:
       method: its name.
-      model, images, targets, resize, smooth: as in `gradient`.
+      model, images, targets, resize, smooth, axes: as in `gradient`.
       shown: the number of images that the model gets at a time; None: all of them.
       all_classes: whether targets may be None, for maps of all classes.
+      laid_out: whether the computation gets images in their layout. Otherwise it gets them as the caller has them, to hand
+        them on to another method.
 
     Raises:
       TypeError, ValueError: as `extremal_perturbation` does.
@@ -179,21 +197,23 @@ def prepare(
     check_model(model)
     if targets is None and not all_classes:
         raise TypeError("targets must be a class for each image, or one for all, got None; only rise explains all classes at once")
-    images = check_images("images", images)
+    images, layout = check_inputs(images, axes)
     images, targets = varying_alike(images, targets)
-    count = batch_size(images)
+    count = layout.count(images)
     batch = images[None] if count is None else images
     parted = part(model, batch, shown or len(batch))
     if targets is not None:
         targets = check_targets(targets, count, parted.num_scores, "logit", parted.classes)
+    finish = postprocess(resize, smooth, layout)
+    program, batch = (layout.program(parted.tail), layout.fold(batch)) if laid_out else (parted.tail, batch)
     example = like(jax.ShapeDtypeStruct((shown or len(batch), *batch.shape[1:]), batch.dtype), images)
-    return Task(method, parted.tail, parted.arrays, batch, targets, count is None, postprocess(resize, smooth, batch.shape[1:3]), example)
+    return Task(method, program, parted.arrays, batch, targets, count is None, layout, finish, example)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _compute(
     computation: Computation, settings: tuple[Any, ...], finish: Postprocess, program: Program, arrays: Arrays, *arguments: Any
-) -> tuple[Float[Array, "N *classes h w"], Bool[Array, " N"] | None]:
+) -> tuple[Float[Array, "N ..."], Bool[Array, " N"] | None]:
     """The maps, and for each image whether anything but zeros was sent back; None where nothing is sent back."""
 
     def whole(arrays: Arrays, *arguments: Any) -> tuple[Array, Array | None]:

@@ -12,9 +12,10 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, prepare, wide
-from extremal_jax.attribution.evaluations import SCORES, chunk_length, responses, substitute, sum_in_chunks
-from extremal_jax.attribution.method import Method
+from extremal_jax.attribution.evaluations import SCORES, chunk_length, responses, sum_in_chunks
+from extremal_jax.attribution.method import Method, images_only
 from extremal_jax.boundary.areas import check_areas
+from extremal_jax.boundary.baselines import substitute
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_choice, check_count, check_not_negative, check_positive
 from extremal_jax.optimise.optimizers import adam
@@ -73,6 +74,7 @@ class Contour(NamedTuple):
     sines: Float[Array, "K harmonics"]
 
 
+@images_only
 def extremal_contours(
     model: Model,
     images: Any,
@@ -147,7 +149,7 @@ def extremal_contours(
     length = chunk_length("areas", 2 * len(areas), chunk_size, _USUAL_CHUNK)
     task = prepare("extremal_contours", model, images, targets, resize, smooth, length)
     settings = Settings(harmonics, num_steps, starts, score, length)
-    return task.differentiate(_ascend, substitute("baseline", baseline, task.images), areas, weights, settings=settings)
+    return task.differentiate(_ascend, substitute("baseline", baseline, task.images, task.layout), areas, weights, settings=settings)
 
 
 def _ascend(

@@ -1,4 +1,4 @@
-"""Many evaluations of a model: sums over chunks of them, responses to masked images, and values in place of hidden ones."""
+"""Many evaluations of a model: sums over chunks of them, and responses to masked images."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from jaxtyping import Float, Int
 
 from extremal_jax.attribution.common import Model, wide
 from extremal_jax.graph.varying import varying_alike
-from extremal_jax.ground.checks import as_array, check_choice, check_chunk_size, check_count, values_of
-from extremal_jax.ground.filters import gaussian_blur
-from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.ground.checks import check_chunk_size, check_count
 
 SCORES: dict[str, Callable[[Array], Array]] = {
     "logit": lambda scores: scores,
     "softmax": lambda scores: jax.nn.softmax(scores, axis=-1),
     "sigmoid": jax.nn.sigmoid,
 }
-_BLUR = 20 / 224  # the standard deviation of a blurred reference, as a share of the shorter side
 
 
 def chunk_length(name: str, count: Any, chunk_size: Any, usual: int) -> int:
@@ -69,7 +66,7 @@ def sum_in_chunks(function: Callable[[Array, Array], Any], count: int, length: i
 
 
 def responses(
-    model: Model, score: str, images: Float[Array, "m H W C"], target: Int[Array, ""] | None
+    model: Model, score: str, images: Float[Array, "m ..."], target: Int[Array, ""] | None
 ) -> Float[Array, " m"] | Float[Array, "m classes"]:
     """The scores of images, averaged over positions and passed through a function of `SCORES`: the target's, or all classes'."""
     outputs = wide(model(images))
@@ -79,45 +76,22 @@ def responses(
     return scores if target is None else scores[:, target]
 
 
-def check_pair(name: str, value: Any, units: str, of: str, most: tuple[int, int]) -> tuple[int, int]:
-    """The two whole numbers that a caller gives, or one for both; a ValueError unless they are from 1 to `most`.
+def check_sides(
+    name: str, value: Any, units: str, of: str, most: tuple[int, ...], alone: tuple[int | None, ...] | None = None
+) -> tuple[int, ...]:
+    """The whole numbers that a caller gives, one for each axis of a map or one for all; a ValueError unless they are from 1
+    to `most`. Where `alone` has a number, it stands in place of the one for all: along axes that are not smooth.
 
     Example:
-      >>> check_pair("grid", 7, "cells, or (rows, columns)", "the image's", (20, 24))
+      >>> check_sides("grid", 7, "cells, or (rows, columns)", "the image's", (20, 24))
       (7, 7)
+      >>> check_sides("window", 5, "places, or (time, feature)", "the input's", (50, 3), alone=(None, 1))
+      (5, 1)
     """
-    sides: list[Any] = np.broadcast_to(np.asarray(value), (2,)).tolist() if np.shape(value) in ((), (2,)) else [None] * 2
+    shape = np.shape(value)
+    sides: list[Any] = np.broadcast_to(np.asarray(value), len(most)).tolist() if shape in ((), (len(most),)) else [None] * len(most)
+    if alone is not None and shape == ():
+        sides = [side if own is None else own for side, own in zip(sides, alone, strict=True)]
     if not all(type(n) is int and 1 <= n <= limit for n, limit in zip(sides, most, strict=True)):
         raise ValueError(f"{name} must be a number of {units}, from 1 to {of} {most}, got {value!r}")
-    return sides[0], sides[1]
-
-
-def check_finite(name: str, array: Any) -> None:
-    """Raise a ValueError if an array, whose values are known, holds NaN or infinity."""
-    values = values_of(array, np.float32)
-    if values is not None and not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
-
-
-def substitute(name: str, value: Any, images: AnyArray) -> Float[AnyArray, "N H W C"]:
-    """Make the images that stand in for hidden ones.
-
-    The value of the argument `name` must be finite, and of one of the forms that `fill` of `occlusion` may have.
-
-    Example:
-      >>> substitute("baseline", (0.0, 0.5, 1.0), np.ones((1, 2, 2, 3), np.float32))[0, 0, 0].tolist()
-      [0.0, 0.5, 1.0]
-    """
-    if isinstance(value, str):
-        check_choice(name, value, ("blur",))
-        return gaussian_blur(jnp.asarray(images), _BLUR * min(images.shape[1:3]))
-    shape = images.shape
-    value = as_array(name, value)
-    is_real = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
-    if not is_real or value.shape not in ((), shape[3:], shape[1:], shape):
-        raise ValueError(
-            f'{name} must be a number, an array of the shape {shape[3:]}, {shape[1:]} or {shape}, or "blur",'
-            f" got {value.dtype}{list(value.shape)}"
-        )
-    check_finite(name, value)
-    return jnp.broadcast_to(jnp.asarray(value, images.dtype), shape)
+    return tuple(sides)

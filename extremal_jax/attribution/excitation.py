@@ -23,11 +23,20 @@ from extremal_jax.attribution.rules import CONTRAST, EXCITATION
 from extremal_jax.graph.activations import activations, capture, check_name, intervene
 from extremal_jax.graph.rules import with_backward_rules
 from extremal_jax.graph.varying import like
+from extremal_jax.operators.axes import Axes
 
 
 def excitation_backprop(
-    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
-) -> Float[Array, "*N h w"]:
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str | None = None,
+    axes: Axes | str = "image",
+    channel_axis: int = -1,
+    resize: Resize = False,
+    smooth: Smooth = None,
+) -> Float[Array, "*maps"]:
     """The probability of one at the target, passed down by each unit to the units that excite it; summed over channels.
 
     The arguments, the result and the warning are those of `gradient`.
@@ -46,7 +55,7 @@ def excitation_backprop(
     Source: Zhang, Lin, Brandt, Shen and Sclaroff, "Top-down Neural Attention by Excitation Backprop", ECCV 2016.
     """
     layer = Layer(at, channel_axis)
-    return backpropagate("excitation_backprop", model, images, targets, layer, _summed, resize, smooth, EXCITATION)
+    return backpropagate("excitation_backprop", model, images, targets, layer, _summed, resize, smooth, EXCITATION, axes=axes)
 
 
 def contrastive_excitation_backprop(
@@ -55,18 +64,19 @@ def contrastive_excitation_backprop(
     targets: Any,
     *,
     at: str | None = None,
+    axes: Axes | str = "image",
     contrast_at: str,
     channel_axis: int = -1,
     resize: Resize = False,
     smooth: Smooth = None,
-) -> Float[Array, "*N h w"]:
+) -> Float[Array, "*maps"]:
     """The positive part of excitation backprop of the target minus excitation backprop of its opposite.
 
     The opposite is a class whose weights in the last linear layer are the negated weights of the target. The difference
     is taken at a layer near the scores, and passed down from there.
 
     Args:
-      model, images, targets, at, channel_axis, resize, smooth: as in `gradient`.
+      model, images, targets, at, axes, channel_axis, resize, smooth: as in `gradient`.
       contrast_at: the name of the activation where the difference is taken, between `at` and the last linear layer; of
         any shape.
 
@@ -89,11 +99,11 @@ def contrastive_excitation_backprop(
     Source: as `excitation_backprop`.
     """
     check_name("contrast_at", contrast_at)
-    task = prepare("contrastive_excitation_backprop", model, images, targets, resize, smooth)
+    task = prepare("contrastive_excitation_backprop", model, images, targets, resize, smooth, axes=axes)
     return task.differentiate(_contrast, layer=Layer(at, channel_axis), contrast_at=contrast_at)
 
 
-def _contrast(model: Model, images: Float[Array, "N H W C"], targets: Int[Array, " N"], *, layer: Layer, contrast_at: str) -> Maps:
+def _contrast(model: Model, images: Float[Array, "N ... C"], targets: Int[Array, " N"], *, layer: Layer, contrast_at: str) -> Maps:
     """The map of a layer, with the opposite subtracted at `contrast_at`."""
     _check_contrast(model, images, layer.at, contrast_at)
     _, opposite = pull_back(with_backward_rules(model, CONTRAST), images, targets, contrast_at)
@@ -131,7 +141,7 @@ def _minus(value: Array, contrast: Array) -> Array:
 _minus.defvjp(lambda value, contrast: (value, contrast), lambda contrast, g: (g - contrast, jnp.zeros_like(contrast)))
 
 
-def _summed(values: Float[Array, "N h w C"], sent: Float[Array, "N h w C"]) -> Float[Array, "N h w"]:
+def _summed(values: Float[Array, "N ... C"], sent: Float[Array, "N ... C"]) -> Float[Array, "N ..."]:
     return sent.sum(axis=-1)
 
 

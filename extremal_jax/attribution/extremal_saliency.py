@@ -10,11 +10,14 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Float
 
-from extremal_jax.attribution.common import Model, Resize, Smooth, check_images, postprocess
+from extremal_jax.attribution.common import Model, Resize, Smooth, postprocess
 from extremal_jax.attribution.method import Method
+from extremal_jax.boundary.layouts import check_inputs
 from extremal_jax.extremal.config import Config
-from extremal_jax.extremal.images import extremal_perturbation
+from extremal_jax.extremal.images import extremal_perturbation, on_axes
 from extremal_jax.ground.progress import Watcher
+from extremal_jax.operators.axes import Axes
+from extremal_jax.optimise.settings import check_settings
 
 
 def extremal_saliency(
@@ -23,6 +26,7 @@ def extremal_saliency(
     targets: Any,
     *,
     at: str | None = None,
+    axes: Axes | str | None = None,
     areas: Any = (0.05, 0.1, 0.2),
     config: Config | None = None,
     key: Array | None = None,
@@ -30,11 +34,11 @@ def extremal_saliency(
     chunk_size: int | None = None,
     resize: Resize = False,
     smooth: Smooth = None,
-) -> Float[Array, "*N h w"]:
+) -> Float[Array, "*maps"]:
     """The mean of the masks of `extremal_perturbation`, smoothed.
 
     Args:
-      model, images, targets, at, areas, config, key, progress, chunk_size: as in `extremal_perturbation`.
+      model, images, targets, at, axes, areas, config, key, progress, chunk_size: as in `extremal_perturbation`.
       resize: True for maps of the images' size, (height, width) for another; by bilinear interpolation, after
         smoothing.
       smooth: standard deviation of a Gaussian blur, as a share of the shorter side; None: 0.09, as in
@@ -57,8 +61,8 @@ def extremal_saliency(
     Warns:
       UserWarning: if the status of the result is not "finished", with its message.
     """
-    height, width = check_images("images", images).shape[-3:-1]
-    finish = postprocess(resize, smooth, (height, width))
+    config = on_axes(check_settings(config, Config), axes)
+    finish = postprocess(resize, smooth, check_inputs(images, config.input_axes)[1])
     result = extremal_perturbation(model, images, targets, areas, at=at, config=config, key=key, progress=progress, chunk_size=chunk_size)
     if not isinstance(result.masks, Tracer) and not result.status.ok:
         warnings.warn(f"extremal_perturbation: {result.status.message}", stacklevel=2)

@@ -14,11 +14,20 @@ from extremal_jax.attribution.common import Model, Resize, Smooth
 from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.rules import DECONVNET, GUIDED
 from extremal_jax.graph.activations import check_name
+from extremal_jax.operators.axes import Axes
 
 
 def gradient(
-    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
-) -> Float[Array, "*N h w"]:
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str | None = None,
+    axes: Axes | str = "image",
+    channel_axis: int = -1,
+    resize: Resize = False,
+    smooth: Smooth = None,
+) -> Float[Array, "*maps"]:
     """The largest absolute derivative of the target's score over the channels of each place, max |∂score / ∂x|.
 
     Args:
@@ -27,9 +36,13 @@ def gradient(
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image, (N,): indices, or names where the model has `classes`.
       at: the name of the activation that the map shows, a map or the tokens of one; None: the image.
+      axes: what `images` are, if they are something else: "video", "volume", "spectrogram", "series", "moments" or a
+        tuple of `Axis` records, as in `extremal_perturbation`. Maps have the masked axes in place of (H, W), and a layer
+        `at` has as many.
       channel_axis: the axis of the activation's channels if it is not the last: 1 in a model that is (N, C, H, W)
         inside.
-      resize: True for maps of the images' size, (height, width) for another; by bilinear interpolation.
+      resize: True for maps of the images' size, (height, width) for another, of other axes a number for each; by
+        bilinear interpolation.
       smooth: standard deviation of a Gaussian blur after that, as a share of the shorter side; None for no blur.
 
     Returns:
@@ -51,12 +64,20 @@ def gradient(
 
     Source: Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks", ICLR workshop 2014.
     """
-    return backpropagate("gradient", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth)
+    return backpropagate("gradient", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, axes=axes)
 
 
 def linear_approx(
-    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
-) -> Float[Array, "*N h w"]:
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str | None = None,
+    axes: Axes | str = "image",
+    channel_axis: int = -1,
+    resize: Resize = False,
+    smooth: Smooth = None,
+) -> Float[Array, "*maps"]:
     """The first-order share of each place in the score: the sum over channels of value times gradient; signed.
 
     The arguments, the result, the errors and the warning are those of `gradient`.
@@ -70,12 +91,20 @@ def linear_approx(
       Kindermans, Schütt, Müller and Dähne, "Investigating the Influence of Noise and Distractors on the
       Interpretation of Neural Networks", 2016.
     """
-    return backpropagate("linear_approx", model, images, targets, Layer(at, channel_axis), _first_order, resize, smooth)
+    return backpropagate("linear_approx", model, images, targets, Layer(at, channel_axis), _first_order, resize, smooth, axes=axes)
 
 
 def guided_backprop(
-    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
-) -> Float[Array, "*N h w"]:
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str | None = None,
+    axes: Axes | str = "image",
+    channel_axis: int = -1,
+    resize: Resize = False,
+    smooth: Smooth = None,
+) -> Float[Array, "*maps"]:
     """The gradient through ReLUs that send back positive gradients only, and only where they are active.
 
     As in TorchRay, an input of exactly zero counts as active. The upper clip of a ReLU6 keeps its derivative.
@@ -95,12 +124,20 @@ def guided_backprop(
 
     Source: Springenberg, Dosovitskiy, Brox and Riedmiller, "Striving for Simplicity", ICLR workshop 2015.
     """
-    return backpropagate("guided_backprop", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, GUIDED)
+    return backpropagate("guided_backprop", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, GUIDED, axes=axes)
 
 
 def deconvnet(
-    model: Model, images: Any, targets: Any, *, at: str | None = None, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
-) -> Float[Array, "*N h w"]:
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str | None = None,
+    axes: Axes | str = "image",
+    channel_axis: int = -1,
+    resize: Resize = False,
+    smooth: Smooth = None,
+) -> Float[Array, "*maps"]:
     """The gradient through ReLUs that send back positive gradients only, whether they are active or not.
 
     The arguments, the result, the errors and the warning are those of `guided_backprop`.
@@ -112,12 +149,20 @@ def deconvnet(
 
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
     """
-    return backpropagate("deconvnet", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, DECONVNET)
+    return backpropagate("deconvnet", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, DECONVNET, axes=axes)
 
 
 def grad_cam(
-    model: Model, images: Any, targets: Any, *, at: str, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
-) -> Float[Array, "*N h w"]:
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str,
+    axes: Axes | str = "image",
+    channel_axis: int = -1,
+    resize: Resize = False,
+    smooth: Smooth = None,
+) -> Float[Array, "*maps"]:
     """The positive part of the sum of a layer's channels, each weighted by its mean gradient.
 
         max(0, Σ_c w_c A_c),   w_c = mean over positions of ∂score / ∂A_c
@@ -137,12 +182,20 @@ def grad_cam(
       2017.
     """
     check_name("at", at)
-    return backpropagate("grad_cam", model, images, targets, Layer(at, channel_axis), _cam, resize, smooth)
+    return backpropagate("grad_cam", model, images, targets, Layer(at, channel_axis), _cam, resize, smooth, axes=axes)
 
 
 def grad_cam_plus_plus(
-    model: Model, images: Any, targets: Any, *, at: str, channel_axis: int = -1, resize: Resize = False, smooth: Smooth = None
-) -> Float[Array, "*N h w"]:
+    model: Model,
+    images: Any,
+    targets: Any,
+    *,
+    at: str,
+    axes: Axes | str = "image",
+    channel_axis: int = -1,
+    resize: Resize = False,
+    smooth: Smooth = None,
+) -> Float[Array, "*maps"]:
     """Grad-CAM with weights that do not depend on the size of an object, so that several objects count alike.
 
         max(0, Σ_c w_c A_c),   w_c = Σ_u α_cu max(0, g_cu),   α_cu = g_cu² / (2 g_cu² + g_cu³ Σ_v A_cv),   g = ∂score / ∂A
@@ -162,26 +215,30 @@ def grad_cam_plus_plus(
     Source: Chattopadhay, Sarkar, Howlader and Balasubramanian, "Grad-CAM++", WACV 2018.
     """
     check_name("at", at)
-    return backpropagate("grad_cam_plus_plus", model, images, targets, Layer(at, channel_axis), _cam_plus_plus, resize, smooth)
+    return backpropagate("grad_cam_plus_plus", model, images, targets, Layer(at, channel_axis), _cam_plus_plus, resize, smooth, axes=axes)
 
 
-def _largest(values: Float[Array, "N h w C"], gradients: Float[Array, "N h w C"]) -> Float[Array, "N h w"]:
+def _places(values: Float[Array, "N ... C"]) -> tuple[int, ...]:
+    return tuple(range(1, values.ndim - 1))
+
+
+def _largest(values: Float[Array, "N ... C"], gradients: Float[Array, "N ... C"]) -> Float[Array, "N ..."]:
     return jnp.abs(gradients).max(axis=-1)
 
 
-def _first_order(values: Float[Array, "N h w C"], gradients: Float[Array, "N h w C"]) -> Float[Array, "N h w"]:
+def _first_order(values: Float[Array, "N ... C"], gradients: Float[Array, "N ... C"]) -> Float[Array, "N ..."]:
     return (values * gradients).sum(axis=-1)
 
 
-def _cam(values: Float[Array, "N h w C"], gradients: Float[Array, "N h w C"]) -> Float[Array, "N h w"]:
-    return jax.nn.relu((values * gradients.mean(axis=(1, 2), keepdims=True)).sum(axis=-1))
+def _cam(values: Float[Array, "N ... C"], gradients: Float[Array, "N ... C"]) -> Float[Array, "N ..."]:
+    return jax.nn.relu((values * gradients.mean(axis=_places(values), keepdims=True)).sum(axis=-1))
 
 
-def _cam_plus_plus(values: Float[Array, "N h w C"], gradients: Float[Array, "N h w C"]) -> Float[Array, "N h w"]:
+def _cam_plus_plus(values: Float[Array, "N ... C"], gradients: Float[Array, "N ... C"]) -> Float[Array, "N ..."]:
     # g² / (2 g² + g³ Σ A) without the squares, which underflow
-    bottom = 2 + gradients * values.sum(axis=(1, 2), keepdims=True)
+    bottom = 2 + gradients * values.sum(axis=_places(values), keepdims=True)
     alphas = jnp.where((gradients == 0) | (bottom == 0), 0, 1 / jnp.where(bottom == 0, 1, bottom))
-    weights = (alphas * jax.nn.relu(gradients)).sum(axis=(1, 2), keepdims=True)
+    weights = (alphas * jax.nn.relu(gradients)).sum(axis=_places(values), keepdims=True)
     return jax.nn.relu((values * weights).sum(axis=-1))
 
 

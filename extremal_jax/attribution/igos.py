@@ -13,8 +13,9 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, prepare, wide
-from extremal_jax.attribution.evaluations import SCORES, check_pair, chunk_length, responses, substitute, sum_in_chunks
-from extremal_jax.attribution.method import Method
+from extremal_jax.attribution.evaluations import SCORES, check_sides, chunk_length, responses, sum_in_chunks
+from extremal_jax.attribution.method import Method, images_only
+from extremal_jax.boundary.baselines import substitute
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_choice, check_count, check_key, check_not_negative, check_positive
 from extremal_jax.ground.filters import resize as resized
@@ -78,6 +79,7 @@ _DELETION = (Term(0, inserts=False),)
 _BILATERAL = (Term(0, inserts=False), Term(1, inserts=True), Term(2, inserts=False), Term(2, inserts=True))
 
 
+@images_only
 def igos(
     model: Model,
     images: Any,
@@ -147,10 +149,11 @@ def igos(
     weights = _weights(area_weight, variation_weight, math.inf, noise)
     settings = Settings(num_steps, num_points, score, length, _DELETION)
     task = prepare("igos", model, images, targets, resize, smooth, length)
-    arrays = substitute("baseline", baseline, task.images), check_key(key), weights
+    arrays = substitute("baseline", baseline, task.images, task.layout), check_key(key), weights
     return task.differentiate(_descend, *arrays, settings=settings, cells=_cells(resolution, task.images.shape))
 
 
+@images_only
 def igos_plus_plus(
     model: Model,
     images: Any,
@@ -212,7 +215,7 @@ def igos_plus_plus(
     weights = _weights(area_weight, variation_weight, similarity, noise)
     settings = Settings(num_steps, num_points, score, length, _BILATERAL)
     task = prepare("igos_plus_plus", model, images, targets, resize, smooth, length)
-    arrays = substitute("baseline", baseline, task.images), check_key(key), weights
+    arrays = substitute("baseline", baseline, task.images, task.layout), check_key(key), weights
     return task.differentiate(_descend, *arrays, settings=settings, cells=_cells(resolution, task.images.shape))
 
 
@@ -229,7 +232,8 @@ def _cells(resolution: Any, shape: tuple[int, ...]) -> tuple[int, int]:
     size = shape[1], shape[2]
     if resolution is None:
         return min(_USUAL_RESOLUTION, size[0]), min(_USUAL_RESOLUTION, size[1])
-    return check_pair("resolution", resolution, "cells, or (rows, columns)", "the image's", size)
+    rows, columns = check_sides("resolution", resolution, "cells, or (rows, columns)", "the image's", size)
+    return rows, columns
 
 
 def _descend(

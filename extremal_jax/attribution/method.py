@@ -5,18 +5,21 @@ To add a method, write its module, which declares a `Method` in a tuple `METHODS
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from jax import Array
 
 from extremal_jax.graph.activations import Activation
+from extremal_jax.operators.axes import IMAGE, check_axes, names
 
+OfImages = TypeVar("OfImages", bound=Callable[..., Array])
 _FIRST = "extremal_saliency"
 
 
@@ -55,6 +58,11 @@ class Method:
         """Whether the method makes maps of layers."""
         return "at" in self.options
 
+    @property
+    def axes(self) -> bool:
+        """Whether the method explains inputs of other axes than those of images."""
+        return "axes" in self.options
+
     def complete(self, options: Mapping[str, Any], layers: Sequence[Activation]) -> dict[str, Any]:
         """The given options that the method takes; None counts as not given.
 
@@ -73,6 +81,21 @@ class Method:
                 raise ValueError(f"{self.name} needs {name}, a layer of the model with more than one place; its layers: {known}")
             given[name] = suitable[-1].name
         return given
+
+
+def images_only(function: OfImages) -> OfImages:
+    """Make a method refuse other axes than those of images, in a sentence that names the methods that take them."""
+
+    @functools.wraps(function)
+    def of_images(*arguments: Any, axes: Any = IMAGE, **options: Any) -> Array:
+        if (found := check_axes(axes)) != IMAGE:
+            others = ", ".join(name for name, method in collect().items() if method.axes)
+            raise ValueError(
+                f"{function.__name__} explains images only, got the axes {', '.join(names(found))}; these methods take them: {others}"
+            )
+        return function(*arguments, **options)
+
+    return of_images  # type: ignore[return-value]
 
 
 def collect() -> dict[str, Method]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +14,14 @@ from jaxtyping import Float, Int
 
 from extremal_jax.attribution.backward import pull_back
 from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, number, prepare, wide
-from extremal_jax.attribution.evaluations import chunk_length, substitute, sum_in_chunks
+from extremal_jax.attribution.evaluations import chunk_length, sum_in_chunks
 from extremal_jax.attribution.gradients import gradient
 from extremal_jax.attribution.method import Method
+from extremal_jax.boundary.baselines import substitute
 from extremal_jax.graph.activations import check_name
 from extremal_jax.ground.checks import check_key
 from extremal_jax.ground.renamed import renamed
+from extremal_jax.operators.axes import IMAGE, Axes, check_axes, names
 
 _USUAL_CHUNK = 16  # images at a time
 
@@ -29,12 +32,13 @@ def integrated_gradients(
     images: Any,
     targets: Any,
     *,
+    axes: Axes | str = "image",
     baseline: Any = 0.0,
     num_steps: int = 32,
     chunk_size: int | None = None,
     resize: Resize = False,
     smooth: Smooth = None,
-) -> Float[Array, "*N h w"]:
+) -> Float[Array, "*maps"]:
     """The share of each pixel in the change of the score from a baseline to the image; signed, summed over channels.
 
         (x − x') ∫₀¹ ∂score / ∂x (x' + t (x − x')) dt
@@ -43,9 +47,8 @@ def integrated_gradients(
     which are taken at their midpoints.
 
     Args:
-      model, images, targets, resize, smooth: as in `gradient`.
-      baseline: x': a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for the image blurred by a Gaussian
-        whose standard deviation is 9 % of its shorter side.
+      model, images, targets, axes, resize, smooth: as in `gradient`.
+      baseline: x', as `fill` in `occlusion`: a number, an array, or "blur", "mean", "past_mean" or "rise_blur".
       num_steps: of the sum that approximates the integral.
       chunk_size: the most images that the model gets at a time, to bound memory; None for 16.
 
@@ -62,15 +65,15 @@ def integrated_gradients(
     Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
     length = chunk_length("num_steps", num_steps, chunk_size, _USUAL_CHUNK)
-    task = prepare("integrated_gradients", model, images, targets, resize, smooth, length)
-    return task.differentiate(_integral, substitute("baseline", baseline, task.images), num_steps=num_steps, length=length)
+    task = prepare("integrated_gradients", model, images, targets, resize, smooth, length, axes=axes)
+    return task.differentiate(_integral, substitute("baseline", baseline, task.images, task.layout), num_steps=num_steps, length=length)
 
 
 def _integral(
     model: Model,
-    images: Float[Array, "N H W C"],
+    images: Float[Array, "N ..."],
     targets: Int[Array, " N"],
-    baselines: Float[Array, "N H W C"],
+    baselines: Float[Array, "N ..."],
     *,
     num_steps: int,
     length: int,
@@ -78,12 +81,13 @@ def _integral(
     """The integral of gradients along the line from the baseline, times the line."""
 
     def chunk(elements: Array, counts: Array) -> Array:
-        shares = ((elements.astype(jnp.float32) + 0.5) / num_steps).astype(images.dtype)[:, None, None, None]
+        own = range(1, images.ndim)
+        shares = jnp.expand_dims(((elements.astype(jnp.float32) + 0.5) / num_steps).astype(images.dtype), own)
 
         def gradients(triple: tuple[Array, Array, Array]) -> Array:
             image, target, baseline = triple
             _, sent = pull_back(model, baseline[None] + shares * (image - baseline)[None], jnp.broadcast_to(target, elements.shape))
-            return jnp.where(counts[:, None, None, None], wide(sent), 0).sum(axis=0)
+            return jnp.where(jnp.expand_dims(counts, own), wide(sent), 0).sum(axis=0)
 
         return lax.map(gradients, (images, targets, baselines))
 
@@ -98,6 +102,7 @@ def smooth_grad(
     targets: Any,
     *,
     at: str | None = None,
+    axes: Axes | str = "image",
     method: Callable[..., Array] = gradient,
     num_samples: int = 32,
     noise: float = 0.15,
@@ -106,17 +111,18 @@ def smooth_grad(
     resize: Resize = False,
     smooth: Smooth = None,
     **options: Any,
-) -> Float[Array, "*N h w"]:
+) -> Float[Array, "*maps"]:
     """The mean of a method's maps of the image under Gaussian noise.
 
     Args:
-      model, images, targets, at, resize, smooth: as in `gradient`.
+      model, images, targets, at, axes, resize, smooth: as in `gradient`.
       method: any method of one backward pass, such as `gradient`, `guided_backprop` or `grad_cam`.
       num_samples: the number of noisy images.
       noise: standard deviation of the noise, as a share of each image's range, from its least to its largest value.
       key: of the noise, which is the same for all images; None: `jax.random.key(0)`.
       chunk_size: the most images that the model gets at a time, to bound memory; None for 16.
-      options: of the method, such as `channel_axis`. An array of the shape (N, H, W, C) is split among the images.
+      options: of the method, such as `channel_axis`. An array of the shape of the images, (N, H, W, C), is split among
+        them.
 
     Returns:
       (N, h, w), of the size of the method's maps, or (h, w) for a single image.
@@ -138,10 +144,15 @@ def smooth_grad(
     if at is not None:
         check_name("at", at)
         options["at"] = at
+    if (found := check_axes(axes)) != IMAGE:
+        if "axes" not in inspect.signature(method).parameters:
+            title = getattr(method, "__name__", "method")
+            raise ValueError(f"{title} takes no axes, so it explains images only, and `axes` are {', '.join(names(found))}")
+        options["axes"] = found
     if not 0 <= number(noise) < float("inf"):
         raise ValueError(f"noise must be a share of the image's range, such as 0.15, and not negative, got {noise!r}")
     length = chunk_length("num_samples", num_samples, chunk_size, _USUAL_CHUNK)
-    task = prepare("smooth_grad", model, images, targets, resize, smooth, length)
+    task = prepare("smooth_grad", model, images, targets, resize, smooth, length, axes=axes, laid_out=False)
     arrays = {name: value for name, value in options.items() if isinstance(value, jax.Array | np.ndarray)}
     static = tuple(sorted((name, _hashable(value)) for name, value in options.items() if name not in arrays))
     settings: dict[str, Any] = {"method": method, "options": static, "num_samples": num_samples, "length": length}
@@ -155,7 +166,7 @@ def _hashable(value: Any) -> Any:
 
 def _mean_under_noise(
     model: Model,
-    images: Float[Array, "N H W C"],
+    images: Float[Array, "N ..."],
     targets: Int[Array, " N"],
     key: Array,
     noise: Float[Array, ""],
@@ -179,7 +190,7 @@ def _mean_under_noise(
             sigma = noise * wide(image.max() - image.min())
             noisy = image[None] + (sigma * normal).astype(image.dtype)
             found = method(model, noisy, jnp.broadcast_to(target, elements.shape), **{**shared, **own})
-            return jnp.where(counts[:, None, None], found, 0).sum(axis=0)
+            return jnp.where(jnp.expand_dims(counts, range(1, found.ndim)), found, 0).sum(axis=0)
 
         return lax.map(maps, (images, targets, each))
 

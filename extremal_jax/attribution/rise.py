@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import string
 from typing import Any, NamedTuple
 
 import jax
@@ -12,9 +14,11 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, number, prepare
-from extremal_jax.attribution.evaluations import SCORES, check_finite, check_pair, chunk_length, responses, sum_in_chunks
+from extremal_jax.attribution.evaluations import SCORES, check_sides, chunk_length, responses, sum_in_chunks
 from extremal_jax.attribution.method import Method
+from extremal_jax.boundary.baselines import check_finite
 from extremal_jax.ground.checks import as_array, check_choice, check_key
+from extremal_jax.operators.axes import Axes
 
 _USUAL_CHUNK = 16  # masked images at a time
 
@@ -24,16 +28,17 @@ def rise(
     images: Any,
     targets: Any = None,
     *,
+    axes: Axes | str = "image",
     num_masks: int = 4000,
     probability: float = 0.5,
-    grid: int | tuple[int, int] = 7,
+    grid: int | tuple[int, ...] = 7,
     masks: Any = None,
     score: str = "softmax",
     key: Array | None = None,
     chunk_size: int | None = None,
     resize: Resize = False,
     smooth: Smooth = None,
-) -> Float[Array, "*N h w"]:
+) -> Float[Array, "*maps"]:
     """The mean of random masks, each weighted by the target's probability for the image multiplied by the mask.
 
         S = (1 / M) Σ_i p(m_i x) m_i
@@ -43,11 +48,13 @@ def rise(
     differentiable.
 
     Args:
-      model, images, resize, smooth: as in `gradient`, except that scores at several positions are averaged.
+      model, images, axes, resize, smooth: as in `gradient`, except that scores at several positions are averaged.
       targets: as in `gradient`; None: maps of all classes.
       num_masks: M; the paper takes 4000 to 8000.
       probability: that a cell of the grid keeps the image, in (0, 1).
-      grid: the number of cells along each side of the image, or (rows, columns).
+      grid: the number of cells along each side of the image, or (rows, columns). Of other axes, a number holds along the
+        smooth ones, and along the others, such as features, each place is a cell of its own; a tuple has a number for
+        each masked axis.
       masks: (M, H, W), in place of random ones; pass either these or `num_masks`, `probability`, `grid` and `key`.
       score: the function of the model's scores that weights the masks: "softmax"; "sigmoid", for several classes in an
         image, and as in TorchRay; or "logit" for the scores themselves.
@@ -80,18 +87,21 @@ def rise(
     key = check_key(key)
     count = max(1, len(masks)) if masks is not None and np.ndim(masks) else num_masks  # an empty list is refused below
     length = chunk_length("num_masks", count, chunk_size, _USUAL_CHUNK)
-    task = prepare("rise", model, images, targets, resize, smooth, length, all_classes=True)
-    size = task.images.shape[1], task.images.shape[2]
+    task = prepare("rise", model, images, targets, resize, smooth, length, axes=axes, all_classes=True)
+    layout, size = task.layout, task.layout.size
     if masks is not None:
         masks = as_array("masks", masks)
-        if masks.ndim != 3 or masks.shape[1:] != size or len(masks) == 0:
-            raise ValueError(f"masks must have the shape (M, H, W) = (M, {size[0]}, {size[1]}), got {masks.shape}")
+        if masks.ndim != 1 + len(size) or masks.shape[1:] != size or len(masks) == 0:
+            form = "(M, H, W)" if layout.is_image else f"(M, {layout.sides[1:]}"
+            raise ValueError(f"masks must have the shape {form} = (M, {', '.join(map(str, size))}), got {masks.shape}")
         check_finite("masks", masks)
         return task.compute(_mean_of_masks, masks.astype(np.float32), count=count, length=length, score=score)
     if not 0 < number(probability) < 1:
         raise ValueError(f"probability must be in (0, 1), got {probability!r}; 0.5 keeps half of the image")
-    cells = check_pair("grid", grid, "cells, or (rows, columns)", "the image's", size)
-    drawn = draw(key, num_masks, cells, number(probability))
+    alone = tuple(None if smooth else side for side, smooth in zip(size, layout.smooth, strict=True))
+    units = "cells, or (rows, columns)" if layout.is_image else f"cells, or {layout.sides}"
+    cells = check_sides("grid", grid, units, layout.owner, size, alone)
+    drawn = draw(key, num_masks, cells, number(probability), layout.smooth)
     return task.compute(_mean_of_masks, drawn, count=count, length=length, score=score)
 
 
@@ -100,26 +110,26 @@ class Coarse(NamedTuple):
 
     Attributes:
       cells: (M, rows + 2, columns + 2), zeros and ones; two more than the grid, so that they cover the image at any
-        shift.
-      shifts: (M, 2), down and across, in [0, 1) of a cell.
+        shift. Of other axes than those of images, likewise.
+      shifts: (M, 2), down and across, in [0, 1) of a cell; one for each axis.
     """
 
-    cells: Float[Array, "M rows columns"]
-    shifts: Float[Array, "M 2"]
+    cells: Float[Array, "M ..."]
+    shifts: Float[Array, "M axes"]
 
 
 def _mean_of_masks(
     model: Model,
-    images: Float[Array, "N H W C"],
+    images: Float[Array, "N ... C"],
     targets: Int[Array, " N"] | None,
-    masks: Coarse | Float[Array, "M H W"],
+    masks: Coarse | Float[Array, "M ..."],
     *,
     count: int,
     length: int,
     score: str,
 ) -> Maps:
     """The mean of masks, each weighted by a function of the scores of the image multiplied by it."""
-    size = images.shape[1], images.shape[2]
+    size = images.shape[1:-1]
 
     def chunk(elements: Array, counts: Array) -> Array:
         some = jax.tree.map(lambda part: part[elements], masks)
@@ -129,23 +139,27 @@ def _mean_of_masks(
             image, target = pair
             scores = responses(model, score, image[None] * shown[..., None].astype(image.dtype), target)
             scores = jnp.where(jnp.expand_dims(counts, range(1, scores.ndim)), scores, 0)
-            return jnp.einsum("m...,mhw->...hw", scores, shown, precision=lax.Precision.HIGHEST)
+            return jnp.tensordot(scores, shown, (0, 0), precision=lax.Precision.HIGHEST)
 
         return lax.map(weighted, (images, targets))
 
     return Maps(sum_in_chunks(chunk, count, length, images) / count)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def draw(key: Array, count: int, grid: tuple[int, int], probability: float | Float[Array, ""]) -> Coarse:
-    """Draw `count` coarse masks of a grid (rows, columns) over the image; `probability` is that of a one in a cell."""
-    nodes = grid[0] + 2, grid[1] + 2
-    drawn = jax.random.uniform(key, (count, 2 + nodes[0] * nodes[1]), jnp.float32)
-    return Coarse((drawn[:, 2:] < probability).astype(jnp.float32).reshape(count, *nodes), drawn[:, :2])
+@functools.partial(jax.jit, static_argnums=(1, 2, 4))
+def draw(
+    key: Array, count: int, grid: tuple[int, ...], probability: float | Float[Array, ""], smooth: tuple[bool, ...] = (True, True)
+) -> Coarse:
+    """Draw `count` coarse masks of a grid (rows, columns) over the image; `probability` is that of a one in a cell. Along
+    axes that are not smooth, the grid has a cell for each place, and masks are shifted so that each falls on its own."""
+    nodes = tuple(cells + 2 for cells in grid)
+    drawn = jax.random.uniform(key, (count, len(grid) + math.prod(nodes)), jnp.float32)
+    shifts = drawn[:, : len(grid)] if all(smooth) else jnp.where(np.array(smooth)[None], drawn[:, : len(grid)], jnp.float32(0.5))
+    return Coarse((drawn[:, len(grid) :] < probability).astype(jnp.float32).reshape(count, *nodes), shifts)
 
 
-def enlarge(coarse: Coarse, size: tuple[int, int]) -> Float[Array, "M H W"]:
-    """Enlarge masks to (H, W) by bilinear interpolation.
+def enlarge(coarse: Coarse, size: tuple[int, ...]) -> Float[Array, "M ..."]:
+    """Enlarge masks to (H, W), or to as many sides as they have, by bilinear interpolation.
 
     Example:
       >>> coarse = draw(jax.random.key(0), 500, (2, 2), jnp.float32(0.25))
@@ -153,8 +167,11 @@ def enlarge(coarse: Coarse, size: tuple[int, int]) -> Float[Array, "M H W"]:
       >>> masks.shape, f"{masks.mean():.2f}"
       ((500, 6, 8), '0.25')
     """
-    rows, columns = (_tents(size[axis], coarse.cells.shape[1 + axis], coarse.shifts[:, axis]) for axis in (0, 1))
-    return jnp.einsum("mhi,mij,mwj->mhw", rows, coarse.cells, columns, precision=lax.Precision.HIGHEST)
+    tents = [_tents(side, coarse.cells.shape[1 + axis], coarse.shifts[:, axis]) for axis, side in enumerate(size)]
+    nodes, places = string.ascii_lowercase[: len(size)], string.ascii_uppercase[: len(size)]
+    first, *others = (f"m{place}{node}" for place, node in zip(places, nodes, strict=True))
+    product = f"{','.join([first, f'm{nodes}', *others])}->m{places}"
+    return jnp.einsum(product, tents[0], coarse.cells, *tents[1:], precision=lax.Precision.HIGHEST)
 
 
 def _tents(length: int, nodes: int, shifts: Float[Array, " M"]) -> Float[Array, "M length nodes"]:

@@ -16,13 +16,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from extremal_jax.boundary.images import batch_size, check_images
+from extremal_jax.boundary.layouts import Layout, check_inputs
 from extremal_jax.boundary.models import Model, check_model, part
 from extremal_jax.boundary.targets import check_targets
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.checks import as_array
 from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.operators.axes import IMAGE, Axes
 
 Computation = Callable[..., Any]  # (model, images, targets, maps, *arrays, **settings) -> a pytree of arrays (N, ...)
 
@@ -33,10 +34,11 @@ class Call(NamedTuple):
     Attributes:
       program: the model without its arrays.
       arrays: the model's arrays.
-      images: (N, H, W, C).
+      images: (N, H, W, C); of other axes, as `layout` folds them.
       targets: (N,), int32.
-      maps: (N, H, W), float32.
+      maps: (N, H, W), or (N, *places), float32.
       single: whether the caller gave one image rather than a batch.
+      layout: of the images.
     """
 
     program: Program
@@ -45,6 +47,7 @@ class Call(NamedTuple):
     targets: AnyArray
     maps: AnyArray
     single: bool
+    layout: Layout
 
     def compute(self, computation: Computation, *arrays: Any, **settings: Hashable) -> Any:
         """The pytree of arrays (N, ...) that a computation returns, or without the first axis for a single image.
@@ -59,7 +62,7 @@ class Call(NamedTuple):
         return jax.tree.map(lambda values: values[0], found) if self.single else found
 
 
-def prepare(model: Model, images: Any, targets: Any, maps: Any, shown: int) -> Call:
+def prepare(model: Model, images: Any, targets: Any, maps: Any, shown: int, axes: Axes | str = IMAGE) -> Call:
     """Check the arguments of a test, and part the model.
 
     Args:
@@ -68,21 +71,23 @@ def prepare(model: Model, images: Any, targets: Any, maps: Any, shown: int) -> C
       targets: one class for all images or one per image.
       maps: (H, W), or (N, H, W), of the images' size.
       shown: how many images the model gets at a time.
+      axes: of the images, as in `insertion`.
 
     Raises:
       TypeError, ValueError: as `extremal_perturbation` does; and for maps that are not one for each image, of its size.
     """
     check_model(model)
-    images = check_images("images", images)
-    count = batch_size(images)
+    images, layout = check_inputs(images, axes)
+    count = layout.count(images)
     batch = images[None] if count is None else images
     parted = part(model, batch, shown)
     targets = check_targets(targets, count, parted.num_scores, "logit", parted.classes)
-    maps = check_maps("maps", maps, images.shape[:-1])
-    return Call(parted.tail, parted.arrays, batch, targets, maps.reshape(batch.shape[:-1]), count is None)
+    maps = check_maps("maps", maps, layout.size if count is None else (count, *layout.size))
+    program, folded = layout.program(parted.tail), layout.fold(batch)
+    return Call(program, parted.arrays, folded, targets, maps.reshape(folded.shape[:-1]), count is None, layout)
 
 
-def check_maps(name: str, maps: Any, shape: tuple[int, ...]) -> Float[AnyArray, "*N H W"]:
+def check_maps(name: str, maps: Any, shape: tuple[int, ...]) -> Float[AnyArray, "..."]:
     """Maps as float32, of exactly this shape."""
     found = as_floats(name, maps)
     if found.shape != shape:

@@ -31,7 +31,7 @@ def gaussian_blur(images: Float[Array, "..."], sigma: float | tuple[float, ...],
     """
     sigmas = sigma if isinstance(sigma, tuple) else (sigma, sigma, 0.0)
     blurred = [(axis, sigma) for axis, sigma in enumerate(sigmas, images.ndim - len(sigmas)) if sigma != 0]
-    return _along(images, [(axis, _blur_matrix(images.shape[axis], sigma, padding)) for axis, sigma in blurred])
+    return along_axes(images, [(axis, _blur_matrix(images.shape[axis], sigma, padding)) for axis, sigma in blurred])
 
 
 def moving_average(images: Float[Array, "..."], radius: float | tuple[float, ...], padding: str = "edge") -> Float[Array, "..."]:
@@ -43,11 +43,16 @@ def moving_average(images: Float[Array, "..."], radius: float | tuple[float, ...
     """
     radii = radius if isinstance(radius, tuple) else (radius, radius, 0)
     averaged = [(axis, round(radius)) for axis, radius in enumerate(radii, images.ndim - len(radii)) if round(radius)]
-    return _along(images, [(axis, _average_matrix(images.shape[axis], radius, padding)) for axis, radius in averaged])
+    return along_axes(images, [(axis, _average_matrix(images.shape[axis], radius, padding)) for axis, radius in averaged])
 
 
-def _along(images: Array, filters: list[tuple[int, np.ndarray]]) -> Array:
-    """A linear filter along each of some axes, as a matrix, whose border is exact and which is a matrix product on every backend."""
+def along_axes(images: Array, filters: list[tuple[int, np.ndarray]]) -> Array:
+    """Filter images along each of some axes by a matrix, whose border is exact and which is a matrix product on every backend.
+
+    Example:
+      >>> along_axes(jnp.array([[1.0, 2.0]]), [(1, np.array([[0.0, 1.0], [1.0, 0.0]]))]).tolist()
+      [[2.0, 1.0]]
+    """
     if not filters:
         return images
     before = string.ascii_lowercase[: images.ndim]
@@ -77,12 +82,12 @@ def _average_matrix(size: int, radius: int, padding: str) -> np.ndarray:
     return uniform_filter1d(np.eye(size), 2 * radius + 1, axis=0, mode=_MODES[padding]).astype(np.float32)
 
 
-def resize(images: Float[Array, "*batch H W C"], shape: tuple[int, int]) -> Float[Array, "*batch H2 W2 C"]:
+def resize(images: Float[Array, "..."], shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Resize images, (..., H, W, C), to (height, width) by bilinear interpolation between pixel centres, without
-    antialiasing, as TorchRay resizes its maps.
+    antialiasing, as TorchRay resizes its maps. A shape of n sides resizes the n axes before the last.
 
     Example:
       >>> resize(jnp.array([[[0.0], [1.0]]]), (1, 4))[0, :, 0].tolist()
       [0.0, 0.25, 0.75, 1.0]
     """
-    return jax.image.resize(images, (*images.shape[:-3], *shape, images.shape[-1]), "bilinear", antialias=False)
+    return jax.image.resize(images, (*images.shape[: -1 - len(shape)], *shape, images.shape[-1]), "bilinear", antialias=False)

@@ -134,7 +134,7 @@ REFUSALS = {
     "fill infinite": (lambda: attribution.occlusion(MODEL, IMAGE, 0, fill=np.inf), "fill must be finite"),
     "baseline": (
         lambda: attribution.integrated_gradients(MODEL, IMAGE, 0, baseline="black"),
-        "must be one of 'blur', got 'black'",
+        "must be one of 'blur', 'mean', 'past_mean', 'rise_blur', got 'black'",
     ),
     "steps": (
         lambda: attribution.integrated_gradients(MODEL, IMAGE, 0, num_steps=2.5),
@@ -144,10 +144,10 @@ REFUSALS = {
     "noise of no number": (lambda: attribution.smooth_grad(MODEL, IMAGE, 0, noise="a"), "noise must be a share .*, got 'a'"),
     "resize to parts": (
         lambda: attribution.gradient(MODEL, IMAGE, 0, resize=(2.7, 3.2)),
-        r"resize must be True, False or \(height, width\) in whole pixels, got \(2.7, 3.2\)",
+        r"resize must be True, False or \(height, width\) in whole pixels of at least 1, got \(2.7, 3.2\)",
     ),
     "resize": (lambda: attribution.gradient(MODEL, IMAGE, 0, resize=(8,)), r"resize must be True, False or \(height, width\)"),
-    "resize to nothing": (lambda: attribution.gradient(MODEL, IMAGE, 0, resize=(0, 8)), "resize must be a height and a width"),
+    "resize to nothing": (lambda: attribution.gradient(MODEL, IMAGE, 0, resize=(0, 8)), r"in whole pixels of at least 1, got \(0, 8\)"),
     "smooth": (lambda: attribution.gradient(MODEL, IMAGE, 0, smooth=-0.1), "smooth must be a share"),
     "smooth of no number": (lambda: attribution.gradient(MODEL, IMAGE, 0, smooth="a"), "smooth must be a share .*, got 'a'"),
     "target": (lambda: attribution.gradient(MODEL, IMAGE, 5), "targets must be class indices from 0 to 4, got 5"),

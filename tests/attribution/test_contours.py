@@ -130,7 +130,7 @@ def test_roughness_is_punished() -> None:
         (dict(roughness_weight="a"), "roughness_weight must be zero or a positive number, got 'a'"),
         (dict(softness=0), "softness must be a positive number, a share of the image's shorter side, got 0"),
         (dict(score="probability"), "score must be one of 'logit', 'softmax', 'sigmoid', got 'probability'"),
-        (dict(baseline="blurred"), "baseline must be one of 'blur', got 'blurred'"),
+        (dict(baseline="blurred"), "baseline must be one of 'blur', 'mean', 'past_mean', 'rise_blur', got 'blurred'"),
         (dict(chunk_size=0), "chunk_size must be a whole number, at least 1, got 0"),
     ],
 )

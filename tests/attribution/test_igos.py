@@ -167,7 +167,7 @@ def test_resolution() -> None:
         (dict(variation_weight="a"), "variation_weight must be zero or a positive number, got 'a'"),
         (dict(noise=-0.1), "noise must be zero or a positive number, a share of the image's range, got -0.1"),
         (dict(score="probability"), "score must be one of 'logit', 'softmax', 'sigmoid', got 'probability'"),
-        (dict(baseline="blurred"), "baseline must be one of 'blur', got 'blurred'"),
+        (dict(baseline="blurred"), "baseline must be one of 'blur', 'mean', 'past_mean', 'rise_blur', got 'blurred'"),
         (dict(chunk_size=0), "chunk_size must be a whole number, at least 1, got 0"),
     ],
 )

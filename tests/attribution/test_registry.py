@@ -114,10 +114,10 @@ def page(name: Any) -> Any:
 
 def test_the_documentation_tells_of_every_method() -> None:
     """The table of docs/methods/README.md; a failure shows the table as it should be."""
-    head = ["| method | map | signed | layers | gradient | cost |", "|---|---|---|---|---|---|"]
+    head = ["| method | map | signed | layers | axes | gradient | cost |", "|---|---|---|---|---|---|---|"]
     for name, method in METHODS.items():
         title, cost = page(name)
-        yes = ["yes" if value else "no" for value in (method.signed, method.layers, method.needs_gradient)]
+        yes = ["yes" if value else "no" for value in (method.signed, method.layers, method.axes, method.needs_gradient)]
         head.append(f"| [{title}]({name}.md) | {' | '.join([method.description, *yes, cost])} |")
     found = [line for line in (PAGES / "README.md").read_text().splitlines() if line.startswith("|")]
     assert found == head

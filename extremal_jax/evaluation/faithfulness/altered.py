@@ -13,25 +13,36 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.evaluations import SCORES, chunk_length, responses
-from extremal_jax.boundary.images import batch_size, check_images
+from extremal_jax.boundary.layouts import check_inputs
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.calls import Call, prepare
 from extremal_jax.ground.checks import check_choice
+from extremal_jax.operators.axes import IMAGE, Axes
 
 _USUAL_CHUNK = 32  # altered images at a time
 
 
 def prepare_altered(
-    model: Model, images: Any, targets: Any, maps: Any, count: int, score: Any, chunk_size: int | None = None
+    model: Model,
+    images: Any,
+    targets: Any,
+    maps: Any,
+    count: int,
+    score: Any,
+    chunk_size: int | None = None,
+    axes: Axes | str = IMAGE,
 ) -> tuple[Call, int]:
     """Check the arguments of a test that scores `count` altered images for each image: the call, and the length of chunks.
 
     Maps None stands for a test that takes them in another shape.
     """
     check_choice("score", score, SCORES)
-    images = check_images("images", images)
-    length = chunk_length("chunk_size", count * (batch_size(images) or 1), chunk_size, _USUAL_CHUNK)
-    return prepare(model, images, targets, np.zeros(images.shape[:-1], np.float32) if maps is None else maps, length), length
+    images, layout = check_inputs(images, axes)
+    number = layout.count(images)
+    length = chunk_length("chunk_size", count * (number or 1), chunk_size, _USUAL_CHUNK)
+    if maps is None:
+        maps = np.zeros(layout.size if number is None else (number, *layout.size), np.float32)
+    return prepare(model, images, targets, maps, length, axes), length
 
 
 def for_each(function: Callable[[Array, Array], Any], num_images: int, count: int, length: int) -> Any:
@@ -62,7 +73,7 @@ def for_each(function: Callable[[Array, Array], Any], num_images: int, count: in
     return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:total].reshape(num_images, count, *part.shape[2:]), found)
 
 
-def scores_of(model: Model, score: str, images: Float[Array, "m H W C"], targets: Int[Array, " m"]) -> Float[Array, " m"]:
+def scores_of(model: Model, score: str, images: Float[Array, "m ... C"], targets: Int[Array, " m"]) -> Float[Array, " m"]:
     """The scores of images, each for its own target, passed through a function of `SCORES`."""
     return jnp.take_along_axis(responses(model, score, images, None), targets[:, None], axis=1)[:, 0]
 
@@ -90,26 +101,29 @@ def ranks(maps: Float[Array, "*N H W"]) -> Int[Array, "*N H W"]:
     return jnp.put_along_axis(jnp.zeros_like(order), order, places, axis=-1, inplace=False).reshape(maps.shape)
 
 
-def cells(maps: Float[Array, "*N H W"], side: int) -> Float[Array, "*N rows columns"]:
-    """The sums of maps over square cells of `side` pixels; the last ones end at the border.
+def cells(maps: Float[Array, "..."], sides: tuple[int, ...]) -> Float[Array, "..."]:
+    """The sums of maps (..., H, W) over cells of a height and width, or of as many sides; the last ones end at the border.
 
     Example:
-      >>> cells(jnp.ones((3, 4)), 2).tolist()
+      >>> cells(jnp.ones((3, 4)), (2, 2)).tolist()
       [[4.0, 4.0], [2.0, 2.0]]
     """
-    height, width = maps.shape[-2:]
-    padded = jnp.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(0, -height % side), (0, -width % side)])
-    return padded.reshape(*maps.shape[:-2], -(-height // side), side, -(-width // side), side).sum(axis=(-3, -1))
+    size, rank = maps.shape[-len(sides) :], len(sides)
+    padded = jnp.pad(maps, [(0, 0)] * (maps.ndim - rank) + [(0, -n % side) for n, side in zip(size, sides, strict=True)])
+    parts = [part for n, side in zip(size, sides, strict=True) for part in (-(-n // side), side)]
+    return padded.reshape(*maps.shape[:-rank], *parts).sum(axis=tuple(range(1 - 2 * rank, 0, 2)))
 
 
-def pixels(values: Array, side: int, size: tuple[int, int]) -> Array:
-    """The values (..., rows, columns) of square cells at each pixel, (..., H, W).
+def pixels(values: Array, sides: tuple[int, ...], size: tuple[int, ...]) -> Array:
+    """The values (..., rows, columns) of cells of a height and width at each pixel, (..., H, W); or of as many sides.
 
     Example:
-      >>> pixels(jnp.array([[1, 2]]), 2, (2, 3)).tolist()
+      >>> pixels(jnp.array([[1, 2]]), (2, 2), (2, 3)).tolist()
       [[1, 1, 2], [1, 1, 2]]
     """
-    return values.repeat(side, axis=-2).repeat(side, axis=-1)[..., : size[0], : size[1]]
+    for axis, side in zip(range(-len(sides), 0), sides, strict=True):
+        values = values.repeat(side, axis=axis)
+    return values[..., *(slice(n) for n in size)]
 
 
 def nan_where_unknown(values: Float[Array, "N ..."], maps: Float[Array, "N ..."]) -> Float[Array, "N ..."]:

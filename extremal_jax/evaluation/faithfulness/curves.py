@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.evaluations import SCORES, responses, substitute
-from extremal_jax.boundary.images import check_images
+from extremal_jax.attribution.evaluations import SCORES, responses
+from extremal_jax.boundary.baselines import rise_blur as rise_blur, substitute  # `as` marks what is exported
+from extremal_jax.boundary.layouts import Layout, check_inputs
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.faithfulness.altered import cells, for_each, nan_where_unknown, pixels, prepare_altered, ranks, scores_of
 from extremal_jax.ground.checks import check_choice, check_count, find
+from extremal_jax.operators.axes import Axes
 
 
 class Curve(NamedTuple):
@@ -47,45 +50,28 @@ def trapezoids(scores: Float[Array, "*N T"]) -> Float[Array, "*N"]:
     return (scores.sum(axis=-1) - scores[..., 0] / 2 - scores[..., -1] / 2) / (scores.shape[-1] - 1)
 
 
-def equal_counts(size: tuple[int, int], num_steps: int) -> np.ndarray:
+def equal_counts(size: tuple[int, ...], num_steps: int) -> np.ndarray:
     """How many pixels have changed after each of so many steps, rounded down.
 
     Example:
       >>> equal_counts((3, 5), 4).tolist()
       [0, 3, 7, 11, 15]
     """
-    return size[0] * size[1] * np.arange(num_steps + 1) // num_steps
+    return math.prod(size) * np.arange(num_steps + 1) // num_steps
 
 
-def counts_of(size: tuple[int, int], pixels_per_step: int) -> np.ndarray:
+def counts_of(size: tuple[int, ...], pixels_per_step: int) -> np.ndarray:
     """How many pixels have changed after each step of so many pixels; the last step takes the rest.
 
     Example:
       >>> counts_of((3, 5), 4).tolist()
       [0, 4, 8, 12, 15]
     """
-    count = size[0] * size[1]
+    count = math.prod(size)
     return np.append(np.arange(0, count, pixels_per_step), count)
 
 
-def zeros(images: Float[Array, "N H W C"]) -> Float[Array, "N H W C"]:
-    """Images of zeros: in normalised images, the mean colour of the training set."""
-    return jnp.zeros_like(images)
-
-
-def rise_blur(images: Float[Array, "N H W C"]) -> Float[Array, "N H W C"]:
-    """Images blurred by RISE's kernel: 11 × 11 pixels, σ 5, mirrored into its square so that it sums to one. Beyond the
-    border is nothing, so that the border darkens."""
-    from scipy.ndimage import gaussian_filter1d
-
-    kernel = gaussian_filter1d(np.eye(11)[5], 5.0)
-    rows, columns = (sum(weight * np.eye(n, k=k - 5) for k, weight in enumerate(kernel)) for n in images.shape[1:3])
-    wide = jnp.asarray(images, jnp.promote_types(images.dtype, jnp.float32))
-    operands = (jnp.asarray(matrix, wide.dtype) for matrix in (rows, columns))
-    return jnp.einsum("ih,jw,nhwc->nijc", *operands, wide, precision=lax.Precision.HIGHEST).astype(images.dtype)
-
-
-Baseline = Callable[[Array], Array]  # of images: the images that stand in for hidden ones
+Baseline = float | str | Callable[[Array], Array]  # as `insertion` takes it, or a function of the images
 
 
 @dataclass(frozen=True)
@@ -96,18 +82,19 @@ class Protocol:
       name: as in `PROTOCOLS`.
       help: one line.
       score: the function of the model's scores: "softmax", "sigmoid" or "logit".
-      counts: the function from the size (H, W) to how many pixels have changed after each step, from 0.
-      inserted_into: the images that insertion begins with.
-      deleted_to: the images that deletion ends with.
+      counts: the function from the size of a map, (H, W), to how many pixels have changed after each step, from 0.
+      inserted_into: the images that insertion begins with: a number, the name of a baseline of `insertion`, or a function
+        of the images.
+      deleted_to: the images that deletion ends with, likewise.
       auc: the function from the scores (..., T + 1) to the area under the curve.
     """
 
     name: str
     help: str
     score: str
-    counts: Callable[[tuple[int, int]], np.ndarray]
-    inserted_into: Baseline = zeros
-    deleted_to: Baseline = zeros
+    counts: Callable[[tuple[int, ...]], np.ndarray]
+    inserted_into: Baseline = 0.0
+    deleted_to: Baseline = 0.0
     auc: Callable[[Array], Array] = trapezoids
 
 
@@ -118,8 +105,8 @@ PROTOCOLS = {
             "rise",
             "probability; one row's worth of pixels per step; deletion to zero, insertion into RISE's blur; trapezoids",
             "softmax",
-            lambda size: counts_of(size, size[1]),
-            inserted_into=rise_blur,
+            lambda size: counts_of(size, math.prod(size[1:])),
+            inserted_into="rise_blur",
         ),
         Protocol("xplique", "logit; 10 steps; from and to zero; trapezoids", "logit", lambda size: equal_counts(size, 10)),
     )
@@ -132,6 +119,7 @@ def insertion(
     targets: Any,
     maps: Any,
     *,
+    axes: Axes | str = "image",
     protocol: str | Protocol = "rise",
     pixels_per_step: int | None = None,
     num_steps: int | None = None,
@@ -150,14 +138,18 @@ def insertion(
       images: (H, W, C), or a batch (N, H, W, C).
       targets: one class for all images or one per image; None: for each image the class that the model predicts, the
         one with the highest score.
-      maps: (H, W), or (N, H, W). Only the order of their values counts; ties, and so constant maps, are taken in
-        reading order.
-      protocol: one of `PROTOCOLS`, or a `Protocol`. "rise": the probability, as many pixels per step as the image is
-        wide, and an 11 × 11 blur of σ 5. "xplique": the logit, ten steps, and zeros.
+      maps: (H, W), or (N, H, W), or with the masked axes of other inputs. Only the order of their values counts; ties, and
+        so constant maps, are taken in reading order.
+      axes: what `images` are, if they are something else, as in `extremal_perturbation`.
+      protocol: one of `PROTOCOLS`, or a `Protocol`. "rise": the probability, as many pixels per step as a row has (of
+        other axes, as many places as a time or a slice has), and an 11 × 11 blur of σ 5, along the smooth axes. "xplique":
+        the logit, ten steps, and zeros.
       pixels_per_step: how many pixels enter at each step, all channels at once.
       num_steps: the number of equal steps, in place of `pixels_per_step`.
-      baseline: the image to begin with: a number; an array (C,), (H, W, C) or (N, H, W, C); or "blur" for a Gaussian
-        whose standard deviation is 9 % of the shorter side.
+      baseline: the image to begin with: a number; an array of the shape of an image, of all of them or of their last axis,
+        (H, W, C), (N, H, W, C) or (C,); "blur" for a Gaussian along the smooth axes, whose standard deviation is 9 % of
+        the shorter side; "mean" for the mean along them; "past_mean" for the mean of the values up to each, along the
+        first axis; or "rise_blur".
       score: the function of the model's scores: "softmax", "sigmoid" or "logit".
       chunk_size: the most images that the model gets at a time, to bound memory; None for 32.
 
@@ -180,7 +172,7 @@ def insertion(
       the mean over images.
     """
     record = find("protocol", protocol, PROTOCOLS, Protocol)
-    return _flip(model, images, targets, maps, record, pixels_per_step, num_steps, baseline, score, chunk_size, inserting=True)
+    return _flip(model, images, targets, maps, axes, record, pixels_per_step, num_steps, baseline, score, chunk_size, inserting=True)
 
 
 def deletion(
@@ -189,6 +181,7 @@ def deletion(
     targets: Any,
     maps: Any,
     *,
+    axes: Axes | str = "image",
     protocol: str | Protocol = "rise",
     pixels_per_step: int | None = None,
     num_steps: int | None = None,
@@ -199,7 +192,7 @@ def deletion(
     """The score while the pixels of the image are deleted, the most important first; a low area under the curve is good.
 
     Args:
-      model, images, targets, maps, protocol, pixels_per_step, num_steps, score, chunk_size: as in `insertion`.
+      model, images, targets, maps, axes, protocol, pixels_per_step, num_steps, score, chunk_size: as in `insertion`.
       baseline: the image to end with, as in `insertion`. Both protocols end with zeros, the mean colour of normalised
         images.
 
@@ -221,7 +214,7 @@ def deletion(
     Differences from RISE's and Xplique's code: as for `insertion`.
     """
     record = find("protocol", protocol, PROTOCOLS, Protocol)
-    return _flip(model, images, targets, maps, record, pixels_per_step, num_steps, baseline, score, chunk_size, inserting=False)
+    return _flip(model, images, targets, maps, axes, record, pixels_per_step, num_steps, baseline, score, chunk_size, inserting=False)
 
 
 def pixel_flipping(
@@ -230,7 +223,8 @@ def pixel_flipping(
     targets: Any,
     maps: Any,
     *,
-    cell: int = 9,
+    axes: Axes | str = "image",
+    cell: int | tuple[int, ...] = 9,
     cells_per_step: int = 1,
     num_steps: int | None = 100,
     baseline: Any = 0.0,
@@ -243,9 +237,12 @@ def pixel_flipping(
     of a pixel flip at once.
 
     Args:
-      model, images, targets, score, chunk_size: as in `insertion`.
-      maps: (H, W), or (N, H, W). Ties are taken in reading order, as are the whole cells of a constant map.
-      cell: the side of the cells in pixels; 1 for pixels. The last cells end at the border.
+      model, images, targets, axes, score, chunk_size: as in `insertion`.
+      maps: (H, W), or (N, H, W), or with the masked axes of other inputs. Ties are taken in reading order, as are the whole
+        cells of a constant map.
+      cell: the side of the cells in pixels; 1 for pixels. The last cells end at the border. Of other axes, a number holds
+        along the smooth ones, and along the others, such as features, cells have one place each; a tuple has a side for
+        each masked axis.
       cells_per_step: how many cells flip at each step.
       num_steps: the number of steps, at most as many as there are cells to flip; None: until all are flipped.
       baseline: the content of flipped cells, as in `insertion`; the paper fills them with uniform noise.
@@ -266,19 +263,30 @@ def pixel_flipping(
     Source: Samek, Binder, Montavon, Lapuschkin and Müller, "Evaluating the Visualization of What a Deep Neural Network
       Has Learned", IEEE TNNLS 2017; for pixels, Bach et al., PLOS ONE 2015.
     """
-    images = check_images("images", images)
-    check_count("cell", cell, 1)
+    images, layout = check_inputs(images, axes)
+    sides = _check_cell(cell, layout)
     check_count("cells_per_step", cells_per_step, 1)
     if num_steps is not None:
         check_count("num_steps", num_steps, 1)
-    height, width = images.shape[-3:-1]
-    rows, columns = -(-height // cell), -(-width // cell)
-    flipped = counts_of((rows, columns), cells_per_step)[: None if num_steps is None else num_steps + 1]
-    call, length = prepare_altered(model, images, 0 if targets is None else targets, maps, len(flipped), score, chunk_size)
-    baselines = substitute("baseline", baseline, call.images)
-    settings = dict(length=length, score=score, cell=cell, auc=trapezoids, predicted=targets is None)
+    grid = tuple(-(-n // side) for n, side in zip(layout.size, sides, strict=True))
+    flipped = counts_of(grid, cells_per_step)[: None if num_steps is None else num_steps + 1]
+    call, length = prepare_altered(model, images, 0 if targets is None else targets, maps, len(flipped), score, chunk_size, layout.axes)
+    baselines = substitute("baseline", baseline, call.images, layout)
+    settings = dict(length=length, score=score, cell=sides, auc=trapezoids, predicted=targets is None)
     scores, auc = call.compute(_scores_of_steps, call.images, baselines, flipped.astype(np.int32), **settings)
-    return Curve(jnp.asarray(flipped / (rows * columns), jnp.float32), scores, auc)
+    return Curve(jnp.asarray(flipped / math.prod(grid), jnp.float32), scores, auc)
+
+
+def _check_cell(cell: Any, layout: Layout) -> tuple[int, ...]:
+    """The sides of cells, one for each axis of a map."""
+    if not isinstance(cell, tuple):
+        check_count("cell", cell, 1)
+        return layout.along(cell, 1)
+    if len(cell) != len(layout.size):
+        raise ValueError(f"cell must be a number of places, or {layout.sides}, got {cell!r}")
+    for side in cell:
+        check_count("cell", side, 1)
+    return cell
 
 
 def _flip(
@@ -286,6 +294,7 @@ def _flip(
     images: Any,
     targets: Any,
     maps: Any,
+    axes: Axes | str,
     protocol: Protocol,
     pixels_per_step: int | None,
     num_steps: int | None,
@@ -295,20 +304,23 @@ def _flip(
     inserting: bool,
 ) -> Curve:
     """Insertion or deletion."""
-    images = check_images("images", images)
+    images, layout = check_inputs(images, axes)
     score = protocol.score if score is None else score
     check_choice("score", score, SCORES)
-    counts = _counts(images.shape[-3:-1], protocol, pixels_per_step, num_steps)
-    call, length = prepare_altered(model, images, 0 if targets is None else targets, maps, len(counts), score, chunk_size)
+    counts = _counts(layout.size, protocol, pixels_per_step, num_steps)
+    call, length = prepare_altered(model, images, 0 if targets is None else targets, maps, len(counts), score, chunk_size, layout.axes)
     usual = protocol.inserted_into if inserting else protocol.deleted_to
-    others = usual(jnp.asarray(call.images)) if baseline is None else substitute("baseline", baseline, call.images)
+    if baseline is None and callable(usual):
+        others = layout.fold(usual(jnp.asarray(layout.unfold(call.images))))
+    else:
+        others = substitute("baseline", usual if baseline is None else baseline, call.images, layout)
     starts, ends = (others, call.images) if inserting else (call.images, others)
-    settings = dict(length=length, score=score, cell=1, auc=protocol.auc, predicted=targets is None)
+    settings = dict(length=length, score=score, cell=(1,) * len(layout.size), auc=protocol.auc, predicted=targets is None)
     scores, auc = call.compute(_scores_of_steps, starts, ends, counts.astype(np.int32), **settings)
     return Curve(jnp.asarray(counts / counts[-1], jnp.float32), scores, auc)
 
 
-def _counts(size: tuple[int, int], protocol: Protocol, pixels_per_step: int | None, num_steps: int | None) -> np.ndarray:
+def _counts(size: tuple[int, ...], protocol: Protocol, pixels_per_step: int | None, num_steps: int | None) -> np.ndarray:
     if pixels_per_step is not None and num_steps is not None:
         raise ValueError(f"pass either pixels_per_step or num_steps, got both, {pixels_per_step} and {num_steps}")
     if pixels_per_step is not None:
@@ -322,26 +334,27 @@ def _counts(size: tuple[int, int], protocol: Protocol, pixels_per_step: int | No
 
 def _scores_of_steps(
     model: Model,
-    images: Float[Array, "N H W C"],
+    images: Float[Array, "N ... C"],
     targets: Int[Array, " N"],
-    maps: Float[Array, "N H W"],
-    starts: Float[Array, "N H W C"],
-    ends: Float[Array, "N H W C"],
+    maps: Float[Array, "N ..."],
+    starts: Float[Array, "N ... C"],
+    ends: Float[Array, "N ... C"],
     counts: Int[Array, " T"],
     *,
     length: int,
     score: str,
-    cell: int,
+    cell: tuple[int, ...],
     auc: Callable[[Array], Array],
     predicted: bool,
 ) -> tuple[Float[Array, "N T"], Float[Array, " N"]]:
     """The scores after each step, when so many cells of the starts have turned into the ends, and the area under them."""
-    places = ranks(maps if cell == 1 else cells(maps, cell))
+    sums = maps if set(cell) == {1} else cells(maps, cell)
+    places = ranks(sums.reshape(len(maps), -1, 1)).reshape(sums.shape)
     if predicted:
         targets = for_each(lambda of, _: responses(model, "logit", images[of], None).argmax(axis=-1), len(images), 1, length)[:, 0]
 
     def chunk(of: Array, step: Array) -> Array:
-        turned = pixels(places[of] < counts[step][:, None, None], cell, (images.shape[1], images.shape[2]))
+        turned = pixels(places[of] < jnp.expand_dims(counts[step], range(1, places.ndim)), cell, images.shape[1:-1])
         return scores_of(model, score, jnp.where(turned[..., None], ends[of], starts[of]), targets[of])
 
     scores = nan_where_unknown(for_each(chunk, len(images), len(counts), length), maps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,7 +11,8 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from extremal_jax.boundary.areas import check_areas, check_pixels
-from extremal_jax.boundary.images import batch_size, check_images
+from extremal_jax.boundary.baselines import substitute
+from extremal_jax.boundary.layouts import Layout, check_inputs
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.calls import as_floats, unit_range
 from extremal_jax.evaluation.faithfulness.altered import for_each, nan_where_unknown, prepare_altered, scores_of
@@ -19,6 +21,7 @@ from extremal_jax.ground.checks import check_choice, check_not_negative
 from extremal_jax.ground.filters import gaussian_blur, resize
 from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.operators.area import binarize
+from extremal_jax.operators.axes import Axes
 
 EDGES = ("feathered", "sharp")
 _BLUR, _FEATHER = 20 / 224, 5 / 224  # standard deviations, as shares of the shorter side
@@ -31,8 +34,10 @@ def reward_at_areas(
     maps: Any,
     areas: Any,
     *,
+    axes: Axes | str = "image",
     edge: str = "feathered",
     blur: float = _BLUR,
+    baseline: Any = None,
     feather: float = _FEATHER,
     score: str = "logit",
     chunk_size: int | None = None,
@@ -52,8 +57,11 @@ def reward_at_areas(
         ties, the last ones in reading order are shown first, as in the optimisation of masks; so a constant map shows
         the end of the image.
       areas: (K,) in (0, 1], shares of the image.
+      axes: what `images` are, if they are something else, as in `extremal_perturbation`. Maps have the masked axes in place
+        of (h, w). Blur and feathers are along the smooth ones, and are shares of the shortest side of their unit.
       edge: "feathered" or "sharp".
       blur: the standard deviation of the blur of the rest, as a share of the image's shorter side.
+      baseline: what the rest is in place of blurred, as in `insertion`. A blur keeps the level of a series; 0.0 does not.
       feather: the standard deviation of the feathers, as a share of the mask's shorter side.
       score: the function of the model's scores: "logit" for the scores themselves, "softmax" or "sigmoid".
       chunk_size: the most images that the model gets at a time, to bound memory; None for 32.
@@ -77,13 +85,17 @@ def reward_at_areas(
     check_choice("edge", edge, EDGES)
     check_not_negative("blur", blur, ", a share of the shorter side")
     check_not_negative("feather", feather, ", a share of the shorter side")
-    images = check_images("images", images)
+    if baseline is not None and blur != _BLUR:
+        raise ValueError(f"pass either blur or baseline, got both, {blur!r} and {baseline!r}")
+    images, layout = check_inputs(images, axes)
     areas = check_areas(areas, None)
-    masks = check_masks(maps, batch_size(images), len(areas))
-    check_pixels(areas, masks.shape[-2] * masks.shape[-1])
-    call, length = prepare_altered(model, images, targets, None, len(areas), score, chunk_size)
-    settings = dict(edge=edge, blur=float(blur), feather=float(feather), score=score, length=length)
-    return call.compute(_rewards, masks, areas, **settings)
+    masks = check_masks(maps, layout.count(images), len(areas), layout)
+    size = masks.shape[2:]
+    check_pixels(areas, math.prod(size))
+    call, length = prepare_altered(model, images, targets, None, len(areas), score, chunk_size, layout.axes)
+    others = None if baseline is None else substitute("baseline", baseline, call.images, layout)
+    soft = layout.lengths(float(feather), size) if edge == "feathered" else (0.0,) * (len(size) + 1)
+    return call.compute(_rewards, masks, areas, others, blur=layout.lengths(float(blur)), feather=soft, score=score, length=length)
 
 
 def area_response(
@@ -93,15 +105,17 @@ def area_response(
     maps: Any,
     areas: Any = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     *,
+    axes: Axes | str = "image",
     edge: str = "sharp",
     blur: float = _BLUR,
+    baseline: Any = None,
     score: str = "softmax",
     chunk_size: int | None = None,
 ) -> Curve:
     """The curve of the response over the area that is shown, the rest blurred; a high area under the curve is good.
 
     Args:
-      model, images, targets, maps, edge, blur, score, chunk_size: as in `reward_at_areas`.
+      model, images, targets, maps, axes, edge, blur, baseline, score, chunk_size: as in `reward_at_areas`.
       areas: (K,) in (0, 1], rising, at least two.
 
     Returns:
@@ -124,73 +138,77 @@ def area_response(
     shares = np.asarray(check_areas(areas, None))
     if len(shares) < 2 or not (np.diff(shares) > 0).all():
         raise ValueError(f"areas must be at least two rising numbers, got {shares.tolist()}")
-    scores = reward_at_areas(model, images, targets, maps, shares, edge=edge, blur=blur, score=score, chunk_size=chunk_size)
+    options = dict(axes=axes, edge=edge, blur=blur, baseline=baseline, score=score, chunk_size=chunk_size)
+    scores = reward_at_areas(model, images, targets, maps, shares, **options)
     widths = np.diff(shares)
     auc = ((scores[..., 1:] + scores[..., :-1]) / 2 * widths).sum(axis=-1) / widths.sum()
     return Curve(jnp.asarray(shares), scores, auc)
 
 
-def check_masks(maps: Any, count: int | None, num_areas: int) -> Float[AnyArray, "N K h w"]:
+def check_masks(maps: Any, count: int | None, num_areas: int, layout: Layout) -> Float[AnyArray, "N K ..."]:
     """Maps of a batch of `count` images, or of one image for None, as float32 masks; K is 1 for maps that serve every area.
 
     Example:
-      >>> check_masks(np.ones((2, 4, 5)), 2, 3).shape, check_masks(np.ones((3, 4, 5)), None, 3).shape
+      >>> from extremal_jax.operators.axes import IMAGE
+      >>> layout = Layout(IMAGE, (4, 5, 3))
+      >>> check_masks(np.ones((2, 4, 5)), 2, 3, layout).shape, check_masks(np.ones((3, 4, 5)), None, 3, layout).shape
       ((2, 1, 4, 5), (1, 3, 4, 5))
     """
+    rank = len(layout.size)
     found = as_floats("maps", maps)
     batch = () if count is None else (count,)
     rest = found.shape[len(batch) :]
-    if found.shape[: len(batch)] != batch or len(rest) not in (2, 3) or (len(rest) == 3 and rest[0] != num_areas) or 0 in rest:
-        shapes = " or ".join(str((*batch, *middle, "h", "w")).replace("'", "") for middle in ((), (num_areas,)))
+    if found.shape[: len(batch)] != batch or len(rest) not in (rank, rank + 1) or (len(rest) > rank and rest[0] != num_areas) or 0 in rest:
+        sides = ("h", "w") if layout.is_image else (layout.sides.strip("()"),)
+        shapes = " or ".join(f"({', '.join(map(str, (*batch, *middle, *sides)))})" for middle in ((), (num_areas,)))
         raise ValueError(f"maps must have the shape {shapes}: one map for all areas, or one for each, got {found.shape}")
-    return found.reshape(count or 1, *((1,) if len(rest) == 2 else ()), *rest)
+    for side, wanted, smooth in zip(rest[-rank:], layout.size, layout.smooth, strict=True):
+        if side != wanted and not smooth:
+            raise ValueError(f"maps must have the {wanted} places of the images along an axis that is not smooth, got {side}")
+    return found.reshape(count or 1, *((1,) if len(rest) == rank else ()), *rest)
 
 
-def binary_masks(masks: Float[AnyArray, "N M h w"], areas: Float[AnyArray, " K"]) -> Float[Array, "N K h w"]:
+def binary_masks(masks: Float[AnyArray, "N M ..."], areas: Float[AnyArray, " K"]) -> Float[Array, "N K ..."]:
     """The round(a n) highest pixels of each mask as ones, the others as zeros; one mask, M = 1, serves every area.
 
     Example:
       >>> binary_masks(jnp.array([[[[3.0, -1.0, 7.0]]]]), jnp.array([0.34, 0.67])).tolist()
       [[[[0.0, 0.0, 1.0]], [[1.0, 0.0, 1.0]]]]
     """
-    num_images, _, height, width = masks.shape
-    each = jnp.broadcast_to(unit_range(masks), (num_images, len(areas), height, width))  # maps of attribution have any range
-    return binarize(each.reshape(-1, height * width), jnp.tile(jnp.asarray(areas), num_images)).reshape(each.shape)
-
-
-def feathered(masks: Float[Array, "*N h w"], feather: float = _FEATHER) -> Float[Array, "*N h w"]:
-    """Masks with soft edges, by a Gaussian whose standard deviation is a share of the shorter side."""
-    return gaussian_blur(masks[..., None], feather * min(masks.shape[-2:]))[..., 0]
+    num_images, _, *size = masks.shape
+    flat = unit_range(masks.reshape(*masks.shape[:2], 1, -1))  # maps of attribution have any range
+    each = jnp.broadcast_to(flat, (num_images, len(areas), *flat.shape[2:])).reshape(num_images * len(areas), -1)
+    return binarize(each, jnp.tile(jnp.asarray(areas), num_images)).reshape(num_images, len(areas), *size)
 
 
 def _rewards(
     model: Model,
-    images: Float[Array, "N H W C"],
+    images: Float[Array, "N ... C"],
     targets: Int[Array, " N"],
     _: Any,
-    masks: Float[Array, "N M h w"],
+    masks: Float[Array, "N M ..."],
     areas: Float[Array, " K"],
+    others: Float[Array, "N ... C"] | None,
     *,
-    edge: str,
-    blur: float,
-    feather: float,
+    blur: tuple[float, ...],
+    feather: tuple[float, ...],
     score: str,
     length: int,
 ) -> Float[Array, "N K"]:
     """The scores of images of which binary masks show a part."""
-    size = images.shape[1], images.shape[2]
-    blurred = gaussian_blur(images, blur * min(size))
+    size = images.shape[1:-1]
+    others = gaussian_blur(images, blur) if others is None else others
     binary = binary_masks(masks, areas)
-    soft = feathered(binary, feather) if edge == "feathered" else binary
-    sized = soft if soft.shape[-2:] == size else resize(soft[..., None], size)[..., 0]
+    soft = gaussian_blur(binary[..., None], feather)[..., 0]
+    sized = soft if soft.shape[2:] == size else resize(soft[..., None], size)[..., 0]
 
     def chunk(of: Array, area: Array) -> Array:
         kept = sized[of, area][..., None]
-        return scores_of(model, score, (kept * images[of] + (1 - kept) * blurred[of]).astype(images.dtype), targets[of])
+        return scores_of(model, score, (kept * images[of] + (1 - kept) * others[of]).astype(images.dtype), targets[of])
 
     scores = for_each(chunk, len(images), len(areas), length)
     each = jnp.broadcast_to(masks, binary.shape)
-    return nan_where_unknown(scores.ravel(), each.reshape(-1, *each.shape[-2:])).reshape(scores.shape)
+    return nan_where_unknown(scores.ravel(), each.reshape(-1, *each.shape[2:])).reshape(scores.shape)
 
 
 def pieces(masks: Any) -> np.ndarray:

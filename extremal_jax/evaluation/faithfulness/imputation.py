@@ -154,7 +154,7 @@ def _preconditioner(system: Operator, degree: Float[Array, "H W"], holes: Float[
         if level == len(sides):
             return own
         larger = correction(_sums(residual, factors[level]), level + 1)
-        return own + pixels(larger, factors[level], (own.shape[-2], own.shape[-1]))
+        return own + pixels(larger, (factors[level],) * 2, own.shape[-2:])
 
     return lambda residual: holes * correction(residual, 0)
 

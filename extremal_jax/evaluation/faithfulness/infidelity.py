@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.evaluations import check_finite
+from extremal_jax.boundary.baselines import check_finite
 from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.calls import as_floats

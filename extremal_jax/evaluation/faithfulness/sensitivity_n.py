@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.evaluations import substitute
+from extremal_jax.boundary.baselines import substitute
 from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.faithfulness.altered import (
@@ -81,7 +81,7 @@ def sensitivity_n(
     total = -(-images.shape[-3] // cell) * -(-images.shape[-2] // cell)
     sizes = _sizes(sizes, total)
     call, length = prepare_altered(model, images, targets, maps, len(sizes) * num_subsets + 1, score, chunk_size)
-    baselines = substitute("baseline", baseline, call.images)
+    baselines = substitute("baseline", baseline, call.images, call.layout)
     settings = dict(length=length, score=score, cell=cell, num_subsets=num_subsets)
     return call.compute(_correlations, baselines, sizes, key, **settings)
 
@@ -114,7 +114,7 @@ def _correlations(
 ) -> Float[Array, " N"]:
     """The correlation for each image, the mean over sizes."""
     size = images.shape[1], images.shape[2]
-    values = cells(maps, cell)
+    values = cells(maps, (cell, cell))
     values = values - values.min(axis=(1, 2), keepdims=True)  # the sums of one size shift alike, and those of constants are exact
     num_sizes = len(sizes)
 
@@ -124,7 +124,7 @@ def _correlations(
         count = jnp.where(which < num_sizes * num_subsets, sizes[jnp.minimum(which // num_subsets, num_sizes - 1)], 0)
         subset = order < count[:, None, None]
         sums = jnp.where(subset, values[of], 0).sum(axis=(1, 2))
-        removed = pixels(subset, cell, size)[..., None]
+        removed = pixels(subset, (cell, cell), size)[..., None]
         return scores_of(model, score, jnp.where(removed, baselines[of], images[of]), targets[of]), sums
 
     scores, sums = for_each(chunk, len(images), num_sizes * num_subsets + 1, length)

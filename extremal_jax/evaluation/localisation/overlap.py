@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -14,11 +15,12 @@ from extremal_jax.evaluation.calls import check_maps
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import as_array, values_of
 from extremal_jax.ground.pytrees import AnyArray
+from extremal_jax.operators.axes import IMAGE, Axes, check_axes, masked, names
 
 _LEAST = 1e-7  # a sum of positive attribution that is no larger counts as none
 
 
-def energy(maps: Any, regions: Any) -> Float[Array, "*N"]:
+def energy(maps: Any, regions: Any, *, axes: Axes | str = "image") -> Float[Array, "*N"]:
     """The energy-based pointing game: the share of a map's positive part that lies in the region.
 
         Σ_{u in region} max(m_u, 0) / Σ_u max(m_u, 0)
@@ -26,6 +28,8 @@ def energy(maps: Any, regions: Any) -> Float[Array, "*N"]:
     Args:
       maps: (N, H, W), or (H, W) for a single image.
       regions: the same shape; True, or not zero, in the region.
+      axes: the axes of the inputs, if they are not images, as in `extremal_perturbation`: maps and regions have the masked
+        ones in place of (H, W).
 
     Returns:
       (N,), or () for a single image, in [0, 1]. An empty region scores 0, and so does a map whose positive part sums to
@@ -41,18 +45,18 @@ def energy(maps: Any, regions: Any) -> Float[Array, "*N"]:
     Source: Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", CVPR
       Workshops 2020. The grid pointing game takes the same share, and the bound of 1e-7 is from there.
     """
-    maps, regions = check_pairs(maps, regions)
+    maps, regions = check_pairs(maps, regions, axes)
     return _share(maps, regions, _LEAST)
 
 
-def relevance_mass(maps: Any, regions: Any) -> Float[Array, "*N"]:
+def relevance_mass(maps: Any, regions: Any, *, axes: Axes | str = "image") -> Float[Array, "*N"]:
     """The mass accuracy of CLEVR-XAI: the share of the relevance that lies in the region.
 
     Relevance is the positive part of a map. It is the share that `energy` takes, of however small a sum. For maps whose
     sign has no meaning, pass their absolute values.
 
     Args:
-      maps, regions: as in `energy`.
+      maps, regions, axes: as in `energy`.
 
     Returns:
       (N,), or () for a single image, in [0, 1]. An empty region and a map without a positive part score 0. A constant
@@ -71,15 +75,15 @@ def relevance_mass(maps: Any, regions: Any) -> Float[Array, "*N"]:
     Differences from Quantus: its sums include negative values, so its ratio of a signed map is no share: it may be
       negative or exceed one. An empty region scores 0 rather than NaN.
     """
-    maps, regions = check_pairs(maps, regions)
+    maps, regions = check_pairs(maps, regions, axes)
     return _share(maps, regions, 0.0)
 
 
-def relevance_rank(maps: Any, regions: Any) -> Float[Array, "*N"]:
+def relevance_rank(maps: Any, regions: Any, *, axes: Axes | str = "image") -> Float[Array, "*N"]:
     """The rank accuracy of CLEVR-XAI: of as many highest pixels as the region has, the share that lies in it.
 
     Args:
-      maps, regions: as in `energy`.
+      maps, regions, axes: as in `energy`.
 
     Returns:
       (N,), or () for a single image, in [0, 1]. An empty region scores 0, and a map with NaN or infinity scores NaN. Equal pixels
@@ -96,17 +100,17 @@ def relevance_rank(maps: Any, regions: Any) -> Float[Array, "*N"]:
 
     Differences from Quantus: ties are in reading order rather than undefined; an empty region scores 0 rather than NaN.
     """
-    maps, regions = check_pairs(maps, regions)
+    maps, regions = check_pairs(maps, regions, axes)
     return _relevance_rank(maps, regions)
 
 
-def iou(maps: Any, regions: Any, areas: Any = None) -> Float[Array, "*N"]:
+def iou(maps: Any, regions: Any, areas: Any = None, *, axes: Axes | str = "image") -> Float[Array, "*N"]:
     """The intersection over union of the region with the map's binary mask of an exact area.
 
     The mask keeps the round(a n) highest of the map's n pixels.
 
     Args:
-      maps, regions: as in `energy`.
+      maps, regions, axes: as in `energy`.
       areas: a, the share of the image that the mask keeps, in [0, 1]: a number, or (N,), one for each map; None: the
         region's own share.
 
@@ -123,12 +127,12 @@ def iou(maps: Any, regions: Any, areas: Any = None) -> Float[Array, "*N"]:
       >>> float(iou([[0.9, 0.2], [0.8, 0.1]], [[True, True], [False, False]], 0.25))
       0.5
     """
-    maps, regions = check_pairs(maps, regions)
+    maps, regions = check_pairs(maps, regions, axes)
     return _iou(maps, regions, None if areas is None else _check_areas(areas, maps.shape[:-2]))
 
 
-def check_pairs(maps: Any, regions: Any) -> tuple[Float[Array, "*N H W"], Bool[Array, "*N H W"]]:
-    """Maps as float32 and their regions as booleans, of one shape (N, H, W) or (H, W).
+def check_pairs(maps: Any, regions: Any, axes: Axes | str = IMAGE) -> tuple[Float[Array, "*N H W"], Bool[Array, "*N H W"]]:
+    """Maps as float32 and their regions as booleans, of one shape (N, H, W) or (H, W). Those of other axes become as flat.
 
     Raises:
       TypeError, ValueError: if they are not such arrays, or their shapes differ.
@@ -138,18 +142,30 @@ def check_pairs(maps: Any, regions: Any) -> tuple[Float[Array, "*N H W"], Bool[A
       >>> str(maps.dtype), regions.tolist()
       ('float32', [[False, True]])
     """
-    regions = check_regions(regions)
-    return jnp.asarray(check_maps("maps", maps, regions.shape)), jnp.asarray(regions)
+    regions = check_regions(regions, axes)
+    rank = check_rank("regions", regions.shape, axes)
+    maps = check_maps("maps", maps, regions.shape)
+    batch, (first, *others) = regions.shape[:-rank], regions.shape[-rank:]
+    flat = *batch, first, math.prod(others)  # in the same reading order
+    return jnp.asarray(maps.reshape(flat)), jnp.asarray(regions.reshape(flat))
 
 
-def check_regions(regions: Any) -> Bool[AnyArray, "*N H W"]:
-    """Regions (N, H, W) or (H, W) as booleans. A TypeError or ValueError says what else they are."""
+def check_regions(regions: Any, axes: Axes | str = IMAGE) -> Bool[AnyArray, "..."]:
+    """Regions (N, H, W) or (H, W), or of other axes, as booleans. A TypeError or ValueError says what else they are."""
     regions = as_array("regions", regions)
-    if regions.ndim not in (2, 3) or 0 in regions.shape[-2:]:
-        raise ValueError(f"regions must have the shape (N, H, W) or (H, W), got {regions.shape}")
+    check_rank("regions", regions.shape, axes)
     if not (regions.dtype == bool or jnp.issubdtype(regions.dtype, jnp.integer)):
         raise TypeError(f"regions must be booleans, True in the region, got {regions.dtype}; pass regions > 0.5")
     return regions.astype(bool)
+
+
+def check_rank(name: str, shape: tuple[int, ...], axes: Axes | str) -> int:
+    """The number of axes that maps have; a ValueError unless a shape is that of maps, or of one map."""
+    own = masked(check_axes(axes))
+    if len(shape) not in (len(own), len(own) + 1) or 0 in shape[-len(own) :]:
+        sides = "H, W" if check_axes(axes) == IMAGE else ", ".join(names(own))
+        raise ValueError(f"{name} must have the shape (N, {sides}) or ({sides}), got {shape}")
+    return len(own)
 
 
 def _check_areas(areas: Any, shape: tuple[int, ...]) -> Float[Array, "*N"]:

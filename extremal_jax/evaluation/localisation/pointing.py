@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -12,15 +13,18 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int, Num
 
 from extremal_jax.evaluation.calls import as_floats, check_maps
-from extremal_jax.evaluation.localisation.overlap import check_regions
+from extremal_jax.evaluation.localisation.overlap import check_rank, check_regions
 from extremal_jax.ground.checks import as_array, check_count, check_flag, check_positive, values_of
+from extremal_jax.operators.axes import IMAGE, Axes, check_axes, masked, names
 
 
-def highest_point(maps: Any) -> Int[Array, "*N 2"]:
+def highest_point(maps: Any, *, axes: Axes | str = "image") -> Int[Array, "*N axes"]:
     """The row and column of the highest pixel of each map.
 
     Args:
       maps: (N, H, W), or (H, W) for a single image.
+      axes: the axes of the inputs, if they are not images, as in `extremal_perturbation`: maps have the masked ones in place
+        of (H, W), and points a place along each.
 
     Returns:
       (N, 2), or (2,) for a single image, int32: row and column, from 0. Of equal pixels it is the first in reading
@@ -34,19 +38,20 @@ def highest_point(maps: Any) -> Int[Array, "*N 2"]:
       >>> highest_point([[0.1, 0.2, 0.9], [0.3, 0.0, 0.9]]).tolist()
       [0, 2]
     """
-    shape = np.shape(maps)
-    if len(shape) not in (2, 3) or 0 in shape[-2:]:
-        raise ValueError(f"maps must have the shape (N, H, W) or (H, W), got {shape}")
-    return _highest_point(jnp.asarray(check_maps("maps", maps, shape)))
+    rank = check_rank("maps", np.shape(maps), axes)
+    return _highest_point(jnp.asarray(check_maps("maps", maps, np.shape(maps))), rank)
 
 
-def is_hit(points: Any, regions: Any, tolerance: float = 15) -> Bool[Array, "*N"]:
+def is_hit(points: Any, regions: Any, tolerance: float | tuple[float, ...] = 15, *, axes: Axes | str = "image") -> Bool[Array, "*N"]:
     """Whether a pixel of the region lies strictly within `tolerance` pixels of the point.
 
     Args:
       points: (N, 2), or (2,) for a single image: row and column, which may lie between pixels.
       regions: (N, H, W), or (H, W); True, or not zero, in the region.
-      tolerance: the distance in pixels of the region, positive. With 1, the pixel itself must lie in the region.
+      tolerance: the distance in pixels of the region, positive. With 1, the pixel itself must lie in the region. Of other
+        axes, a number holds along the smooth ones, and along the others, such as features, the place itself counts; a
+        tuple has a distance for each masked axis, the half axes of an ellipsoid.
+      axes: as in `highest_point`.
 
     Returns:
       (N,), or () for a single image. An empty region is a miss, and so is a point outside of the image, such as the one
@@ -62,12 +67,18 @@ def is_hit(points: Any, regions: Any, tolerance: float = 15) -> Bool[Array, "*N"
 
     Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016; the rule is TorchRay's.
     """
-    check_positive("tolerance", tolerance, " of pixels")
-    regions = check_regions(regions)
-    points = as_floats("points", points)
-    if points.shape != (*regions.shape[:-2], 2):
-        raise ValueError(f"points must be a row and a column for each region, {(*regions.shape[:-2], 2)}, got the shape {points.shape}")
-    return _is_hit(jnp.asarray(points), jnp.asarray(regions), jnp.float32(tolerance))
+    regions = check_regions(regions, axes)
+    own = masked(check_axes(axes))
+    distances = tolerance if isinstance(tolerance, tuple) else tuple(tolerance if axis.smooth else 1.0 for axis in own)
+    if len(distances) != len(own):
+        raise ValueError(f"tolerance must be a number, or one for each of {', '.join(names(own))}, got {tolerance!r}")
+    for distance in distances:
+        check_positive("tolerance", distance, " of pixels")
+    points, wanted = as_floats("points", points), (*regions.shape[: -len(own)], len(own))
+    if points.shape != wanted:
+        what = "a row and a column" if check_axes(axes) == IMAGE else f"({', '.join(names(own))})"
+        raise ValueError(f"points must be {what} for each region, {wanted}, got the shape {points.shape}")
+    return _is_hit(jnp.asarray(points), jnp.asarray(regions), jnp.asarray(distances, jnp.float32))
 
 
 class ClassAccuracy(NamedTuple):
@@ -135,19 +146,26 @@ def _class_accuracy(hits: Bool[Array, " N"], labels: Int[Array, " N"], num_class
     return ClassAccuracy(shares.sum() / number, jnp.where(met, shares, jnp.nan), counts, ~met)
 
 
-@jax.jit
-def _highest_point(maps: Float[Array, "*N H W"]) -> Int[Array, "*N 2"]:
-    flat = maps.reshape(*maps.shape[:-2], maps.shape[-2] * maps.shape[-1])
-    highest = flat.argmax(axis=-1).astype(jnp.int32)
-    point = jnp.stack(jnp.divmod(highest, jnp.int32(maps.shape[-1])), axis=-1)
-    return jnp.where(jnp.isnan(flat).any(axis=-1, keepdims=True), jnp.int32(-1), point)
+@functools.partial(jax.jit, static_argnums=1)
+def _highest_point(maps: Float[Array, "..."], rank: int) -> Int[Array, "..."]:
+    *batch, size = *maps.shape[:-rank], maps.shape[-rank:]
+    flat = maps.reshape(*batch, math.prod(size))
+    left, point = flat.argmax(axis=-1).astype(jnp.int32), list[Array]()
+    for side in reversed(size):
+        left, place = jnp.divmod(left, jnp.int32(side))
+        point.insert(0, place)
+    return jnp.where(jnp.isnan(flat).any(axis=-1, keepdims=True), jnp.int32(-1), jnp.stack(point, axis=-1))
 
 
 @jax.jit
-def _is_hit(points: Num[Array, "*N 2"], regions: Bool[Array, "*N H W"], tolerance: Float[Array, ""]) -> Bool[Array, "*N"]:
-    height, width = regions.shape[-2:]
-    row, column = (points[..., axis].astype(jnp.float32) for axis in (0, 1))
-    rows, columns = (lax.broadcasted_iota(jnp.float32, regions.shape, regions.ndim - axis) for axis in (2, 1))
-    near = jnp.square(rows - row[..., None, None]) + jnp.square(columns - column[..., None, None]) < jnp.square(tolerance)
-    inside = (row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1)
-    return (near & regions).any(axis=(-2, -1)) & inside
+def _is_hit(points: Num[Array, "..."], regions: Bool[Array, "..."], tolerance: Float[Array, " axes"]) -> Bool[Array, "..."]:
+    rank, largest = len(tolerance), tolerance.max()
+    squares, inside = jnp.float32(0), jnp.ones(points.shape[:-1], bool)
+    for axis, side in enumerate(regions.shape[-rank:]):
+        point = points[..., axis].astype(jnp.float32)
+        places = lax.broadcasted_iota(jnp.float32, regions.shape, regions.ndim - rank + axis)
+        away = (places - jnp.expand_dims(point, range(-rank, 0))) * (largest / tolerance[axis])  # times 1 in images
+        squares += jnp.square(away)
+        inside &= (point >= 0) & (point <= side - 1)
+    near = squares < jnp.square(largest)
+    return (near & regions).any(axis=tuple(range(-rank, 0))) & inside

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from extremal_jax.attribution.evaluations import check_finite
+from extremal_jax.boundary.baselines import check_finite
 from extremal_jax.boundary.images import check_images
 from extremal_jax.evaluation.calls import check_maps
 from extremal_jax.ground.checks import as_array, check_count, check_key, check_positive

@@ -19,11 +19,11 @@ def test_ranks_are_stable_and_put_nan_last() -> None:
 
 def test_cells_and_pixels() -> None:
     values = jnp.arange(35.0).reshape(5, 7)
-    sums = cells(values, 3)
+    sums = cells(values, (3, 3))
     assert sums.shape == (2, 3)
     assert sums[1, 2] == values[3:, 6:].sum()
-    np.testing.assert_array_equal(pixels(sums, 3, (5, 7))[3:, 6:], sums[1, 2])
-    assert pixels(sums, 3, (5, 7)).shape == (5, 7)
+    np.testing.assert_array_equal(pixels(sums, (3, 3), (5, 7))[3:, 6:], sums[1, 2])
+    assert pixels(sums, (3, 3), (5, 7)).shape == (5, 7)
 
 
 @pytest.mark.parametrize("length", [1, 4, 6])

@@ -24,7 +24,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "paper_figures": {"areas": (0.2, 0.4)},
     "sweep_and_report": {"num_steps": 2, "limit": 4},
 }
-LONG = ("all_methods", "channels_of_a_class", "paper_figures")  # many programs to compile
+LONG = ("all_methods", "channels_of_a_class", "paper_figures", "sweep_and_report")  # many programs to compile
 SCRIPT = """# %% [markdown]
 # # Title
 #

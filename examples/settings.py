@@ -64,7 +64,7 @@ def kept(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def shown(image: np.ndarray, mask: np.ndarray, config: ej.Config, reference: np.ndarray) -> np.ndarray:
     """What the model sees of the image: the perturbed image, or the image without the mask in the game "delete"."""
-    levels = config.perturbation_record().levels(jnp.asarray(image[None]), reference)
+    levels = config.perturbation_record().levels(jnp.asarray(image[None]), jnp.asarray(reference))
     return np.asarray(perturb(levels[0], jnp.asarray(1 - mask if config.game == "delete" else mask)[None])[0])
 
 

@@ -4,10 +4,11 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints/tried.txt
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS)) --editable
+NOTEBOOKS ?= run
 WARNINGS ?= # what old dependencies deprecate among themselves
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(WARNINGS)
 
-.PHONY: help demo test lint types unit coverage slow test-newest test-oldest test-models models-unit wheel constraints benchmark clean
+.PHONY: help demo test lint types unit coverage slow test-newest test-oldest test-models models-unit wheel constraints benchmark docs clean
 
 help:
 	@echo "make demo         explain a photograph and a packaged scene: out/"
@@ -20,6 +21,7 @@ help:
 	@echo "make wheel        build the wheel, install it in a new environment, and use it there"
 	@echo "make constraints  update constraints/ to the newest versions, for Python 3.11, 3.12 and 3.13"
 	@echo "make benchmark    the tables of benchmarks/results/"
+	@echo "make docs         the documentation site, with its notebooks run: build/website/html/index.html"
 	@echo
 	@echo "Another Python: make test PYTHON=python3.13 VENV=.venv-3.13"
 
@@ -71,8 +73,12 @@ constraints:
 benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/run.py
 
+# Minutes, most of them for the notebooks, which NOTEBOOKS=skip leaves out.
+docs: $(VENV)/installed-docs website/node_modules/.package-lock.json
+	$(BIN)/python website/build.py --notebooks $(NOTEBOOKS)
+
 clean:
-	rm -rf .venv .venv-* out
+	rm -rf .venv .venv-* build out website/node_modules
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -91,4 +97,13 @@ $(VENV)/installed-models: pyproject.toml $(CONSTRAINTS) $(VENV)/installed
 
 $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) $(VENV)/installed
 	$(INSTALL) '.[dev]'
+	@touch $@
+
+$(VENV)/installed-docs: pyproject.toml $(CONSTRAINTS) $(VENV)/installed
+	$(INSTALL) '.[docs]'
+	@touch $@
+
+# KaTeX and iframe-worker, which the pages load from the site itself: the versions and digests of the lock file.
+website/node_modules/.package-lock.json: website/package-lock.json
+	npm ci --prefix website --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

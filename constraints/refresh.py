@@ -26,7 +26,7 @@ def resolve(python: str, constraints: str = "") -> tuple[str, dict[str, str]]:
         subprocess.run([python, "-m", "venv", environment], check=True)
         pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "--upgrade", "pip"], check=True)
-        options = ["--dry-run", "--ignore-installed", "--report", "-", "--constraint", constraints_file, f"{FOLDER.parent}[demo,dev]"]
+        options = ["--dry-run", "--ignore-installed", "--report", "-", "--constraint", constraints_file, f"{FOLDER.parent}[demo,dev,docs]"]
         report = json.loads(subprocess.run([*pip, *options], check=True, stdout=subprocess.PIPE).stdout)
     packages = {entry["metadata"]["name"].lower().replace("_", "-"): entry["metadata"]["version"] for entry in report["install"]}
     packages.pop("extremal-jax")

@@ -11,6 +11,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
+import extremal_jax as ej
+from command_line import small_load
 from extremal_jax.cli import main as command_line
 from extremal_jax.optimise import driver
 
@@ -19,6 +21,7 @@ FOLDERS = ("docs", "benchmarks", "tests", "constraints", ".github")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 TEXTS = {name: page.read_text() for name, page in zip(NAMES, PAGES, strict=True)}
+SMALL = {f"docs/{name}.md" for name in ("faq", "performance", "quickstart", "settings")}
 FENCE = re.compile(r"(<!-- not run: .+ -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -47,7 +50,9 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", [page for page in NAMES if any(blocks(page, "python")) and page != "docs/extending.md"])
 def test_python_blocks_run(page: str, working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page run in order and share their names; those with prompts print what the page says. Runs take only their first and
-    last step. `test_extending.py` follows docs/extending.md."""
+    last step, and those of `SMALL` are of small networks. `test_extending.py` follows docs/extending.md."""
+    if page in SMALL:
+        monkeypatch.setattr(ej.models, "load", small_load)
     monkeypatch.setattr(driver, "chunks", lambda num_steps: [slice(0, 1), slice(num_steps - 1, num_steps)])
     names: dict[str, object] = {"__name__": page}
     for line, block in blocks(page, "python"):

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import extremal_jax as ej
-from command_line import classifier
+from command_line import classifier, small_load
 from extremal_jax.data.scenes import CELL, CLASSES, COLUMNS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -198,3 +198,14 @@ def test_tpu_area_sweep(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ValueError, match="coordinator_address"):  # another process would be missed
         run("tpu_area_sweep.py", *arguments)
     assert (asked[-1]["num_processes"], asked[-1]["process_id"]) == (2, 1)
+
+
+def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr(ej.models, "load", small_load)
+    scene = EXAMPLES.parent / "extremal_jax" / "data" / "packaged" / "dog-and-car.png"
+    arguments = ["--image", str(scene), "--pictures", "game", "--steps", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["settings.py", *arguments])
+    runpy.run_path(str(EXAMPLES / "settings.py"), run_name="__main__")
+    assert capsys.readouterr().out.count("finished") == 3
+    assert ej.data.load_image(tmp_path / "game.png").shape[1] > 500

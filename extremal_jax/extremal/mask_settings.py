@@ -11,6 +11,7 @@ from extremal_jax.ground.checks import check_flag, check_share, find
 from extremal_jax.operators.area import AreaRule
 from extremal_jax.operators.axes import IMAGE, Axes
 from extremal_jax.operators.games import GAMES, PRESERVE, Game
+from extremal_jax.operators.penalties import Penalty
 from extremal_jax.operators.rewards import REWARDS, Reward, RewardFunction
 from extremal_jax.optimise.schedules import Geometric, Schedule, schedule_values
 from extremal_jax.optimise.settings import Settings
@@ -58,6 +59,11 @@ class MaskSettings(Settings):
     def area_rule(self) -> AreaRule:
         """How masks are held to their areas."""
         return AreaRule(self.exact_area)
+
+    @property
+    def mask_penalties(self) -> tuple[Penalty, ...]:
+        """What masks are charged beside the area loss."""
+        return ()
 
     @property
     def input_axes(self) -> Axes:

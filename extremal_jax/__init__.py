@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from extremal_jax.extremal.channels import channel_perturbation
 from extremal_jax.extremal.class_channels import ClassChannels, class_channels
-from extremal_jax.extremal.config import ChannelConfig, Config
+from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
+from extremal_jax.extremal.mask_settings import ChannelConfig
 from extremal_jax.extremal.result import ChannelResult, ExtremalResult, History, SmallestArea
 from extremal_jax.extremal.smallest_area import smallest_area
 from extremal_jax.ground.progress import Progress

@@ -33,7 +33,7 @@ from extremal_jax.operators.axes import (
 from extremal_jax.operators.penalties import Core, Penalty, Variation
 from extremal_jax.operators.perturbations import PERTURBATIONS, Perturbation
 from extremal_jax.optimise.optimizers import dampened_momentum, momentum
-from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Linear, Schedule
+from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Schedule
 
 FLIPS = ("random", "alternate")
 # The settings that the paper and TorchRay share, and the details in which TorchRay differs from any description.
@@ -50,7 +50,6 @@ _PUBLISHED: dict[str, Any] = dict(
     exchange=False,
 )
 _TORCHRAY_DETAILS: dict[str, Any] = dict(ties="position", flips="alternate", final_update=False, final_evaluation=False)
-# Those that peers on other axes share: no exact areas, and the masks that the area loss alone draws.
 _OTHER_AXES: dict[str, Any] = dict(
     game="preserve",
     exact_area=False,
@@ -237,9 +236,7 @@ class Config(MaskSettings):
         0.05, λ = 300 · 1.0008668^t, the logarithm of the probability as reward, blurs of up to 20 pixels within frames,
         and the core loss from step 101 on. `changes` override settings.
 
-        Differences from the published code: no chance decides among equal values in the two losses.
-
-        Source: Li, Wang, Li, Huang and Sato, "Towards Visually Explaining Video Understanding Networks with
+        No chance decides among equal values, as it does there. Source: Li, Wang, Li, Huang and Sato, "Towards Visually Explaining Video Understanding Networks with
         Perturbation", WACV 2021; numbers from the authors' code.
         """
         lattice = dict(axes="video", pitch=(1, 7, 7), sigma=(0.0, 11.0, 11.0), area_over="canvas")
@@ -400,56 +397,3 @@ class Config(MaskSettings):
 
 def _check_pitch(name: str, value: object, unit: str) -> None:
     check_count(name, value, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChannelConfig(MaskSettings):
-    """The settings of `channel_perturbation`; no arrays. Checked when it is built.
-
-    Attributes:
-      num_steps: steps of ascent, each one forward and backward pass of the model's tail per mask.
-      optimizer: as in `Config`.
-      learning_rate: a schedule, as in `Config`; None: half a cosine from 0.3 to 0 with the default optimizer.
-      game: "preserve" (the mask keeps the channels), "delete" (it silences them), "dual" (both at once), or a `Game`.
-      reward: the scalar to maximise, as in `Config`.
-      exact_area: whether the tail is shown masks of exactly the area asked for: `ramp` is moved to where the sum is
-        right. Otherwise the area loss alone draws masks there.
-      anneal: with `exact_area`, the share of the run over which the area shown shrinks from all channels to the number
-        asked for.
-      ramp: with `exact_area`, the width of the ramp in units of mask value, a schedule: gentle at first, so that all
-        channels can still enter, and nearly binary at the end.
-      area_weight: λ, a schedule, as in `Config`. With exact areas it only distracts.
-      swap_rounds: after the ascent, rounds of local search over sets of exactly as many channels as asked for. Each
-        round tries the most promising swaps of a kept for a dropped channel, by the gradient, and makes the best one if
-        it improves the reward. 0: the masks are those of the ascent.
-      swaps: the swaps tried in a round, each one forward pass of the tail per mask.
-      spread: how far below one a random start lies at most; the key draws it. 0: all channels, nothing is random.
-
-    Example:
-      >>> ChannelConfig(game="delete").num_steps, ChannelConfig.paper().num_steps
-      (20, 300)
-      >>> ChannelConfig(swaps=0)
-      Traceback (most recent call last):
-      ValueError: swaps must be a whole number, at least 1, got 0
-    """
-
-    num_steps: int = 20
-    ramp: Schedule = Geometric(1.0, 0.1)
-    area_weight: Schedule | None = 0.0
-    swap_rounds: int = 3
-    swaps: int = 24
-    spread: float = 0.0
-    PEAK: ClassVar[float] = 0.3
-
-    @classmethod
-    def paper(cls, **changes: Any) -> ChannelConfig:
-        """The paper's description: momentum 0.9 with a learning rate of 0.01, 300 steps, λ from 0 to 1500 over the
-        first half, no exact areas and no search. `changes` override settings."""
-        ascent = dict(num_steps=300, optimizer=momentum, learning_rate=0.01, area_weight=Linear(0.0, 1500.0, 0.5))
-        return cls(**ascent | dict(exact_area=False, swap_rounds=0) | changes)
-
-    def __post_init__(self) -> None:
-        check_count("swap_rounds", self.swap_rounds, 0)
-        check_count("swaps", self.swaps, 1)
-        check_share("spread", self.spread, "the full mask")
-        super().__post_init__()

@@ -236,7 +236,8 @@ class Config(MaskSettings):
         0.05, λ = 300 · 1.0008668^t, the logarithm of the probability as reward, blurs of up to 20 pixels within frames,
         and the core loss from step 101 on. `changes` override settings.
 
-        Source: Li, Wang, Li, Huang and Sato, "Towards Visually Explaining Video Understanding Networks with Perturbation", WACV 2021; numbers from the authors' code.
+        Source: Li, Wang, Li, Huang and Sato, "Towards Visually Explaining Video Understanding Networks with
+        Perturbation", WACV 2021; numbers from the authors' code.
         """
         lattice = dict(axes="video", pitch=(1, 7, 7), sigma=(0.0, 11.0, 11.0), area_over="canvas")
         descent = dict(num_steps=2000, optimizer=dampened_momentum, learning_rate=0.05, area_weight=Exponential(300, 1.0008668))

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from extremal_jax import attribution, data, evaluation, graph, models, perturbation, plots, report, sweeps
     from extremal_jax.extremal.channels import channel_perturbation
     from extremal_jax.extremal.class_channels import ClassChannels, class_channels
-    from extremal_jax.extremal.config import ChannelConfig, Config
+    from extremal_jax.extremal.config import Config
     from extremal_jax.extremal.images import extremal_perturbation
+    from extremal_jax.extremal.mask_settings import ChannelConfig
     from extremal_jax.extremal.result import ChannelResult, ExtremalResult, History, SmallestArea
     from extremal_jax.extremal.smallest_area import smallest_area
     from extremal_jax.ground.progress import Progress
@@ -73,7 +74,7 @@ __all__ = [
 _SUBMODULES = ("attribution", "data", "evaluation", "graph", "models", "perturbation", "plots", "report", "sweeps")
 _PLACES = {  # of the functions and classes, which are loaded when they are first used
     "Axis": "operators.axes",
-    "ChannelConfig": "extremal.config",
+    "ChannelConfig": "extremal.mask_settings",
     "ChannelResult": "extremal.result",
     "ClassChannels": "extremal.class_channels",
     "Config": "extremal.config",

@@ -12,14 +12,16 @@
 
 from extremal_jax.extremal.channels import channel_perturbation
 from extremal_jax.extremal.class_channels import ClassChannels, class_channels
-from extremal_jax.extremal.config import ChannelConfig, Config
+from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
+from extremal_jax.extremal.mask_settings import ChannelConfig
 from extremal_jax.extremal.result import ChannelResult, Curve, ExtremalResult, History, SmallestArea, monotone_fraction
 from extremal_jax.extremal.smallest_area import smallest_area
 from extremal_jax.operators.area import AreaRule, area_loss, area_threshold, binarize, ramp, select_top
 from extremal_jax.operators.games import GAMES, Game
 from extremal_jax.operators.masks import ChannelMasks, SmoothMasks
 from extremal_jax.operators.nesting import rank_pixels
+from extremal_jax.operators.penalties import Core, Penalty, Variation
 from extremal_jax.operators.perturbations import (
     PERTURBATIONS,
     Blur,
@@ -31,7 +33,7 @@ from extremal_jax.operators.perturbations import (
     perturb,
     reference_pyramid,
 )
-from extremal_jax.operators.rewards import REWARDS, Reward, reward
+from extremal_jax.operators.rewards import REWARDS, Reward, closeness, reward
 from extremal_jax.optimise.schedules import Cosine, Doubling, Exponential, Geometric, Linear
 from extremal_jax.optimise.solver import Record, State, init, listen, scan, step
 from extremal_jax.optimise.status import Status
@@ -47,6 +49,7 @@ __all__ = [
     "ChannelResult",
     "ClassChannels",
     "Config",
+    "Core",
     "Cosine",
     "Curve",
     "Doubling",
@@ -57,6 +60,7 @@ __all__ = [
     "Geometric",
     "History",
     "Linear",
+    "Penalty",
     "Perturbation",
     "Record",
     "Reference",
@@ -65,12 +69,14 @@ __all__ = [
     "SmoothMasks",
     "State",
     "Status",
+    "Variation",
     "area_loss",
     "area_threshold",
     "binarize",
     "blur_pyramid",
     "channel_perturbation",
     "class_channels",
+    "closeness",
     "extremal_perturbation",
     "init",
     "interpolate",

@@ -21,6 +21,7 @@ from extremal_jax.evaluation.localisation.grids import Grids, grid_hit, grid_sha
 from extremal_jax.evaluation.localisation.overlap import energy, iou, relevance_mass, relevance_rank
 from extremal_jax.evaluation.localisation.pasted import input_dependence, input_independence, model_contrast, pasted_pairs
 from extremal_jax.evaluation.localisation.pointing import ClassAccuracy, class_accuracy, highest_point, is_hit
+from extremal_jax.evaluation.localisation.thresholds import aup, aur, average_precision, region_entropy, region_information
 from extremal_jax.evaluation.sanity.complexity import EfficientRandomisation, efficient_randomisation
 from extremal_jax.evaluation.sanity.parameters import parameter_layers, randomise
 from extremal_jax.evaluation.sanity.randomisation import Randomisation, parameter_randomisation
@@ -45,7 +46,10 @@ __all__ = [
     "Report",
     "Road",
     "area_response",
+    "aup",
+    "aur",
     "average_drop",
+    "average_precision",
     "average_sensitivity",
     "benchmark",
     "class_accuracy",
@@ -71,6 +75,8 @@ __all__ = [
     "pixel_flipping",
     "randomise",
     "rank_correlation",
+    "region_entropy",
+    "region_information",
     "relevance_mass",
     "relevance_rank",
     "reward_at_areas",

@@ -23,7 +23,7 @@ from jax import Array
 from extremal_jax.boundary.areas import check_counts, num_areas
 from extremal_jax.boundary.images import batch_size, check_images, check_params
 from extremal_jax.boundary.models import Model
-from extremal_jax.extremal.config import ChannelConfig
+from extremal_jax.extremal.mask_settings import ChannelConfig
 from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.result import ChannelResult
 from extremal_jax.extremal.run import Task, ascend, check_call, concluded, start

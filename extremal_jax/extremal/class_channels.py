@@ -23,8 +23,8 @@ from jaxtyping import Bool, Float, Int
 from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model, part_before
 from extremal_jax.extremal.channels import check_channels, pose_channels, random_start, solve
-from extremal_jax.extremal.config import ChannelConfig
 from extremal_jax.extremal.evaluation import evaluate
+from extremal_jax.extremal.mask_settings import ChannelConfig
 from extremal_jax.extremal.result import ChannelResult
 from extremal_jax.ground.checks import check_key, find, is_positive
 from extremal_jax.ground.progress import Watcher

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from extremal_jax.extremal.mask_settings import MaskSettings
 from extremal_jax.ground.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share, find
 from extremal_jax.ground.filters import PADDINGS
@@ -28,9 +30,10 @@ from extremal_jax.operators.axes import (
     over_all,
     places,
 )
+from extremal_jax.operators.penalties import Core, Penalty, Variation
 from extremal_jax.operators.perturbations import PERTURBATIONS, Perturbation
 from extremal_jax.optimise.optimizers import dampened_momentum, momentum
-from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Linear, Schedule
+from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Schedule
 
 FLIPS = ("random", "alternate")
 # The settings that the paper and TorchRay share, and the details in which TorchRay differs from any description.
@@ -47,6 +50,17 @@ _PUBLISHED: dict[str, Any] = dict(
     exchange=False,
 )
 _TORCHRAY_DETAILS: dict[str, Any] = dict(ties="position", flips="alternate", final_update=False, final_evaluation=False)
+_OTHER_AXES: dict[str, Any] = dict(
+    game="preserve",
+    exact_area=False,
+    relative_area_loss=False,
+    exchange=False,
+    jitter=False,
+    shift=0,
+    smoothing=0.0,
+    feather=0.0,
+    ties="position",
+)
 _PARITY = "parity is now four settings, which Config.torchray() sets: ties, flips, final_update and final_evaluation"
 
 
@@ -92,7 +106,8 @@ class Config(MaskSettings):
         None: "blur" for images and "fade" for the activations of a layer, in which a blur would leave the evidence.
       pitch: distance between the lattice points of the parameters, in pixels; None: a third of sigma.
       sigma: radius of the smoothing kernel, in pixels: the smallest detail of a mask. Smaller kernels excite more and
-        explain less: at some size, masks become speckles. None: 3/32 of the image's shorter side, 21 of 224 as in
+        explain less: at some size, masks become speckles. In a tuple, 0 along an axis gives each place there a parameter
+        of its own. None: 3/32 of the image's shorter side, 21 of 224 as in
         TorchRay, or a sixteenth of an activation's, or three pitches where only the pitch is given.
       temperature: T of the smooth maximum: the lower, the closer to the maximum; the paper has 1/20.
       num_levels: levels of the blur pyramid, at least 2; between two levels, the blur is interpolated. With 2, a mask
@@ -119,6 +134,9 @@ class Config(MaskSettings):
         where most preparations give values of about one. The key draws it anew at each step, the same for all masks.
         Evidence that a little noise destroys is texture that a network sees and a person does not. 0: none; also for
         activations of a layer.
+      start: the value at which all parameters of `extremal_perturbation` start, in [0, 1]: 1 shows the whole image.
+      penalties: what masks are charged beside the area loss, records such as `perturbation.Variation(weight=0.1)`, the
+        total variation along time, before the ramp of exact areas.
       candidates: the starts that are tried for each mask. Whenever half of the steps left have passed, the better half
         goes on, until one is left. Four candidates cost as much as 2.75 runs.
       spread: how far below one the parameters of another candidate than the first start at most; the key draws where.
@@ -161,12 +179,14 @@ class Config(MaskSettings):
     shift: int | None = None
     min_strength: float = 1.0
     noise: float = 0.0
+    start: float = 1.0
+    penalties: tuple[Penalty, ...] = ()
     candidates: int = 1
     spread: float = 0.6
     exchange: bool = True
     final_update: bool = True
     final_evaluation: bool = True
-    RECORDS: ClassVar[tuple[Any, ...]] = (Axis,)
+    RECORDS: ClassVar[tuple[Any, ...]] = (Axis, Variation, Core)
 
     @classmethod
     def thorough(cls, **changes: Any) -> Config:
@@ -188,6 +208,53 @@ class Config(MaskSettings):
         dampening, 800 steps, λ = 300, doubled after one and two thirds of them. `changes` override settings."""
         return cls(**_PUBLISHED | dict(optimizer=momentum, area_weight=Doubling(300, 3), jitter=False) | changes)
 
+    @classmethod
+    def dynamask(cls, **changes: Any) -> Config:
+        """Dynamic masks of series (Dynamask): a parameter for each time and feature, which starts at ½, gradient descent
+        with momentum 0.9 and a learning rate of 0.1, 1,000 steps, λ from 0.1, a hundredfold at the end, Gaussian blur in
+        time of up to two steps. `changes` override settings.
+
+        The score of the model is minus the error, as `closeness` makes it. For several areas, the published code takes
+        the mean of their losses, so that its rate of 1 for 50 areas is `learning_rate=0.02` here. It chooses the mask of
+        the highest reward, or the smallest area whose reward suffices. `penalties=(Variation(λ_c),)` smooths in time.
+
+        Differences from the published code: the blur is interpolated between 21 widths and repeats the ends of the
+        series.
+
+        Source: Crabbé and van der Schaar, "Explaining Time Series Predictions with Dynamic Masks", ICML 2021.
+        """
+        steps = changes.get("num_steps", 1000)
+        lattice = dict(axes="series", pitch=(1, 1), sigma=(0.0, 0.0), start=0.5)
+        descent = dict(num_steps=steps, optimizer=momentum, learning_rate=0.1, area_weight=Exponential(0.1, 100 ** (1 / steps)))
+        blur = dict(perturbation="blur", num_levels=21, max_blur=(2.0, 0.0))
+        return cls(**_OTHER_AXES | lattice | descent | blur | changes)
+
+    @classmethod
+    def step_perturbation(cls, **changes: Any) -> Config:
+        """Spatio-temporal extremal perturbations of clips (STEP), for frames of 112 pixels: a lattice of pitch 7 and a
+        kernel of 11 pixels in each frame, frames apart, 2,000 steps, momentum and dampening 0.9 with a learning rate of
+        0.05, λ = 300 · 1.0008668^t, the logarithm of the probability as reward, blurs of up to 20 pixels within frames,
+        and the core loss from step 101 on. `changes` override settings.
+
+        Source: Li, Wang, Li, Huang and Sato, "Towards Visually Explaining Video Understanding Networks with
+        Perturbation", WACV 2021; numbers from the authors' code.
+        """
+        lattice = dict(axes="video", pitch=(1, 7, 7), sigma=(0.0, 11.0, 11.0), area_over="canvas")
+        descent = dict(num_steps=2000, optimizer=dampened_momentum, learning_rate=0.05, area_weight=Exponential(300, 1.0008668))
+        shown = dict(perturbation="blur", num_levels=8, max_blur=(0.0, 20.0, 20.0), padding="zeros", reward="log_probability")
+        return cls(**_OTHER_AXES | lattice | descent | shown | dict(penalties=(Core(300.0, start=101 / 2000),)) | changes)
+
+    @classmethod
+    def points(cls, **changes: Any) -> Config:
+        """For series in which single values may matter: a parameter for each time and feature, which fade to zero, and
+        the dual game, in which what the mask leaves out must not suffice. `changes` override settings."""
+        return cls(
+            **dict(
+                axes="series", pitch=(1, 1), sigma=(0.0, 0.0), smoothing=(0.0, 0.0), feather=(0.0, 0.0), perturbation="fade", game="dual"
+            )
+            | changes
+        )
+
     def __post_init__(self) -> None:
         if self.perturbation is not None:
             find("perturbation", self.perturbation, PERTURBATIONS, Perturbation)  # type: ignore[type-abstract]
@@ -203,12 +270,32 @@ class Config(MaskSettings):
         check_not_negative("noise", self.noise, " in units of the model's input")
         check_count("candidates", self.candidates, 1)
         check_share("spread", self.spread, "the full mask")
+        check_share("start", self.start, "the full mask")
         check_positive("temperature", self.temperature)
+        self._check_penalties()
         super().__post_init__()
         if 2 ** (self.candidates - 1).bit_length() > self.num_steps:
             raise ValueError(
                 f"candidates must leave a step for each halving, and {self.candidates} are too many for num_steps={self.num_steps}"
             )
+
+    def _check_penalties(self) -> None:
+        object.__setattr__(self, "penalties", tuple(self.penalties))
+        for penalty in self.penalties:
+            if not isinstance(penalty, Penalty):
+                raise TypeError(f"penalties must be records such as Variation(weight=0.1), got {penalty!r}")
+            penalty.check(masked(self.input_axes))
+
+    def schedules(self) -> dict[str, np.ndarray]:
+        """(num_steps,) each, besides those of `MaskSettings`, where there are penalties: their weights, (num_steps, P)."""
+        steps = np.arange(self.num_steps)[:, None]
+        weights = [(steps >= penalty.start * self.num_steps) * penalty.weight for penalty in self.penalties]
+        charged = {"penalties": np.concatenate(weights, axis=1).astype(np.float32)} if weights else {}
+        return super().schedules() | charged
+
+    @property
+    def mask_penalties(self) -> tuple[Penalty, ...]:
+        return self.penalties
 
     def _check_lengths(self) -> None:
         """Check what is given in pixels: numbers, or tuples of one for each axis that masks have."""
@@ -224,7 +311,7 @@ class Config(MaskSettings):
                     raise ValueError(f"{name} must be a number, or {wanted}, got {given}")
                 object.__setattr__(self, name, tuple(given))
                 for axis, value in zip(along, given, strict=True):
-                    may_be_zero = name != "pitch" and (name == "max_blur" or not axis.smooth)
+                    may_be_zero = name in ("sigma", "max_blur") or (name != "pitch" and not axis.smooth)
                     (check_not_negative if may_be_zero else check)(f"{name} along {axis.name}", value, " of pixels")
             elif given is not None:
                 check(name, given, " of pixels or None")
@@ -310,56 +397,3 @@ class Config(MaskSettings):
 
 def _check_pitch(name: str, value: object, unit: str) -> None:
     check_count(name, value, 1)
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class ChannelConfig(MaskSettings):
-    """The settings of `channel_perturbation`; no arrays. Checked when it is built.
-
-    Attributes:
-      num_steps: steps of ascent, each one forward and backward pass of the model's tail per mask.
-      optimizer: as in `Config`.
-      learning_rate: a schedule, as in `Config`; None: half a cosine from 0.3 to 0 with the default optimizer.
-      game: "preserve" (the mask keeps the channels), "delete" (it silences them), "dual" (both at once), or a `Game`.
-      reward: the scalar to maximise, as in `Config`.
-      exact_area: whether the tail is shown masks of exactly the area asked for: `ramp` is moved to where the sum is
-        right. Otherwise the area loss alone draws masks there.
-      anneal: with `exact_area`, the share of the run over which the area shown shrinks from all channels to the number
-        asked for.
-      ramp: with `exact_area`, the width of the ramp in units of mask value, a schedule: gentle at first, so that all
-        channels can still enter, and nearly binary at the end.
-      area_weight: λ, a schedule, as in `Config`. With exact areas it only distracts.
-      swap_rounds: after the ascent, rounds of local search over sets of exactly as many channels as asked for. Each
-        round tries the most promising swaps of a kept for a dropped channel, by the gradient, and makes the best one if
-        it improves the reward. 0: the masks are those of the ascent.
-      swaps: the swaps tried in a round, each one forward pass of the tail per mask.
-      spread: how far below one a random start lies at most; the key draws it. 0: all channels, nothing is random.
-
-    Example:
-      >>> ChannelConfig(game="delete").num_steps, ChannelConfig.paper().num_steps
-      (20, 300)
-      >>> ChannelConfig(swaps=0)
-      Traceback (most recent call last):
-      ValueError: swaps must be a whole number, at least 1, got 0
-    """
-
-    num_steps: int = 20
-    ramp: Schedule = Geometric(1.0, 0.1)
-    area_weight: Schedule | None = 0.0
-    swap_rounds: int = 3
-    swaps: int = 24
-    spread: float = 0.0
-    PEAK: ClassVar[float] = 0.3
-
-    @classmethod
-    def paper(cls, **changes: Any) -> ChannelConfig:
-        """The paper's description: momentum 0.9 with a learning rate of 0.01, 300 steps, λ from 0 to 1500 over the
-        first half, no exact areas and no search. `changes` override settings."""
-        ascent = dict(num_steps=300, optimizer=momentum, learning_rate=0.01, area_weight=Linear(0.0, 1500.0, 0.5))
-        return cls(**ascent | dict(exact_area=False, swap_rounds=0) | changes)
-
-    def __post_init__(self) -> None:
-        check_count("swap_rounds", self.swap_rounds, 0)
-        check_count("swaps", self.swaps, 1)
-        check_share("spread", self.spread, "the full mask")
-        super().__post_init__()

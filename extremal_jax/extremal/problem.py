@@ -21,9 +21,10 @@ from jaxtyping import Float, Int
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import pytree
 from extremal_jax.operators.area import AreaRule, area_loss, area_threshold, ramp
-from extremal_jax.operators.axes import FLIPPED, SHIFTED, Axes, places
+from extremal_jax.operators.axes import FLIPPED, SHIFTED, Axes, masked, places
 from extremal_jax.operators.games import Game
 from extremal_jax.operators.masks import Masks
+from extremal_jax.operators.penalties import Penalty
 from extremal_jax.operators.perturbations import interpolate
 from extremal_jax.operators.rewards import Reward, RewardFunction, reward
 from extremal_jax.optimise.elements import take
@@ -43,6 +44,7 @@ class Plan:
     axes: Axes  # of the images
     num_areas: int  # K
     chunk_size: int | None  # the most masks that are shown to the model at a time, or None for all
+    penalties: tuple[Penalty, ...] = ()  # what masks are charged beside the area loss
 
 
 class Shown(NamedTuple):
@@ -51,6 +53,7 @@ class Shown(NamedTuple):
     masks: Float[Array, "R ..."]  # (R, H, W), or (R, C) of channels
     masks_with_margin: Float[Array, "R H2 W2"] | None  # (R, H', W'), None where they were not asked for
     area_losses: Float[Array, " R"]  # (R,), R_a, before the projection to the exact area
+    penalties: Float[Array, "P R"] | None = None  # (P, R), likewise; None where the settings have none
 
 
 @pytree(static=("plan",))
@@ -72,7 +75,10 @@ class Problem:
         costs = shown.area_losses
         if self.plan.area.relative:
             costs = costs / take(self.areas, elements)
-        return rewards - now["area_weight"] * costs, Record(rewards, shown.area_losses)
+        values = rewards - now["area_weight"] * costs
+        if shown.penalties is not None and "penalties" in now:
+            values = values - now["penalties"] @ shown.penalties
+        return values, Record(rewards, shown.area_losses)
 
     def shown(
         self,
@@ -88,7 +94,7 @@ class Problem:
         areas, on_canvas = take(self.areas, elements), rule.over == "canvas"
         masks = rule.smoothed(family.with_margin(params) if on_canvas else family(params))
         region = masks.reshape(len(params), -1)
-        losses = area_loss(region, areas, rule.ties)
+        losses, charged = area_loss(region, areas, rule.ties), self._penalties(masks, areas)
         threshold = area_threshold(region, areas**shrinkage, width) if rule.exact else None
 
         def finished(masks: Array) -> Array:
@@ -96,9 +102,15 @@ class Problem:
 
         masks = finished(masks)
         if on_canvas:
-            return Shown(family.crop(masks), masks, losses)
+            return Shown(family.crop(masks), masks, losses, charged)
         canvas = family.uncrop(masks, finished(rule.smoothed(family.with_margin(params)))) if with_margin else None
-        return Shown(masks, canvas, losses)
+        return Shown(masks, canvas, losses, charged)
+
+    def _penalties(self, masks: Float[Array, "R ..."], areas: Float[Array, " R"]) -> Float[Array, "P R"] | None:
+        """(P, R): the penalties of masks, before their weights."""
+        along = masked(self.plan.axes)
+        costs = [penalty.costs(masks, areas, along) for penalty in self.plan.penalties]
+        return jnp.stack(costs) if costs else None
 
     def final(self, params: Float[Array, "R ..."], elements: Int[Array, " R"] | None, width: Float[Array, ""]) -> Float[Array, "R ..."]:
         """Masks of the areas asked for, as at the end of a run."""

@@ -11,7 +11,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from extremal_jax.extremal.config import ChannelConfig, Config
+from extremal_jax.extremal.config import Config
+from extremal_jax.extremal.mask_settings import ChannelConfig
 from extremal_jax.ground.filters import gaussian_blur
 from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.operators.area import binarize, select_top

@@ -69,6 +69,7 @@ class Task:
             settings.input_axes,
             num_areas,
             chunk_size,
+            settings.mask_penalties,
         )
 
     def pose(self, masks: Masks, perturbation: Perturbation, areas: AnyArray, reference: AnyArray | None = None) -> Problem:

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from extremal_jax.ground.pytrees import AnyArray
+
 RewardFunction = Callable[[Array, Array], Array]
 
 
@@ -90,6 +92,36 @@ REWARDS: dict[str, Reward] = {
         Reward(binary, "the single score of a model of two classes, with the sign of the target, 1 or 0", scores=None),
     )
 }
+
+
+def closeness(outputs: Callable[[Array], Array], inputs: Float[AnyArray, "N ..."]) -> Callable[[Array], Array]:
+    """A model whose scores say how close a model's outputs come to those for the inputs themselves: for regressors, and
+    for models of several outputs that a mask should keep as they are.
+
+        score_n(x) = −mean (f(x) − f(x_n))²
+
+    Args:
+      outputs: f, from inputs (B, ...) to outputs (B, ...), of any shape.
+      inputs: (N, ...), the batch that will be explained.
+
+    Returns:
+      A function from inputs (B, ...) to scores (B, N), none above 0: input n has the target n.
+
+    Example:
+      >>> series = jnp.arange(6.0).reshape(1, 3, 2)
+      >>> scores = closeness(lambda x: x.sum(axis=2), series)
+      >>> scores(series).tolist(), scores(series + 1).tolist()
+      ([[0.0]], [[-4.0]])
+    """
+    wanted = outputs(jnp.asarray(inputs))
+    count = len(wanted)
+
+    def scores(x: Array) -> Array:
+        found = outputs(x)
+        apart = jnp.square(found[:, None] - wanted[None])
+        return -apart.reshape(len(found), count, -1).mean(axis=2)
+
+    return scores
 
 
 def reward(name: str | Reward | RewardFunction, outputs: Float[Array, "B ..."], targets: Int[Array, "B ..."]) -> Float[Array, " B"]:

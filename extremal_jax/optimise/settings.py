@@ -162,7 +162,11 @@ def from_json(kind: type[Kind], text: str) -> Kind:
         if not isinstance(value, dict):
             return value
         [(what, content)] = value.items()
-        return Forgotten(name, content) if what == "function" else known[what](**content)
+        return (
+            Forgotten(name, content)
+            if what == "function"
+            else known[what](**{key: tuple(part) if isinstance(part, list) else part for key, part in content.items()})
+        )
 
     return kind(**{name: read(name, value) for name, value in fields.items()})
 

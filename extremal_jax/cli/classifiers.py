@@ -16,11 +16,10 @@ def models() -> None:
 
     rows = [("name", "input", "parameters", "description")]
     for entry in ej.models.available():
-        height, width = entry.input_size
-        rows.append((entry.name, f"{height}x{width}", f"{entry.parameters:,}", entry.description))
+        rows.append((entry.name, "x".join(map(str, entry.input_size)), f"{entry.parameters:,}", entry.description))
     names, *_ = zip(*rows, strict=True)
     for name, size, parameters, description in rows:  # one line each, however long, for searching
-        click.echo(f"{name:{max(map(len, names))}}  {size:7}  {parameters:>11}  {description}".rstrip())
+        click.echo(f"{name:{max(map(len, names))}}  {size:8}  {parameters:>11}  {description}".rstrip())
 
 
 @commands.command()

@@ -15,8 +15,9 @@ def models() -> None:
     import extremal_jax as ej
 
     rows = [("name", "input", "parameters", "description")]
-    for entry in ej.models.available():
-        rows.append((entry.name, "x".join(map(str, entry.input_size)), f"{entry.parameters:,}", entry.description))
+    rows += [
+        (entry.name, "x".join(map(str, entry.input_size)), f"{entry.parameters:,}", entry.description) for entry in ej.models.available()
+    ]
     names, *_ = zip(*rows, strict=True)
     for name, size, parameters, description in rows:  # one line each, however long, for searching
         click.echo(f"{name:{max(map(len, names))}}  {size:8}  {parameters:>11}  {description}".rstrip())

@@ -119,7 +119,7 @@ def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> t
     """An image and its segmentation; None if the first objects leave no room for the others."""
     image = background(rng, height, width)
     segmentation = np.full((height, width), BACKGROUND, np.int8)
-    for label in rng.choice(len(CLASSES), objects, replace=False):
+    for label in rng.choice(len(CLASSES), objects, replace=False).tolist():
         for _ in range(_ATTEMPTS):
             pixels = object_pixels(rng, label, _EXTENT, min(height, width))
             h, w = pixels.shape[:2]

@@ -103,7 +103,7 @@ def _clip(rng: np.random.Generator, size: int, frames: int, objects: int) -> tup
     """A clip and its segmentation; None if the first objects leave no room for the others."""
     clip = np.repeat(background(rng, size, size)[None], frames, axis=0)
     segmentation = np.full((frames, size, size), BACKGROUND, np.int8)
-    for label in rng.choice(len(CLASSES), objects, replace=False):
+    for label in rng.choice(len(CLASSES), objects, replace=False).tolist():
         for _ in range(_ATTEMPTS):
             pixels = object_pixels(rng, SPRITES.index(CLASSES[label]), _EXTENT, size)
             places = _path(rng, size, frames, pixels.shape[:2])

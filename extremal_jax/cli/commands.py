@@ -115,7 +115,7 @@ debug = click.Option(["--debug"], is_flag=True, expose_value=False, callback=_re
 out = click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="out", show_default=True, help="Output folder.")
 
 
-def _model(classifiers: tables.Name) -> Any:
+def _model(classifiers: tables.Name) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option `--model`."""
     listed = "A classifier; `extremal-jax models` lists them."
     return click.option("--model", "model_name", type=classifiers, default="scenes", show_default=True, help=listed)

@@ -12,7 +12,6 @@ from jaxtyping import Float, Num
 from PIL import Image
 
 from extremal_jax.boundary.images import check_model_input
-from extremal_jax.models.preprocessing import ClipPreprocessing, Preprocessing, SeriesPreprocessing
 from extremal_jax.operators.axes import IMAGE, Axes
 
 
@@ -27,7 +26,7 @@ class Classifier(nnx.Module):
       network: the Flax NNX module.
       name: as in `models.load`.
       classes: the names of the classes, in the order of the scores.
-      preprocessing: prepares an image for the network.
+      preprocessing: prepares an image for the network: a `Preprocessing`, or a `ClipPreprocessing` or `SeriesPreprocessing`.
       activations: the names of the inner layers, in the order of computation.
       axes: of the input without the batch. `extremal_perturbation` reads them, so that a call need not name them.
     """
@@ -37,7 +36,7 @@ class Classifier(nnx.Module):
         network: nnx.Module,
         name: str,
         classes: tuple[str, ...],
-        preprocessing: Preprocessing | ClipPreprocessing | SeriesPreprocessing,
+        preprocessing: Any,
         activations: tuple[str, ...] = (),
         axes: Axes = IMAGE,
     ):

@@ -6,11 +6,12 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from extremal_jax.models.conversion import Architecture
 from extremal_jax.models.hub import HubFile
 from extremal_jax.models.packages import PackageFile
-from extremal_jax.models.preprocessing import ClipPreprocessing, Preprocessing, SeriesPreprocessing
+from extremal_jax.models.preprocessing import Preprocessing
 from extremal_jax.operators.axes import IMAGE, Axes
 
 IMAGENET = functools.partial(Preprocessing, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -57,7 +58,7 @@ class Entry:
     activations: tuple[str, ...]
     architecture: Architecture = field(repr=False)
     classes: str = "imagenet"
-    preprocessing: Preprocessing | ClipPreprocessing | SeriesPreprocessing = IMAGENET(crop=0.875)
+    preprocessing: Any = IMAGENET(crop=0.875)
     preprocessing_by_publisher: Mapping[str, Preprocessing] = field(default_factory=dict, repr=False)
     hub: HubFile | None = field(default=None, repr=False)
     package: PackageFile | None = field(default=None, repr=False)

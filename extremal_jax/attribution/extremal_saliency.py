@@ -61,7 +61,7 @@ def extremal_saliency(
     Warns:
       UserWarning: if the status of the result is not "finished", with its message.
     """
-    config = on_axes(check_settings(config, Config), axes)
+    config = on_axes(check_settings(config, Config), axes, model)
     finish = postprocess(resize, smooth, check_inputs(images, config.input_axes)[1])
     result = extremal_perturbation(model, images, targets, areas, at=at, config=config, key=key, progress=progress, chunk_size=chunk_size)
     if not isinstance(result.masks, Tracer) and not result.status.ok:

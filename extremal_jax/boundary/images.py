@@ -71,11 +71,13 @@ def check_params(params: Any, shape: tuple[int, ...]) -> AnyArray:
     return params
 
 
-def check_model_input(images: Any, preparation: str) -> Array:
-    """The images (B, H, W, C), floats, that a model is called with; `preparation` says in a message how they are made."""
+def check_model_input(images: Any, preparation: str, axes: Axes = IMAGE) -> Array:
+    """The images (B, H, W, C), floats, that a model is called with, or something else of other axes; `preparation` says in a
+    message how they are made."""
     images = jnp.asarray(images)
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"images must hold floats, {preparation}, got {images.dtype}")
-    if images.ndim != 4:
-        raise ValueError(f"images must have the shape (B, H, W, C), got {images.shape}; image[None] makes a batch of one image")
+    if images.ndim != len(axes) + 1:
+        dimensions = "H, W, C" if axes == IMAGE else ", ".join(names(axes))
+        raise ValueError(f"images must have the shape (B, {dimensions}), got {images.shape}; image[None] makes a batch of one image")
     return images

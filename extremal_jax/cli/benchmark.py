@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     help="Methods, `all` of them, `extremal_perturbation:PRESET`, or `center`.",
 )
 @click.option(
-    "--transfer", type=tables.CLASSIFIERS, help="Another classifier of the same classes, which judges the masks of the test `reward`."
+    "--transfer", type=tables.IMAGE_CLASSIFIERS, help="Another classifier of the same classes, which judges the masks of the test `reward`."
 )
 @click.option("--transfer-weights", type=commands.Weights(), help="As `--weights`, of the classifier `--transfer`.  [default: packaged]")
 @click.option("--limit", type=click.IntRange(min=1), help="Test the first images only.")

@@ -17,12 +17,12 @@ def models() -> dict[str, Any]:
     import extremal_jax as ej
 
     rows = [("name", "input", "parameters", "description")]
-    for entry in ej.models.available():
-        height, width = entry.input_size
-        rows.append((entry.name, f"{height}x{width}", f"{entry.parameters:,}", entry.description))
+    rows += [
+        (entry.name, "x".join(map(str, entry.input_size)), f"{entry.parameters:,}", entry.description) for entry in ej.models.available()
+    ]
     names, *_ = zip(*rows, strict=True)
     for name, size, parameters, description in rows:  # one line each, however long, for searching
-        output.answer(f"{name:{max(map(len, names))}}  {size:7}  {parameters:>11}  {description}".rstrip())
+        output.answer(f"{name:{max(map(len, names))}}  {size:8}  {parameters:>11}  {description}".rstrip())
     fields = ("name", "description", "input_size", "parameters", "activations", "classes")
     return {"classifiers": [{name: getattr(entry, name) for name in fields} for entry in ej.models.available()]}
 

@@ -132,14 +132,16 @@ def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> 
 images = click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 debug = click.Option(["--debug"], is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error.")
 out = click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="out", show_default=True, help="Output folder.")
-model = click.option(
-    "--model",
-    "model_name",
-    type=tables.CLASSIFIERS,
-    default="scenes",
-    show_default=True,
-    help="A classifier; `extremal-jax models` lists them.",
-)
+
+
+def _model(classifiers: tables.Name) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--model`."""
+    listed = "A classifier; `extremal-jax models` lists them."
+    return click.option("--model", "model_name", type=classifiers, default="scenes", show_default=True, help=listed)
+
+
+model = _model(tables.IMAGE_CLASSIFIERS)
+any_model = _model(tables.CLASSIFIERS)
 weights = click.option(
     "--weights", type=Weights(), help="A safetensors or PyTorch file; `hub`; or `hub:OWNER/NAME@REVISION`.  [default: packaged]"
 )

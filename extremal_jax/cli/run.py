@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from extremal_jax.cli.console import output
+from extremal_jax.cli.inputs import kinds, paths as input_paths
 from extremal_jax.ground.files import check_writable, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from extremal_jax.models import Classifier
+    from extremal_jax.operators.axes import Axes
 
 
 class Run(NamedTuple):
-    """Images and the classifier to explain."""
+    """Images, or inputs of other axes, and the classifier to explain."""
 
     model: Classifier
     paths: tuple[Path, ...]  # of the image files
@@ -83,23 +85,28 @@ class Run(NamedTuple):
         return {"index": int(target), "name": str(self.model.classes[int(target)])}
 
 
-def start(paths: tuple[Path, ...], model_name: str, weights: str | None, out: Path) -> Run:
-    """Check the output folder, load the classifier, and read the images."""
+def start(
+    paths: tuple[Path, ...], model_name: str, weights: str | None, out: Path, axes_name: str | None = None, frames: int | None = None
+) -> Run:
+    """Check the output folder, load the classifier, and read the inputs, which are images unless the classifier takes something
+    else; `axes_name` and `frames` are the values of the options `--axes` and `--frames`."""
     import extremal_jax as ej
 
     outputs = output_paths(paths, out)
     model = ej.models.load(model_name, weights="default" if weights is None else weights)
-    return Run(model, paths, prepare(model, paths), outputs)
+    axes = kinds.find_axes(model, axes_name, frames)
+    return Run(model, paths, prepare(model, paths, axes, frames), outputs)
 
 
-def prepare(model: Classifier, paths: Sequence[Path]) -> Any:
-    """Read and preprocess image files into one array (N, H, W, C)."""
+def prepare(model: Classifier, paths: Sequence[Path], axes: Axes, frames: int | None = None) -> Any:
+    """Read and preprocess files into one array with a leading axis, such as (N, H, W, C)."""
     import numpy as np
 
-    from extremal_jax.data import load_image
-
-    prepared = [model.preprocess(load_image(path)) for path in paths]
+    prepared = [kinds.prepare(model, path, axes, frames) for path in paths]
     for path, image in zip(paths, prepared, strict=True):
+        if image.shape != prepared[0].shape and image.ndim != 3:
+            shapes = f"{prepared[0].shape} for {paths[0]} and {image.shape} for {path}"
+            raise click.UsageError(f"all inputs must have one shape after preprocessing, got {shapes}; run them one by one")
         if image.shape != prepared[0].shape:
             (first_height, first_width), (height, width) = prepared[0].shape[:2], image.shape[:2]
             raise click.UsageError(
@@ -133,11 +140,13 @@ def responses(result: Any) -> Responses:
 def output_paths(images: tuple[Path, ...], out: Path) -> list[Path]:
     """The output path of each image without a suffix, once it is known to be writable and to overwrite no image."""
     outputs = [out / name for name in _stems(images)]
+    inputs = [input_paths.parts(image)[0] for image in images]
     for stem in outputs:
-        figure = Path(f"{stem}.png")
-        if figure.exists() and any(os.path.samefile(figure, image) for image in images):
-            raise click.BadParameter(f"the figure would overwrite the image {figure}; choose another folder", param_hint="--out")
-        check_writable(figure)
+        for what, written in (("figure", Path(f"{stem}.png")), ("result", Path(f"{stem}.npz"))):
+            if written.exists() and any(os.path.samefile(written, given) for given in inputs):
+                kind = "image" if what == "figure" else "input"
+                raise click.BadParameter(f"the {what} would overwrite the {kind} {written}; choose another folder", param_hint="--out")
+            check_writable(written)
     return outputs
 
 

@@ -19,6 +19,16 @@ PRESETS = {
 }
 
 
+AXES = {
+    "image": "(height, width, channel)",
+    "video": "(time, height, width, channel)",
+    "volume": "(depth, height, width, channel)",
+    "spectrogram": "(time, frequency, channel)",
+    "series": "(time, feature)",
+    "moments": "(time, feature), with one mask for all features",
+}
+
+
 class Name(click.ParamType):
     """A name in a table: a mapping from names to descriptions or to records with one, or a sequence of names.
 
@@ -97,6 +107,18 @@ def _description(record: Any) -> str:
     return getattr(record, "description", record or "")
 
 
+class ImageClassifier(Name):
+    """The name of a classifier of images."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from extremal_jax.operators.axes import IMAGE, names
+
+        record = self.records().get(super().convert(value, param, ctx))
+        if record is not None and record.axes != IMAGE:
+            self.fail(f"{value} takes ({', '.join(names(record.axes))}), and this command is for images; `explain` takes both", param, ctx)
+        return value
+
+
 class Command(click.Command):
     """A command whose help ends with the names that its options take."""
 
@@ -109,7 +131,9 @@ class Command(click.Command):
                     formatter.write_dl([(name, _description(record)) for name, record in records])
 
 
+AXES_NAMES = Name("extremal_jax.cli.tables:AXES")
 CLASSIFIERS = Name("extremal_jax.models.entries:ENTRIES", listed=False)
+IMAGE_CLASSIFIERS = ImageClassifier("extremal_jax.models.entries:ENTRIES", listed=False)
 EXPORTS = Name("extremal_jax.sweeps.exporting:FORMATS")
 GAMES = Name("extremal_jax.operators.games:GAMES")
 METHODS = Name("extremal_jax.attribution:METHODS")

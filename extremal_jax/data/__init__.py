@@ -1,9 +1,12 @@
-"""Images to explain: image files, generated scenes with exact masks, and datasets with the classes and objects of their images."""
+"""Images to explain: image files, generated scenes with exact masks, and datasets with the classes and objects of their images;
+clips, volumes and series: their files, and generated ones with exact masks."""
 
 from extremal_jax.data import builders, scenes
+from extremal_jax.data.along_time import moving_scenes, series
 from extremal_jax.data.coco import COCODataset
 from extremal_jax.data.difficult import difficult_pairs
 from extremal_jax.data.examples import Dataset, Example, Object
+from extremal_jax.data.files import load_array, load_video, load_volume
 from extremal_jax.data.images import load_image
 from extremal_jax.data.indexables import IndexableDataset
 from extremal_jax.data.photographs import PhotographDataset, PictureDataset
@@ -25,7 +28,12 @@ __all__ = [
     "VOCDataset",
     "builders",
     "difficult_pairs",
+    "load_array",
     "load_image",
+    "load_video",
+    "load_volume",
+    "moving_scenes",
     "open_dataset",
     "scenes",
+    "series",
 ]

@@ -31,7 +31,7 @@ BACKGROUND = -1  # the label of pixels outside all objects
 _OCTAVES = {2: 724, 4: 512, 8: 362, 16: 256, 32: 181}  # cells of noise along a side: weight, proportional to cells**-0.5
 _EXTENT = (0.22, 0.5)  # an object's longest side before rotation, as a share of the image's shorter side
 _ROTATION = 25  # degrees, in either direction
-_OVERLAP = 50  # at most one in 50 pixels of an object may fall on another object
+OVERLAP = 50  # at most one in 50 pixels of an object may fall on another object
 _SUPERSAMPLING = 4
 _ATTEMPTS = 400
 
@@ -117,25 +117,30 @@ def generate(
 
 def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> tuple[np.ndarray, np.ndarray] | None:
     """An image and its segmentation; None if the first objects leave no room for the others."""
-    image = _background(rng, height, width)
+    image = background(rng, height, width)
     segmentation = np.full((height, width), BACKGROUND, np.int8)
-    for label in rng.choice(len(CLASSES), objects, replace=False):
+    for label in rng.choice(len(CLASSES), objects, replace=False).tolist():
         for _ in range(_ATTEMPTS):
-            pixels = _object(rng, _sprites()[label], min(height, width))
+            pixels = object_pixels(rng, label, _EXTENT, min(height, width))
             h, w = pixels.shape[:2]
             y, x = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
             under, shape = segmentation[y : y + h, x : x + w], pixels[..., 3] >= 128
-            if np.count_nonzero(shape & (under != BACKGROUND)) * _OVERLAP <= np.count_nonzero(shape):
+            if np.count_nonzero(shape & (under != BACKGROUND)) * OVERLAP <= np.count_nonzero(shape):
                 break
         else:
             return None
-        covered = image[y : y + h, x : x + w]
-        covered[...] = (covered * (255 - pixels[..., 3:]) + 127) // 255 + pixels[..., :3]
-        under[shape] = label
+        paste(image[y : y + h, x : x + w], under, pixels, label)
     return image.astype(np.uint8), segmentation
 
 
-def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def paste(image: np.ndarray, segmentation: np.ndarray, pixels: np.ndarray, label: int) -> None:
+    """Lay the pixels of an object on a part (h, w, 3) int32 of an image, and its label on the same part (h, w) of the
+    segmentation. Both are changed in place."""
+    image[...] = (image * (255 - pixels[..., 3:]) + 127) // 255 + pixels[..., :3]
+    segmentation[pixels[..., 3] >= 128] = label
+
+
+def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """(H, W, 3) int32 in 0..255: noise of several scales; a random factor dims each channel."""
     total = np.zeros((height, width, 3), np.int32)
     for cells, weight in _OCTAVES.items():
@@ -145,9 +150,10 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
     return total * 255 // np.max(total) * rng.integers(51, 257, 3) // 256
 
 
-def _object(rng: np.random.Generator, sprite: Image.Image, side: int) -> np.ndarray:
-    """(h, w, 4) int32, premultiplied by alpha: a sprite, randomly scaled, rotated, mirrored and coloured; cropped."""
-    extent = rng.uniform(*_EXTENT) * side
+def object_pixels(rng: np.random.Generator, label: int, extents: tuple[float, float], side: int) -> np.ndarray:
+    """(h, w, 4) int32, premultiplied by alpha: the sprite of a class, randomly scaled, rotated, mirrored and coloured;
+    cropped. Its longest side before the rotation is one of the extents, as a share of `side`."""
+    sprite, extent = _sprites()[label], rng.uniform(*extents) * side
     angle = math.radians(rng.uniform(-_ROTATION, _ROTATION))
     mirror = 1 - 2 * int(rng.integers(2))
     box = math.ceil(extent * (math.cos(angle) + math.sin(abs(angle))))

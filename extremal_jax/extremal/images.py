@@ -20,6 +20,7 @@ import numpy as np
 from jax import Array
 
 from extremal_jax.boundary.areas import check_areas, check_cells, check_pixels
+from extremal_jax.boundary.axes import find_axes
 from extremal_jax.boundary.images import batch_size, check_images, check_params, check_reference
 from extremal_jax.boundary.meshes import laid_out_automatically
 from extremal_jax.boundary.models import Model
@@ -32,7 +33,7 @@ from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_key
 from extremal_jax.ground.progress import Watcher
 from extremal_jax.ground.pytrees import AnyArray
-from extremal_jax.operators.axes import IMAGE, SHIFTED, Axes, check_axes, masked as masked_axes, names, places
+from extremal_jax.operators.axes import IMAGE, SHIFTED, Axes, masked as masked_axes, names, places
 from extremal_jax.operators.masks import SmoothMasks
 from extremal_jax.operators.perturbations import Perturbation
 from extremal_jax.optimise import solver
@@ -75,7 +76,7 @@ def extremal_perturbation(
         images, and the masks have its (h, w). The part of the model before it runs once. None: the images are masked.
       axes: what `images` are, if they are something else: "video" (T, H, W, C), "volume" (D, H, W, C), "spectrogram"
         (T, F, C), "series" (T, F), "moments" (T, F) with masks of times alone, or a tuple of `Axis` records. It stands
-        for the config's `axes`.
+        for the config's `axes`. None: those of the model, where it has `axes`, as this project's classifiers do.
       initial_params: (..., K, h, w) in [0, 1], the parameters to start from: the `params` of an earlier result. None:
         ones, the whole image.
       reference: the image that replaces masked pixels when the config's perturbation is "reference": (H, W, C), or one
@@ -104,7 +105,7 @@ def extremal_perturbation(
     Differences from TorchRay: images are NHWC; a batch is one problem per image (TorchRay mixes its images); the
       default settings differ.
     """
-    settings = on_axes(check_settings(config, Config), axes)
+    settings = on_axes(check_settings(config, Config), axes, model)
     images, targets, areas, reference = varying_alike(images, targets, areas, reference)
     images = check_images("images", images, settings.input_axes)
     areas = check_areas(areas, batch_size(images, len(settings.input_axes)))
@@ -185,18 +186,14 @@ def check_masking(task: Task, config: Config, at: str | None, reference: Any) ->
     return Masking(dataclasses.replace(task, settings=settings), settings, masks, perturbation, reference)
 
 
-def on_axes(config: Config, axes: Axes | str | None) -> Config:
-    """The settings with these axes; None: the settings as they are.
+def on_axes(config: Config, axes: Axes | str | None, model: Model) -> Config:
+    """The settings with the axes of a call.
 
     Raises:
-      ValueError: if the settings have other axes.
+      TypeError, ValueError: as `find_axes`.
     """
-    if axes is None:
-        return config
-    found = check_axes(axes)
-    if config.axes not in (None, found):
-        raise ValueError(f"axes and the config's axes differ: {', '.join(names(found))} and {', '.join(names(config.input_axes))}")
-    return dataclasses.replace(config, axes=found)
+    found = find_axes(axes, config.axes, model)
+    return config if found == config.axes else dataclasses.replace(config, axes=found)
 
 
 def _check_width(name: str, width: Any, settings: Config, shape: tuple[int, ...]) -> None:

@@ -108,7 +108,7 @@ def smallest_area(
       >>> bool(result.reached), bool(0.2 < result.areas < 0.3), bool(result.masks[24:].sum() > 6 * result.masks[:24].sum())
       (True, True, True)
     """
-    settings, sweep = on_axes(check_settings(config, Config), axes), _check_sweep(areas)
+    settings, sweep = on_axes(check_settings(config, Config), axes, model), _check_sweep(areas)
     for name, value in dict(threshold=threshold, resolution=resolution).items():
         if not isinstance(value, Tracer) and not is_positive(value):
             raise ValueError(f"{name} must be a positive, finite number, got {value!r}")

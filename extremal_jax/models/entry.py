@@ -6,11 +6,13 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from extremal_jax.models.conversion import Architecture
 from extremal_jax.models.hub import HubFile
 from extremal_jax.models.packages import PackageFile
 from extremal_jax.models.preprocessing import Preprocessing
+from extremal_jax.operators.axes import IMAGE, Axes
 
 IMAGENET = functools.partial(Preprocessing, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The normalisation of torchvision and timm."""
@@ -41,11 +43,13 @@ class Entry:
       parameters: their number.
       activations: the names of the inner layers.
       architecture: the network, and the files that can fill it.
-      classes: the data set whose classes the published weights know: "imagenet", "voc", "coco" or "scenes".
+      classes: the data set whose classes the published weights know: "imagenet", "voc", "coco", "scenes", "moving_scenes" or
+        "series".
       preprocessing: the preparation of images for the published weights.
       preprocessing_by_publisher: the preparation by publisher, where publishers of the same network differ.
       hub: the published weights on the Hugging Face hub; None: there are none.
       package: the file of an installable package that has the weights; None: there is none.
+      axes: of the input without the batch.
     """
 
     name: str
@@ -54,10 +58,11 @@ class Entry:
     activations: tuple[str, ...]
     architecture: Architecture = field(repr=False)
     classes: str = "imagenet"
-    preprocessing: Preprocessing = IMAGENET(crop=0.875)
+    preprocessing: Any = IMAGENET(crop=0.875)
     preprocessing_by_publisher: Mapping[str, Preprocessing] = field(default_factory=dict, repr=False)
     hub: HubFile | None = field(default=None, repr=False)
     package: PackageFile | None = field(default=None, repr=False)
+    axes: Axes = field(default=IMAGE, repr=False)
 
     @property
     def family(self) -> str:
@@ -66,8 +71,9 @@ class Entry:
         return str(network.__module__).rpartition(".")[2]
 
     @property
-    def input_size(self) -> tuple[int, int]:
-        """(height, width) of the input in pixels; if images are not cropped, the smallest size that they are scaled to."""
+    def input_size(self) -> tuple[int, ...]:
+        """(height, width) of the input in pixels; if images are not cropped, the smallest size that they are scaled to. For clips
+        (time, height, width), and for series (time, feature)."""
         return self.preprocessing.size
 
 

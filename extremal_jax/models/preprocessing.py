@@ -141,6 +141,91 @@ class Preprocessing:
         return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
+@dataclass(frozen=True)
+class ClipPreprocessing:
+    """Scale and crop the frames of a clip as `Preprocessing` does with images, and normalise them.
+
+    Attributes:
+      size: (time, height, width) of the clips that the network was trained on. Clips keep their length.
+      mean: the mean of each channel, for values in [0, 1].
+      std: the standard deviation of each channel, likewise.
+
+    Example:
+      >>> prepare = ClipPreprocessing((8, 2, 2), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+      >>> clip = prepare(np.full((5, 4, 8, 3), 255, np.uint8))
+      >>> clip.shape, clip[0, 0, 0].tolist(), prepare.picture(clip).max().item()
+      ((5, 2, 2, 3), [2.0, 2.0, 2.0], 255)
+    """
+
+    size: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def of_frames(self) -> Preprocessing:
+        """The preparation of each frame."""
+        return Preprocessing(self.size[1:], self.mean, self.std)
+
+    def __call__(self, clip: np.ndarray | Any) -> Float[np.ndarray, "T H W C"]:
+        """(T, H, W, C) float32 from an array (T, H, W, 3), (T, H, W, 1) or (T, H, W) of any library, of uint8 or of floats in
+        [0, 1].
+
+        Raises:
+          TypeError, ValueError: if it is something else.
+        """
+        frames = np.asarray(as_array("clip", clip))
+        if frames.ndim == 4 and frames.shape[-1] == 1:
+            frames = frames[..., 0]
+        if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] != 3):
+            hint = "; move the channels last" if frames.ndim == 4 and 3 in frames.shape[:2] else ""
+            raise ValueError(f"clip must be an array (T, H, W, 3), (T, H, W, 1) or (T, H, W), got the shape {frames.shape}{hint}")
+        pixels, prepare = _bytes("clip", frames), self.of_frames
+        return np.stack([prepare(frame) for frame in pixels])
+
+    def picture(self, prepared: Float[Any, "*N T H W C"]) -> np.ndarray:
+        """The clip of a network's input, (..., T, H, W, 3) uint8: the inverse of the normalisation."""
+        return self.of_frames.picture(prepared)
+
+
+@dataclass(frozen=True)
+class SeriesPreprocessing:
+    """Check a series. Its values stay as they are.
+
+    Attributes:
+      size: (time, feature) of the series that the network was trained on. Series keep their length and their features.
+
+    Example:
+      >>> prepare = SeriesPreprocessing((100, 6))
+      >>> prepare([[1, 2], [3, 4], [5, 6]]).dtype
+      dtype('float32')
+    """
+
+    size: tuple[int, int]
+
+    def __call__(self, values: np.ndarray | Any) -> Float[np.ndarray, "T F"]:
+        """(T, F) float32 from an array (T, F) of finite numbers, of any library.
+
+        Raises:
+          TypeError, ValueError: if it is something else.
+        """
+        numbers = np.asarray(as_array("series", values))
+        if numbers.ndim != 2 or numbers.size == 0:
+            raise ValueError(f"series must be an array (time, feature), got the shape {numbers.shape}")
+        if numbers.dtype.kind not in "biuf" and not jnp.issubdtype(numbers.dtype, jnp.floating):  # ml_dtypes are not NumPy's own
+            raise TypeError(f"series must hold real numbers, got {numbers.dtype}")
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(np.float32)
+        if missing := int(np.count_nonzero(~np.isfinite(numbers))):
+            raise ValueError(
+                f"series must be finite, got NaN or infinity at {missing} of {numbers.size} places; fill in missing values first"
+            )
+        return numbers
+
+    def picture(self, prepared: Float[Any, "*N T F"]) -> np.ndarray:
+        """The series of a network's input: itself."""
+        return np.asarray(prepared, np.float32)
+
+
 def _zoomed(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps (..., h, w), resized by bilinear interpolation."""
     factors = (*(1,) * (maps.ndim - 2), size[0] / maps.shape[-2], size[1] / maps.shape[-1])
@@ -192,13 +277,18 @@ def _pillow(image: Image.Image | np.ndarray | Any) -> Image.Image:
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3):
         hint = "; move the channels last" if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else ""
         raise ValueError(f"image must be a Pillow image or an array (H, W, 3), (H, W, 1) or (H, W), got the shape {pixels.shape}{hint}")
+    return Image.fromarray(_bytes("image", pixels)).convert("RGB")
+
+
+def _bytes(name: str, pixels: np.ndarray) -> np.ndarray:
+    """Pixels in 8 bits, from uint8 or floats in [0, 1]."""
     if pixels.size == 0:
-        raise ValueError(f"image must not be empty, got the shape {pixels.shape}")
-    if pixels.dtype != np.uint8:
-        if not jnp.issubdtype(pixels.dtype, jnp.floating):
-            raise TypeError(f"image must hold uint8, or floats in [0, 1], got {pixels.dtype}")
-        pixels = pixels.astype(np.promote_types(pixels.dtype, np.float32), copy=False)  # ml_dtypes are not NumPy's own
-        if not (np.isfinite(pixels).all() and np.min(pixels) >= 0 and np.max(pixels) <= 1):
-            raise ValueError(f"image must hold floats in [0, 1], or uint8, got values from {np.min(pixels):g} to {np.max(pixels):g}")
-        pixels = np.rint(pixels * 255).astype(np.uint8)
-    return Image.fromarray(pixels).convert("RGB")
+        raise ValueError(f"{name} must not be empty, got the shape {pixels.shape}")
+    if pixels.dtype == np.uint8:
+        return pixels
+    if not jnp.issubdtype(pixels.dtype, jnp.floating):
+        raise TypeError(f"{name} must hold uint8, or floats in [0, 1], got {pixels.dtype}")
+    pixels = pixels.astype(np.promote_types(pixels.dtype, np.float32), copy=False)  # ml_dtypes are not NumPy's own
+    if not (np.isfinite(pixels).all() and np.min(pixels) >= 0 and np.max(pixels) <= 1):
+        raise ValueError(f"{name} must hold floats in [0, 1], or uint8, got values from {np.min(pixels):g} to {np.max(pixels):g}")
+    return np.rint(pixels * 255).astype(np.uint8)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from extremal_jax.data import scenes
+from extremal_jax.data import moving_scenes, scenes, series
 from extremal_jax.ground.checks import check_choice, check_count, check_key, nearest
 from extremal_jax.models.classes import class_names
 from extremal_jax.models.classifier import Classifier
@@ -24,6 +24,7 @@ from extremal_jax.models.weights import hub_file, read_weights
 
 _DTYPES = ("float32", "bfloat16")
 _SHOWN = 2  # problems of each kind in a message
+_GENERATED = {"scenes": scenes.CLASSES, "moving_scenes": moving_scenes.CLASSES, "series": series.CLASSES}  # classes of generated data
 
 
 def available() -> tuple[Entry, ...]:
@@ -70,7 +71,7 @@ def load(
 
     Returns:
       A `Classifier`: a function (B, H, W, C) -> (B, classes), with `name`, `classes`, `activations`, `input_size` and
-      `preprocess`.
+      `preprocess`. "moving_scenes" takes clips (B, T, H, W, C), and "series" series (B, T, F).
 
     Raises:
       TypeError: for an argument of another type.
@@ -109,10 +110,10 @@ def load(
         fold_in_place(network)
     path, axis = entry.architecture.sizes["classes"]
     count = array_shapes(network)[path][axis]
-    classes = scenes.CLASSES if entry.classes == "scenes" else class_names(entry.classes)
+    classes = _GENERATED[entry.classes] if entry.classes in _GENERATED else class_names(entry.classes)
     if len(classes) != count:  # other classes than those that the published weights know
         classes = tuple(map(str, range(count)))
-    return Classifier(network, name, classes, preprocessing, entry.activations)
+    return Classifier(network, name, classes, preprocessing, entry.activations, entry.axes)
 
 
 def _check_arguments(name: Any, dtype: Any, num_classes: Any) -> None:

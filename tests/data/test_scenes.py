@@ -96,8 +96,8 @@ def test_objects_are_large_enough_to_be_seen() -> None:
 def test_masks_are_where_the_objects_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pixels that differ from scenes with invisible objects are those of the mask, except for a soft edge."""
     drawn = generate(11, 12, 128, objects=1)
-    sprite = scenes._object
-    monkeypatch.setattr(scenes, "_object", lambda *arguments: 0 * sprite(*arguments))
+    sprite = scenes.object_pixels
+    monkeypatch.setattr(scenes, "object_pixels", lambda *arguments: 0 * sprite(*arguments))
     changed = (drawn.images != generate(11, 12, 128, objects=1).images).any(axis=-1)
     masks = drawn.segmentation != BACKGROUND
     for difference, mask in zip(changed, masks, strict=True):

@@ -97,7 +97,7 @@ def test_presets_are_as_published() -> None:
         (lambda: Variation(-1.0), ValueError, "weight must be"),
         (lambda: Variation(1.0, start=2.0), ValueError, "start must be"),
         (lambda: Core(1.0, window=(0, 1, 1)), ValueError, "window must be a whole number"),
-        (lambda: ej.Config(penalties=(3,)), TypeError, "penalties must be records"),
+        (lambda: ej.Config(penalties=(3,)), TypeError, "penalties must be records"),  # type: ignore[arg-type]
         (
             lambda: ej.Config(penalties=(Variation(1.0),)),
             ValueError,

@@ -50,7 +50,7 @@ def test_pooled_scores_are_those_of_maps_laid_side_by_side(name: str, recorded: 
 
 def test_areas_by_hand() -> None:
     """Thresholds 0, 0.2, 0.6, 1: precisions 1/2, 2/3, 1/2, 1 and recalls 1, 1, 1/2, 1/2."""
-    maps, regions = np.float32([[1.0, 0.6], [0.2, 0.0]]), np.array([[True, False], [True, False]])
+    maps, regions = np.array([[1.0, 0.6], [0.2, 0.0]]), np.array([[True, False], [True, False]])
     options: dict[str, Any] = dict(normalize=False)
     assert aup(maps, regions, **options) == pytest.approx(0.2 * (1 / 2 + 2 / 3) / 2 + 0.4 * (2 / 3 + 1 / 2) / 2 + 0.4 * 3 / 4)
     assert aup(maps, regions, rule="step", **options) == pytest.approx(0.2 * 2 / 3 + 0.4 / 2 + 0.4)
@@ -60,13 +60,13 @@ def test_areas_by_hand() -> None:
 
 
 def test_thresholds_that_pixels_share_count_once() -> None:
-    maps, regions = np.float32([[1.0, 1.0], [0.0, 0.0]]), np.array([[True, False], [False, False]])
+    maps, regions = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[True, False], [False, False]])
     assert aup(maps, regions, normalize=False) == pytest.approx((1 / 4 + 1 / 2) / 2)
     assert average_precision(maps, regions) == pytest.approx(1 / 2)
 
 
 def test_information_and_entropy_by_hand() -> None:
-    maps, regions = np.float32([[0.75, 0.5], [0.9, 0.1]]), np.array([[True, True], [False, False]])
+    maps, regions = np.array([[0.75, 0.5], [0.9, 0.1]]), np.array([[True, True], [False, False]])
     assert region_information(maps, regions, normalize=False) == pytest.approx(3, abs=1e-4)
     assert region_entropy(maps, regions, normalize=False) == pytest.approx(1 + 0.811278, abs=1e-4)
 

@@ -1,0 +1,1 @@
+"""What the command `explain` takes: files of images, clips, volumes, spectrograms and series."""

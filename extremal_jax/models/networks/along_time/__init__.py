@@ -1,0 +1,1 @@
+"""Networks of inputs that have a time: clips and series."""

@@ -34,7 +34,7 @@ def backpropagate(
     smooth: Any,
     table: Table = None,
     *,
-    axes: Axes | str,
+    axes: Axes | str | None,
 ) -> Float[Array, "*maps"]:
     """Check the arguments of a method, and compute its maps by one backward pass, by a table's rules in place of the derivative."""
     task = prepare(method, model, images, targets, resize, smooth, axes=axes)

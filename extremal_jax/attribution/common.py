@@ -28,7 +28,7 @@ from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.graph.varying import like, varying_alike
 from extremal_jax.ground.filters import gaussian_blur, resize as resized
 from extremal_jax.ground.pytrees import AnyArray
-from extremal_jax.operators.axes import IMAGE, Axes
+from extremal_jax.operators.axes import Axes
 
 
 class Maps(NamedTuple):
@@ -177,7 +177,7 @@ def prepare(
     smooth: Any,
     shown: int | None = None,
     *,
-    axes: Axes | str = IMAGE,
+    axes: Axes | str | None = None,
     all_classes: bool = False,
     laid_out: bool = True,
 ) -> Task:
@@ -197,7 +197,7 @@ def prepare(
     check_model(model)
     if targets is None and not all_classes:
         raise TypeError("targets must be a class for each image, or one for all, got None; only rise explains all classes at once")
-    images, layout = check_inputs(images, axes)
+    images, layout = check_inputs(images, axes, model)
     images, targets = varying_alike(images, targets)
     count = layout.count(images)
     batch = images[None] if count is None else images

@@ -26,7 +26,7 @@ def occlusion(
     images: Any,
     targets: Any,
     *,
-    axes: Axes | str = "image",
+    axes: Axes | str | None = None,
     window: int | tuple[int, ...] | None = None,
     stride: int | tuple[int, ...] | None = None,
     fill: Any = 0.0,
@@ -68,7 +68,7 @@ def occlusion(
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
     """
     check_choice("score", score, SCORES)
-    images, layout = check_inputs(images, axes)
+    images, layout = check_inputs(images, axes, model)
     starts, window = window_places(layout, window, stride)
     length = chunk_length("chunk_size", len(starts) + 1, chunk_size, _USUAL_CHUNK)  # the last hides nothing
     task = prepare("occlusion", model, images, targets, resize, smooth, length, axes=layout.axes)

@@ -28,7 +28,7 @@ def rise(
     images: Any,
     targets: Any = None,
     *,
-    axes: Axes | str = "image",
+    axes: Axes | str | None = None,
     num_masks: int = 4000,
     probability: float = 0.5,
     grid: int | tuple[int, ...] = 7,

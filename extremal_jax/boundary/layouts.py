@@ -13,10 +13,11 @@ from typing import Any
 
 from jaxtyping import Float
 
+from extremal_jax.boundary.axes import find_axes
 from extremal_jax.boundary.images import batch_size, check_images
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import AnyArray
-from extremal_jax.operators.axes import IMAGE, Axes, check_axes, each, masked, names
+from extremal_jax.operators.axes import IMAGE, Axes, each, masked, names
 
 
 @dataclass(frozen=True)
@@ -130,17 +131,18 @@ class Unfolding:
         return self.of(arrays, self.layout.unfold(folded))
 
 
-def check_inputs(images: Any, axes: Axes | str) -> tuple[AnyArray, Layout]:
-    """The images, or inputs of other axes, that a caller gives, as they are, and their layout.
+def check_inputs(images: Any, axes: Axes | str | None, model: Any = None) -> tuple[AnyArray, Layout]:
+    """The images, or inputs of other axes, that a caller gives, as they are, and their layout. The axes that are not named
+    are the model's, or those of images.
 
     Raises:
-      TypeError, ValueError: as `check_axes` and `check_images` do.
+      TypeError, ValueError: as `find_axes` and `check_images` do.
 
     Example:
       >>> import numpy as np
       >>> check_inputs(np.ones((50, 4), np.float32), "series")[1].sides
       '(time, feature)'
     """
-    axes = check_axes(axes)
+    axes = find_axes(axes, None, model) or IMAGE
     images = check_images("images", images, axes)
     return images, Layout(axes, images.shape[-len(axes) :])

@@ -23,7 +23,7 @@ from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.checks import as_array
 from extremal_jax.ground.pytrees import AnyArray
-from extremal_jax.operators.axes import IMAGE, Axes
+from extremal_jax.operators.axes import Axes
 
 Computation = Callable[..., Any]  # (model, images, targets, maps, *arrays, **settings) -> a pytree of arrays (N, ...)
 
@@ -62,7 +62,7 @@ class Call(NamedTuple):
         return jax.tree.map(lambda values: values[0], found) if self.single else found
 
 
-def prepare(model: Model, images: Any, targets: Any, maps: Any, shown: int, axes: Axes | str = IMAGE) -> Call:
+def prepare(model: Model, images: Any, targets: Any, maps: Any, shown: int, axes: Axes | str | None = None) -> Call:
     """Check the arguments of a test, and part the model.
 
     Args:
@@ -77,7 +77,7 @@ def prepare(model: Model, images: Any, targets: Any, maps: Any, shown: int, axes
       TypeError, ValueError: as `extremal_perturbation` does; and for maps that are not one for each image, of its size.
     """
     check_model(model)
-    images, layout = check_inputs(images, axes)
+    images, layout = check_inputs(images, axes, model)
     count = layout.count(images)
     batch = images[None] if count is None else images
     parted = part(model, batch, shown)

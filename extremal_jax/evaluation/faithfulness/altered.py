@@ -17,7 +17,7 @@ from extremal_jax.boundary.layouts import check_inputs
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.calls import Call, prepare
 from extremal_jax.ground.checks import check_choice
-from extremal_jax.operators.axes import IMAGE, Axes
+from extremal_jax.operators.axes import Axes
 
 _USUAL_CHUNK = 32  # altered images at a time
 
@@ -30,14 +30,14 @@ def prepare_altered(
     count: int,
     score: Any,
     chunk_size: int | None = None,
-    axes: Axes | str = IMAGE,
+    axes: Axes | str | None = None,
 ) -> tuple[Call, int]:
     """Check the arguments of a test that scores `count` altered images for each image: the call, and the length of chunks.
 
     Maps None stands for a test that takes them in another shape.
     """
     check_choice("score", score, SCORES)
-    images, layout = check_inputs(images, axes)
+    images, layout = check_inputs(images, axes, model)
     number = layout.count(images)
     length = chunk_length("chunk_size", count * (number or 1), chunk_size, _USUAL_CHUNK)
     if maps is None:

@@ -119,7 +119,7 @@ def insertion(
     targets: Any,
     maps: Any,
     *,
-    axes: Axes | str = "image",
+    axes: Axes | str | None = None,
     protocol: str | Protocol = "rise",
     pixels_per_step: int | None = None,
     num_steps: int | None = None,
@@ -181,7 +181,7 @@ def deletion(
     targets: Any,
     maps: Any,
     *,
-    axes: Axes | str = "image",
+    axes: Axes | str | None = None,
     protocol: str | Protocol = "rise",
     pixels_per_step: int | None = None,
     num_steps: int | None = None,
@@ -223,7 +223,7 @@ def pixel_flipping(
     targets: Any,
     maps: Any,
     *,
-    axes: Axes | str = "image",
+    axes: Axes | str | None = None,
     cell: int | tuple[int, ...] = 9,
     cells_per_step: int = 1,
     num_steps: int | None = 100,
@@ -263,7 +263,7 @@ def pixel_flipping(
     Source: Samek, Binder, Montavon, Lapuschkin and Müller, "Evaluating the Visualization of What a Deep Neural Network
       Has Learned", IEEE TNNLS 2017; for pixels, Bach et al., PLOS ONE 2015.
     """
-    images, layout = check_inputs(images, axes)
+    images, layout = check_inputs(images, axes, model)
     sides = _check_cell(cell, layout)
     check_count("cells_per_step", cells_per_step, 1)
     if num_steps is not None:
@@ -294,7 +294,7 @@ def _flip(
     images: Any,
     targets: Any,
     maps: Any,
-    axes: Axes | str,
+    axes: Axes | str | None,
     protocol: Protocol,
     pixels_per_step: int | None,
     num_steps: int | None,
@@ -304,7 +304,7 @@ def _flip(
     inserting: bool,
 ) -> Curve:
     """Insertion or deletion."""
-    images, layout = check_inputs(images, axes)
+    images, layout = check_inputs(images, axes, model)
     score = protocol.score if score is None else score
     check_choice("score", score, SCORES)
     counts = _counts(layout.size, protocol, pixels_per_step, num_steps)

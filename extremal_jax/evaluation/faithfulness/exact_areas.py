@@ -34,7 +34,7 @@ def reward_at_areas(
     maps: Any,
     areas: Any,
     *,
-    axes: Axes | str = "image",
+    axes: Axes | str | None = None,
     edge: str = "feathered",
     blur: float = _BLUR,
     baseline: Any = None,
@@ -87,7 +87,7 @@ def reward_at_areas(
     check_not_negative("feather", feather, ", a share of the shorter side")
     if baseline is not None and blur != _BLUR:
         raise ValueError(f"pass either blur or baseline, got both, {blur!r} and {baseline!r}")
-    images, layout = check_inputs(images, axes)
+    images, layout = check_inputs(images, axes, model)
     areas = check_areas(areas, None)
     masks = check_masks(maps, layout.count(images), len(areas), layout)
     size = masks.shape[2:]
@@ -105,7 +105,7 @@ def area_response(
     maps: Any,
     areas: Any = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     *,
-    axes: Axes | str = "image",
+    axes: Axes | str | None = None,
     edge: str = "sharp",
     blur: float = _BLUR,
     baseline: Any = None,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import runpy
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,25 @@ def test_photograph(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "skimage", None)
     with pytest.raises(SystemExit, match=r"no photograph is explained: .*pip install 'extremal-jax\[demo\]'"):
         run("photograph.py", *arguments)
+
+
+@pytest.mark.slow
+def test_inside(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three figures of one photograph; a stand-in for scikit-image has it."""
+    monkeypatch.setattr(ej.models, "load", small_load)
+    arguments = "--only coffee --at blocks.2 --count 2 --top 2 --steps 2 --mask-steps 2".split()
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "skimage", None)
+        with pytest.raises(SystemExit, match=r"pip install 'extremal-jax\[demo\]'"):
+            run("inside.py", *arguments)
+    pixels = np.asarray(Image.open(EXAMPLES.parent / "extremal_jax" / "data" / "packaged" / "dog-and-car.png"))
+    data = types.SimpleNamespace(coffee=lambda: pixels)
+    monkeypatch.setitem(sys.modules, "skimage", types.SimpleNamespace(data=data))  # type: ignore[arg-type]
+    printed = run("inside.py", *arguments)
+    assert re.search(r"^espresso: 2 of \d+ channels", printed)
+    assert [len(line.split(",")) for line in printed.splitlines() if "espresso: channels" in line] == [2]
+    for name in ("inversion", "channels", "smallest-area"):
+        assert (tmp_path / f"photograph-{name}.png").stat().st_size > 10_000
 
 
 def test_comparison(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

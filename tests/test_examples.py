@@ -137,7 +137,7 @@ def test_photograph(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_inside(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three figures of one photograph; a stand-in for scikit-image has it."""
     monkeypatch.setattr(ej.models, "load", small_load)
-    arguments = "--only coffee --at blocks.2 --count 2 --top 2 --steps 2 --mask-steps 2".split()
+    arguments = ["--only", "coffee", "--at", "blocks.2", "--count", "2", "--top", "2", "--steps", "2", "--mask-steps", "2"]
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "skimage", None)
         with pytest.raises(SystemExit, match=r"pip install 'extremal-jax\[demo\]'"):

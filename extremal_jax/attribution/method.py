@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 
 from jax import Array
 
+from extremal_jax.boundary.axes import find_axes
+from extremal_jax.boundary.models import Model
 from extremal_jax.graph.activations import Activation
-from extremal_jax.operators.axes import IMAGE, check_axes, names
+from extremal_jax.operators.axes import IMAGE, names
 
 OfImages = TypeVar("OfImages", bound=Callable[..., Array])
 _FIRST = "extremal_saliency"
@@ -87,13 +89,13 @@ def images_only(function: OfImages) -> OfImages:
     """Make a method refuse other axes than those of images, in a sentence that names the methods that take them."""
 
     @functools.wraps(function)
-    def of_images(*arguments: Any, axes: Any = IMAGE, **options: Any) -> Array:
-        if (found := check_axes(axes)) != IMAGE:
+    def of_images(model: Model, *arguments: Any, axes: Any = None, **options: Any) -> Array:
+        if (found := find_axes(axes, None, model) or IMAGE) != IMAGE:
             others = ", ".join(name for name, method in collect().items() if method.axes)
             raise ValueError(
                 f"{function.__name__} explains images only, got the axes {', '.join(names(found))}; these methods take them: {others}"
             )
-        return function(*arguments, **options)
+        return function(model, *arguments, **options)
 
     return of_images  # type: ignore[return-value]
 

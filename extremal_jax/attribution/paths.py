@@ -17,11 +17,12 @@ from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, number,
 from extremal_jax.attribution.evaluations import chunk_length, sum_in_chunks
 from extremal_jax.attribution.gradients import gradient
 from extremal_jax.attribution.method import Method
+from extremal_jax.boundary.axes import find_axes
 from extremal_jax.boundary.baselines import substitute
 from extremal_jax.graph.activations import check_name
 from extremal_jax.ground.checks import check_key
 from extremal_jax.ground.renamed import renamed
-from extremal_jax.operators.axes import IMAGE, Axes, check_axes, names
+from extremal_jax.operators.axes import IMAGE, Axes, names
 
 _USUAL_CHUNK = 16  # images at a time
 
@@ -144,7 +145,7 @@ def smooth_grad(
     if at is not None:
         check_name("at", at)
         options["at"] = at
-    if (found := check_axes(axes)) != IMAGE:
+    if (found := find_axes(axes, None, model) or IMAGE) != IMAGE:
         if "axes" not in inspect.signature(method).parameters:
             title = getattr(method, "__name__", "method")
             raise ValueError(f"{title} takes no axes, so it explains images only, and `axes` are {', '.join(names(found))}")

@@ -75,6 +75,7 @@ def postprocess(resize: Any, smooth: Any, layout: Layout) -> Postprocess:
       ValueError: if either is something else than `gradient` takes.
 
     Example:
+      >>> from extremal_jax.operators.axes import IMAGE
       >>> postprocess(True, None, Layout(IMAGE, (224, 320, 3))).size
       (224, 320)
     """

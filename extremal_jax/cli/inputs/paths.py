@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 _SUFFIX = ".npz"
 
@@ -30,6 +31,9 @@ class Input(click.ParamType):
         path = Path(value)
         click.Path(exists=True).convert(str(parts(path)[0]), param, ctx)
         return path
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return click.Path().shell_complete(ctx, param, incomplete)
 
 
 inputs = click.argument("images", nargs=-1, required=True, type=Input(), metavar="IMAGES...")

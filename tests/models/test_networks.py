@@ -22,6 +22,7 @@ import small
 import zoo_weights
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.networks.layers import Chain, Identity, relu
+from extremal_jax.operators.axes import IMAGE
 from golden_data import GOLDEN
 
 TOLERANCE = 1e-4
@@ -40,7 +41,8 @@ SMALL = (
     "regnet_y_400mf",
     "convnext_v2_tiny",
     "swin_t",
-)  # one of each family
+)  # one of each family of the zoo
+ALONG_TIME = ("moving_scenes", "series")  # packaged, of clips and of series
 
 
 NAMES = {  # our names of the goldens, where they differ
@@ -143,7 +145,7 @@ def test_other_sizes(recorded: Any, tmp_path: Path) -> None:
     close(scores if scores.shape == expected.shape else scores[:, ::50], expected)
 
 
-@pytest.mark.parametrize("name", members((name for name in ENTRIES if name != "scenes"), SMALL))
+@pytest.mark.parametrize("name", members((name for name in ENTRIES if name != "scenes"), (*ALONG_TIME, *SMALL)))
 def test_entries(name: Any) -> None:
     """The number of parameters."""
     entry = ENTRIES[name]
@@ -151,10 +153,12 @@ def test_entries(name: Any) -> None:
     assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param))) == entry.parameters
 
 
-@pytest.mark.parametrize("name", members(ENTRIES, {"scenes", "vgg11_bn", "vgg16_voc_fully_convolutional"}))
+@pytest.mark.parametrize("name", members(ENTRIES, {"scenes", *ALONG_TIME, "vgg11_bn", "vgg16_voc_fully_convolutional"}))
 def test_activations(name: Any) -> None:
-    network = zoo_weights.abstract(name)
-    assert zoo_weights.names(network, (1, 224, 224, 3)) == ENTRIES[name].activations
+    entry = ENTRIES[name]
+    shape = (224, 224) if entry.axes == IMAGE else entry.input_size
+    channels = (3,) if entry.axes[-1].name == "channel" else ()
+    assert zoo_weights.names(zoo_weights.abstract(name), (1, *shape, *channels)) == entry.activations
 
 
 @pytest.mark.parametrize("name", members(SMALL, {"resnet18", "vit_s_16"}))

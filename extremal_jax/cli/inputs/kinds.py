@@ -79,6 +79,7 @@ def draw(picture: Any, result: Any, classes: Any) -> Figure:
 def _read(model: Classifier, path: Path, axes: Axes, frames: int | None) -> Any:
     """The array in a file that is no image, or not read as one."""
     from extremal_jax.data import load_array, load_video, load_volume
+    from extremal_jax.operators.axes import IMAGE
 
     file, name = parts(path)
     kind = _kind(file)
@@ -86,10 +87,11 @@ def _read(model: Classifier, path: Path, axes: Axes, frames: int | None) -> Any:
         return load_array(file, name)
     if _has_frames(axes) and kind == "video":
         return load_video(file, frames=frames or model.input_size[0])
-    if kind == "volume" and (_has_frames(axes) or axes[-1].name == "channel"):
+    if kind == "volume" and _has_frames(axes):
         return load_volume(file)
     what = {"video": "a video", "volume": "a folder or a volume"}.get(kind, f"a file {file.suffix or 'without an ending'}")
     instead = ", a video file, or a NIfTI or DICOM file or folder of its slices" if _has_frames(axes) else ""
+    instead = " or an image file" if axes == IMAGE else instead
     raise ValueError(f"{path} is {what}, and {model.name} takes {_shape(axes)}; give a .npy or .npz file{instead}, or another --model")
 
 

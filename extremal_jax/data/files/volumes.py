@@ -89,4 +89,5 @@ def _position(one: Any, index: int) -> float:
         orientation = np.array(one.ImageOrientationPatient, float)
         return float(np.cross(orientation[:3], orientation[3:]) @ np.array(one.ImagePositionPatient, float))
     except (AttributeError, TypeError, ValueError):
-        return float(getattr(one, "InstanceNumber", None) or index)
+        number = getattr(one, "InstanceNumber", None)
+        return float(index if number is None else number)

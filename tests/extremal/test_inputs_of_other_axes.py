@@ -238,7 +238,7 @@ def test_bad_calls(options: Any, error: Any, words: str) -> None:
         (dict(sigma=(1.0, 2.0)), "sigma must be a number, or a tuple if the settings have `axes`"),
         (dict(axes="video", sigma=(1.0, 2.0)), "sigma must be a number, or one for each of time, height, width"),
         (dict(axes="video", pitch=3, sigma=(1.0, 3.0, 3.0)), "sigma must be at least the pitch of 3 pixels along time"),
-        (dict(axes="video", sigma=(0, 3.0, 3.0)), "sigma along time must be a positive number"),
+        (dict(axes="video", sigma=(-1.0, 3.0, 3.0)), "sigma along time must be zero or a positive number"),
         (dict(axes="series", pitch=(0, 1)), "pitch along time must be a whole number, at least 1"),
         (dict(axes="video", feather=(1.0, 1.0, -1.0)), "feather along width must be zero or a positive number"),
     ],

@@ -134,14 +134,39 @@ def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> t
 
 
 def paste(image: np.ndarray, segmentation: np.ndarray, pixels: np.ndarray, label: int) -> None:
-    """Lay the pixels of an object on a part (h, w, 3) int32 of an image, and its label on the same part (h, w) of the
-    segmentation. Both are changed in place."""
+    """Lay the pixels of an object on a part of an image, and its label on the same part of the segmentation. Both are
+    changed in place.
+
+    Args:
+      image: (h, w, 3) int32 in 0..255.
+      segmentation: (h, w) integers; the label is written where the object is more opaque than not.
+      pixels: (h, w, 4) int32 in 0..255, premultiplied by alpha.
+      label: of the object.
+
+    Example:
+      >>> image, segmentation = np.zeros((1, 1, 3), np.int32), np.full((1, 1), -1)
+      >>> paste(image, segmentation, np.full((1, 1, 4), 255), 3)
+      >>> image.tolist(), segmentation.tolist()
+      ([[[255, 255, 255]]], [[3]])
+    """
     image[...] = (image * (255 - pixels[..., 3:]) + 127) // 255 + pixels[..., :3]
     segmentation[pixels[..., 3] >= 128] = label
 
 
 def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """(H, W, 3) int32 in 0..255: noise of several scales; a random factor dims each channel."""
+    """Noise of several scales; a random factor dims each channel.
+
+    Args:
+      rng: draws the noise.
+      height, width: in pixels.
+
+    Returns:
+      (H, W, 3) int32 in 0..255.
+
+    Example:
+      >>> background(np.random.default_rng(0), 4, 6).shape
+      (4, 6, 3)
+    """
     total = np.zeros((height, width, 3), np.int32)
     for cells, weight in _OCTAVES.items():
         noise = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
@@ -151,8 +176,21 @@ def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def object_pixels(rng: np.random.Generator, label: int, extents: tuple[float, float], side: int) -> np.ndarray:
-    """(h, w, 4) int32, premultiplied by alpha: the sprite of a class, randomly scaled, rotated, mirrored and coloured;
-    cropped. Its longest side before the rotation is one of the extents, as a share of `side`."""
+    """The sprite of a class, randomly scaled, rotated, mirrored and coloured; cropped.
+
+    Args:
+      rng: draws all that is random.
+      label: of the class.
+      extents: (least, most), of the longest side before the rotation, as shares of `side`.
+      side: of the image, in pixels.
+
+    Returns:
+      (h, w, 4) int32 in 0..255, premultiplied by alpha.
+
+    Example:
+      >>> object_pixels(np.random.default_rng(0), 0, (0.3, 0.3), 64).shape[-1]
+      4
+    """
     sprite, extent = _sprites()[label], rng.uniform(*extents) * side
     angle = math.radians(rng.uniform(-_ROTATION, _ROTATION))
     mirror = 1 - 2 * int(rng.integers(2))

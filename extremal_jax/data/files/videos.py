@@ -41,6 +41,11 @@ def load_video(path: str | os.PathLike[str], *, frames: int | None = None) -> UI
       ImportError: if the extra `video` is not installed.
       FileNotFoundError: if there is no such file.
       ValueError: if it is no video, or its frames are too many to be held at once.
+
+    Example:
+      >>> load_video("clip.mp4")
+      Traceback (most recent call last):
+      FileNotFoundError: no file clip.mp4
     """
     path = as_path(path)
     if frames is not None:

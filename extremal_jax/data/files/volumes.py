@@ -31,6 +31,11 @@ def load_volume(path: str | os.PathLike[str]) -> Float32[np.ndarray, "D H W *cha
       ImportError: if the extra `medical` is not installed.
       FileNotFoundError: if there is no such file or folder.
       ValueError: if it is no volume, or the slices do not belong together.
+
+    Example:
+      >>> load_volume("scan.nii")
+      Traceback (most recent call last):
+      FileNotFoundError: no file or folder scan.nii
     """
     path = as_path(path)
     if not path.exists():

@@ -49,13 +49,16 @@ def ascend_best(
       task: the checked call, with its settings resolved.
       model: as the caller gave it, which may have to be traced for another number of rows.
       problem: the problem of one mask for each image and area.
-      initial_params: (..., K, h, w), the first candidate; None: ones.
+      initial_params: (..., K, h, w), the first candidate; None: the `start` of the settings everywhere.
       schedule: of all steps.
       key: for the starts of the other candidates.
       progress: as for `ascend`.
     """
     settings: Any = task.settings
     num_areas = problem.plan.num_areas
+    if initial_params is None and settings.start != 1:
+        masks: Any = problem.plan.masks
+        initial_params = jnp.full((len(problem.areas), *masks.lattice), settings.start, jnp.float32)
     exchange = settings.exchange and num_areas > 1
     planned = stages(settings.candidates, settings.num_steps, exchange)
     if len(planned) == 1:

@@ -134,7 +134,7 @@ class Config(MaskSettings):
         where most preparations give values of about one. The key draws it anew at each step, the same for all masks.
         Evidence that a little noise destroys is texture that a network sees and a person does not. 0: none; also for
         activations of a layer.
-      start: the value at which all parameters of `extremal_perturbation` start, in [0, 1]: 1 shows the whole image.
+      start: the value at which all parameters start, in [0, 1]: 1 shows the whole image.
       penalties: what masks are charged beside the area loss, records such as `perturbation.Variation(weight=0.1)`, the
         total variation along time, before the ramp of exact areas.
       candidates: the starts that are tried for each mask. Whenever half of the steps left have passed, the better half

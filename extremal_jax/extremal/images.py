@@ -114,8 +114,6 @@ def extremal_perturbation(
     masking.check_smallest(areas)
     if initial_params is not None:
         initial_params = check_params(initial_params, (*task.lead, areas.shape[-1], *masking.masks.lattice))
-    elif masking.settings.start != 1:
-        initial_params = np.full((*task.lead, areas.shape[-1], *masking.masks.lattice), masking.settings.start, np.float32)
     key = check_key(key)
 
     problem = masking.pose(areas)

@@ -50,6 +50,12 @@ def test_finds_the_area_where_it_is_known(lit: Any) -> None:
     np.testing.assert_allclose(lit.image_responses, 1000, rtol=1e-6)
 
 
+def test_starts_where_the_settings_say() -> None:
+    config = dataclasses.replace(FADE, num_steps=1, learning_rate=0.0, start=0.25)
+    still = ej.smallest_area(light, LIT, 0, response=np.float32(1e9), areas=(0.5,), resolution=1.0, config=config)
+    np.testing.assert_array_equal(still.params, 0.25)
+
+
 def test_the_area_is_within_the_resolution_of_one_that_does_not_suffice(lit: Any) -> None:
     curve = lit.curve
     short = curve.areas[curve.responses < 500]

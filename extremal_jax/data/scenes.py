@@ -134,14 +134,16 @@ def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> t
 
 
 def paste(image: np.ndarray, segmentation: np.ndarray, pixels: np.ndarray, label: int) -> None:
-    """Lay the pixels of an object on a part of an image, and its label on the same part of the segmentation. Both are
-    changed in place.
+    """Lay the pixels of an object on a part of an image, and its label on the same part of the segmentation.
 
     Args:
       image: (h, w, 3) int32 in 0..255.
       segmentation: (h, w) integers; the label is written where the object is more opaque than not.
       pixels: (h, w, 4) int32 in 0..255, premultiplied by alpha.
       label: of the object.
+
+    Returns:
+      None; image and segmentation are changed in place.
 
     Example:
       >>> image, segmentation = np.zeros((1, 1, 3), np.int32), np.full((1, 1), -1)

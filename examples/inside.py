@@ -75,7 +75,7 @@ def main() -> None:
         "photograph-smallest-area.png": ej.plots.smallest_area(pictures, least, model.classes),
     }
     for name, figure in figures.items():
-        figure.savefig(options.out / name)
+        figure.savefig(options.out / name, dpi=100)
         print(f"wrote {options.out / name}")
 
 

@@ -173,6 +173,7 @@ def test_texts_stay_texts(classifier: Any) -> None:
     assert "<b>" not in table([("<b>",)], ("<b>",))
 
 
+@pytest.mark.filterwarnings("ignore:The chararray class:DeprecationWarning")  # of treescope, with new NumPy
 def test_treescope_shows_them_all(classifier: Any) -> None:
     treescope = pytest.importorskip("treescope")
     for value in (result(), ej.Config(), classifier, result().status, RuleTable("rules", ())):

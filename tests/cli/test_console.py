@@ -145,7 +145,7 @@ def test_the_page_has_the_keys_of_the_documents(folder: Any, asked: Any) -> None
     page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text()
     lines = {line.split("`")[1]: set(re.findall(r"`(\w+)`", line)) for line in page.splitlines() if line.startswith("| `")}
     found = document("explain", "a.png")
-    everywhere = {"image", "files", "faults"}
+    everywhere = {"image", "files", "faults", "report"}
     assert {*found, *found["images"][0], *found["images"][0]["masks"][0]} - everywhere <= lines["explain"]
     assert set(document("models")["classifiers"][0]) <= lines["models"]
     assert set(document("scenes", "--count", 1)) <= lines["scenes"]

@@ -35,7 +35,7 @@ def test_what_is_here() -> None:
     for name in ("jax", "jaxlib", "flax", "optax", "numpy", "click"):
         assert found["packages"][name] == importlib.metadata.version(name)
     assert [device["platform"] for device in found["devices"]] == [device.platform for device in jax.devices()]
-    assert set(found["extras"]) == {"cuda", "tpu", "hub", "torch", "keras", "datasets", "coco", "imagenet", "demo"}
+    assert set(found["extras"]) == {"cuda", "tpu", "hub", "torch", "keras", "datasets", "coco", "imagenet", "demo", "medical", "video"}
     assert found["extras"]["coco"] == []  # which the tests need
     assert Path(found["weights"]["scenes"]).stat().st_size > 100_000
     assert found["weights"].keys() >= {"efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = "extremal-jax"
-_DEVELOPERS = ("dev", "test")  # extras that users do not need
+_DEVELOPERS = ("dev", "docs", "test")  # extras that users do not need
 _BY_PLUGIN = {"jax[cuda12]": "jax-cuda12-plugin", "jax[tpu]": "libtpu"}  # what an extra of JAX installs
 _STEPS = 20  # of the run that is timed: two parts, and the second is timed
 

@@ -121,8 +121,8 @@ def test_colours_differ_in_lightness() -> None:
     """Of neighbouring areas, and along the colours of maps, so that nobody needs to tell red from green."""
     curves = [luminance(line.get_color()) for line in CASES["history"]().axes[0].lines]
     shades = [luminance(shade.get_facecolor()[0][:3]) for shade in CASES["series"]().axes[0].collections]
-    assert np.diff(curves).min() > 0.1
-    assert np.diff(shades).max() < -0.1  # from the largest area to the smallest, which is darkest
+    assert np.min(np.diff(curves)) > 0.1
+    assert np.max(np.diff(shades)) < -0.1  # from the largest area to the smallest, which is darkest
     assert np.diff([luminance(colour) for colour in colormaps["inferno"](np.linspace(0, 1, 20))]).min() > 0
 
 

@@ -189,7 +189,7 @@ class SmoothMasks:
         distance = np.zeros((*self._taps, *self.pitches))
         for axis, (sigma, pitch, padding) in enumerate(zip(self.sigmas, self.pitches, self._padding, strict=True)):
             if sigma:
-                tap, phase = np.expand_dims(taps[axis], [*range(-len(self.shape), 0)]), phases[axis]
+                tap, phase = np.expand_dims(taps[axis], tuple(range(-len(self.shape), 0))), phases[axis]
                 distance = np.hypot(distance, (phase - sigma - pitch * (tap - padding)) * (unit / sigma))
         weights = np.exp(-2 * np.maximum(distance / unit - 0.5, 0) ** 2)
         return weights.reshape(math.prod(self._taps), math.prod(self.pitches), 1)

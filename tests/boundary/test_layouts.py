@@ -57,7 +57,7 @@ def test_baselines(kind: str) -> None:
 
     np.testing.assert_allclose(found("mean"), np.broadcast_to(inputs.mean(axis=smooth, keepdims=True), inputs.shape), rtol=1e-5)
     first = 1 + min(place for place, axis in enumerate(axes) if axis.masked)
-    counts = np.expand_dims(np.arange(1, inputs.shape[first] + 1), [place for place in range(inputs.ndim) if place != first])
+    counts = np.expand_dims(np.arange(1, inputs.shape[first] + 1), tuple(place for place in range(inputs.ndim) if place != first))
     np.testing.assert_allclose(found("past_mean"), np.cumsum(inputs, axis=first) / counts, rtol=1e-5)
     units: dict[str, int] = {}
     for place in smooth:

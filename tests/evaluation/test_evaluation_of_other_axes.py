@@ -42,7 +42,7 @@ usual = functools.cache(evaluate)
 def masks_of(kind: str, kept: np.ndarray) -> np.ndarray:
     """Masks (N, *sides) at the axes of the inputs."""
     others = [1 + place for place, axis in enumerate(planted.KINDS[kind]) if not axis.masked]
-    return np.expand_dims(kept, others)
+    return np.expand_dims(kept, tuple(others))
 
 
 def highest(kind: str, count: int) -> np.ndarray:

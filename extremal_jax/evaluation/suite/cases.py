@@ -233,7 +233,7 @@ def _check_recognised(known: Recognised, corners: bool) -> None:
     """Raise a ValueError if there are too few images for grids."""
     found, counts = np.unique(known.classes[known.confidences >= CONFIDENT], return_counts=True)
     needed = CELLS**2 - corners
-    if len(found) < needed or (corners and counts.max() < 2):
+    if len(found) < needed or (corners and np.max(counts) < 2):
         raise ValueError(
             f"grids need images of {needed} classes{', and two of one of them,' if corners else ''} that the model recognises alone with a"
             f" probability of at least {CONFIDENT}; of the {len(known.classes)} images of one class in {known.dataset.name},"

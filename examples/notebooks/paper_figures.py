@@ -57,7 +57,7 @@ for game in ("preserve", "delete", "dual"):
 # %% [markdown]
 # ## The run
 #
-# The reward rises while the area shown shrinks, and the area loss makes the masks binary at the end.
+# The reward falls while the area shown shrinks, and rises again once it stays. Half way, each area takes over the best of the masks.
 
 # %%
 ej.plots.history(result[0])

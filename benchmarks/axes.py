@@ -1,14 +1,10 @@
-"""Masks of series whose salient entries are known exactly, beside Dynamask's and ExtremalMask's. Writes results/axes.md.
+"""Masks of series, clips, volumes and spectrograms whose salient entries are known exactly, beside other methods'. Writes results/axes.md.
 
-    pip install time-interpret==0.3.0                # with PyTorch, for the two
-    python benchmarks/axes.py                        # some minutes on two cores
-    python benchmarks/axes.py --series 1 --no-peers  # a quick look
+    pip install time-interpret==0.3.0                # with PyTorch, for Dynamask and ExtremalMask
+    python benchmarks/axes.py                        # half an hour on two cores
+    python benchmarks/axes.py --inputs 1 --no-peers --step-steps 20      # a quick look
 
-The rare-feature and rare-time tests of Crabbé and van der Schaar, "Explaining Time Series Predictions with Dynamic Masks", ICML 2021,
-section 4.1: autoregressive series of 50 times and 50 features, and a regressor that sums, at each time, the squares of the salient
-entries: five features over the middle half of the times, or five times of the middle half of the features.
-
-The settings of `TUNED` were chosen on the series of seed 0, and tables are of other seeds.
+`known_inputs.py` says what the inputs are. Settings were chosen on the inputs of seed 0, and tables are of other seeds.
 """
 
 from __future__ import annotations
@@ -20,181 +16,127 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from scipy.signal import lfilter
 
+import dynamic_masks
 import extremal_jax as ej
+import known_inputs
 import machine
-import peer
 from extremal_jax.evaluation.suite.intervals import estimate
 from extremal_jax.optimise.schedules import Exponential
+from known_inputs import Known
 
-SIDE, SALIENT = 50, 5  # times and features, and how many of either are salient
-AREA = 0.05  # of masks: the share of the truth. The paper takes fifty areas up to it, and the mask of the least error
-TUNED = ej.Config.points(game="preserve", area_weight=0.0, exchange=False)
 TESTS: dict[str, Callable[..., Any]] = {
     "AUP": ej.evaluation.aup,
     "AUR": ej.evaluation.aur,
     "AUP, step rule": functools.partial(ej.evaluation.aup, rule="step"),
     "average precision": ej.evaluation.average_precision,
+    "share in the region": lambda maps, regions: (np.maximum(maps, 0) * regions).sum(axis=(1, 2)) / np.maximum(maps, 0).sum(axis=(1, 2)),
     "information, bits": ej.evaluation.region_information,
     "entropy, bits": ej.evaluation.region_entropy,
 }
 
 
-class Series(NamedTuple):
-    """Series and their salient entries.
-
-    Attributes:
-      values: (N, T, F).
-      regions: (N, T, F), True where an entry is salient.
-    """
-
-    values: np.ndarray
-    regions: np.ndarray
-
-    def outputs(self, x: Any) -> Any:
-        """(B, N, T): the regressors of all series, for inputs (B, T, F)."""
-        return jax.numpy.einsum("btf,ntf->bnt", x**2, self.regions.astype(np.float32))
-
-    def model(self) -> Callable[[Any], Any]:
-        """Scores (B, N): minus the mean squared error of each series' own regressor."""
-        wanted = (self.values**2 * self.regions).sum(axis=2)
-        return lambda x: -((self.outputs(x) - wanted) ** 2).mean(axis=2)
-
-
 class Made(NamedTuple):
-    """Maps (N, T, F), the steps that made them, and the seconds for all of them."""
+    """Maps (N, ...), the steps that made them, and the seconds for all of them."""
 
     maps: np.ndarray
     steps: int
     seconds: float
 
 
+Contender = Callable[[Known], Made]
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=1, help="of the series; the settings were chosen on seed 0")
-    parser.add_argument("--series", type=int, default=3, help="how many of either test")
+    parser.add_argument("--seed", type=int, default=1, help="of the inputs; the settings were chosen on seed 0")
+    parser.add_argument("--inputs", type=int, default=10, help="how many of each test")
+    parser.add_argument("--tests", nargs="+", choices=("features", "times", "events", "clips", "volumes", "tones"), help="default: all")
+    parser.add_argument("--step-steps", type=int, default=2000, help="of STEP's protocol for clips, whose own are 2,000")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave out time-interpret's methods")
     return parser.parse_args()
 
 
-def generate(seed: int, count: int, rare: str) -> Series:
-    """Series of an autoregressive process, and which of their entries are salient: rare "features" or rare "times"."""
-    rng = np.random.default_rng(seed)
-    values = lfilter([2.0], [2.0, 0.5, 0.2, 0.1], rng.standard_normal((count, SIDE, SIDE)), axis=1)
-    regions = np.zeros(values.shape, bool)
-    middle = slice(SIDE // 4, 3 * SIDE // 4)
-    for region in regions:
-        if rare == "features":
-            region[middle, rng.permutation(SIDE)[:SALIENT]] = True
-        else:
-            first = rng.integers(SIDE - SALIENT)
-            region[first : first + SALIENT, middle] = True
-    return Series(values.astype(np.float32), regions)
+def ours(config: ej.Config) -> Contender:
+    """Masks whose area is the mean share of what is salient, as Dynamask's."""
 
-
-def ours(config: ej.Config, series: Series) -> Made:
-    """Masks of one area."""
-    targets = np.arange(len(series.values))
-
-    def masks() -> np.ndarray:
-        return np.asarray(
-            ej.extremal_perturbation(series.model(), series.values, targets, [AREA], config=config, axes="series").masks[:, -1]
-        )
+    def masks(known: Known) -> np.ndarray:
+        found = ej.extremal_perturbation(known.model, known.values, known.targets, [known.area], config=config, axes=known.axes)
+        return np.asarray(found.masks[:, -1])
 
     return timed(masks, config.num_steps)
 
 
-def others(series: Series) -> dict[str, Made]:
-    """Maps of single entries by other methods; a change of either sign counts."""
-    given = series.model(), series.values, np.arange(len(series.values))
-    return {
-        "occlusion": timed(lambda: np.abs(ej.attribution.occlusion(*given, axes="series", window=1, stride=1)), 0),
-        "integrated gradients": timed(lambda: np.abs(ej.attribution.integrated_gradients(*given, axes="series")), 32),
+def method(make: Callable[..., Any], evaluations: int, **settings: Any) -> Contender:
+    """Maps of a method of attribution; where values may have either sign, a change of either counts."""
+    return timed(lambda known: np.abs(make(known.model, known.values, known.targets, axes=known.axes, **settings)), evaluations)
+
+
+def timed(make: Callable[[Known], np.ndarray], steps: int) -> Contender:
+    def run(known: Known) -> Made:
+        began = time.perf_counter()
+        maps = np.asarray(make(known))
+        return Made(maps, steps, time.perf_counter() - began)
+
+    return run
+
+
+def of_series(peers: bool) -> dict[str, Contender]:
+    """For the rare tests, in which single values matter."""
+    found = {
+        "this library, for single values": ours(ej.Config.points(game="preserve", area_weight=0.0, exchange=False)),
+        "this library, `Config.points()`": ours(ej.Config.points()),
+        "this library, default, fade": ours(ej.Config(perturbation="fade")),
+        "this library, default": ours(ej.Config()),
+        "this library, `Config.dynamask()`": ours(ej.Config.dynamask(learning_rate=0.02, area_weight=Exponential(1.0, 1000 ** (1 / 1000)))),
+        "occlusion of single values": method(ej.attribution.occlusion, 0, window=1, stride=1),
+        "integrated gradients": method(ej.attribution.integrated_gradients, 32),
     }
-
-
-def timed(make: Callable[[], np.ndarray], steps: int) -> Made:
-    began = time.perf_counter()
-    maps = np.asarray(make())
-    return Made(maps, steps, time.perf_counter() - began)
-
-
-def dynamask(series: Series) -> np.ndarray:
-    """time-interpret's masks, with the blur, the weights and the steps of the paper's experiments."""
-    from tint.attr.models import MaskNet
-
-    x, regressor = in_torch(series)
-    schedule = dict(size_reg_factor_init=1.0, size_reg_factor_dilation=1000.0)
-    net = MaskNet(regressor, perturbation="gaussian_blur", keep_ratio=AREA, optim="adam", lr=RATES["dynamask"], **schedule)
-    net.net.init(x.shape, STEPS["dynamask"], len(x))
-    descent = net.configure_optimizers()["optimizer"]
-    for _ in range(STEPS["dynamask"]):
-        descent.zero_grad()
-        net.net.regularisation(net.step((x, x, None), 0, "train")).backward()
-        descent.step()
-        net.on_train_epoch_end()
-    net.net.clamp()
-    return np.asarray(net.net.mask.detach())
-
-
-def extremal_mask(series: Series) -> np.ndarray:
-    """time-interpret's masks that fade to zero, without a network that learns the perturbation."""
-    import torch
-    from tint.attr.models import ExtremalMaskNet
-
-    x, regressor = in_torch(series)
-    net = ExtremalMaskNet(regressor, batch_size=len(x), optim="adam", lr=RATES["extremal mask"])
-    net.net.init(x.shape, len(x))
-    descent = net.configure_optimizers()["optimizer"]
-    for _ in range(STEPS["extremal mask"]):
-        descent.zero_grad()
-        net.step((x, x, torch.zeros_like(x), None, None), 0, "train").backward()
-        descent.step()
-    return np.asarray(net.net.representation())
-
-
-STEPS = {"dynamask": 1000, "extremal mask": 500}
-RATES = {"dynamask": 0.01, "extremal mask": 0.01}  # the better of 0.001 and 0.01, and of 0.01 and 0.1, on the series of seed 0
-
-
-def in_torch(series: Series) -> tuple[Any, Callable[[Any], Any]]:
-    """The series, and their regressors, of batches that repeat the series."""
-    import torch
-
-    kept = torch.from_numpy(series.regions).float()
-    return torch.from_numpy(series.values), lambda x: (x**2 * kept.repeat(len(x) // len(kept), 1, 1)).sum(dim=2)
-
-
-def contenders(series: Series, peers: bool) -> dict[str, Made]:
-    configs = {
-        "this library, for single values": TUNED,
-        "this library, `Config.points()`": ej.Config.points(),
-        "this library, default, fade": ej.Config(perturbation="fade"),
-        "this library, default": ej.Config(),
-        "this library, `Config.dynamask()`": ej.Config.dynamask(learning_rate=0.02, area_weight=Exponential(1.0, 1000 ** (1 / 1000))),
-    }
-    made = {name: ours(config, series) for name, config in configs.items()}
     if peers:
-        made["Dynamask, time-interpret"] = timed(lambda: dynamask(series), STEPS["dynamask"])
-        made["ExtremalMask, time-interpret"] = timed(lambda: extremal_mask(series), STEPS["extremal mask"])
-    return made | others(series)
+        steps = dynamic_masks.STEPS
+        dynamask, extremal = dynamic_masks.dynamask, dynamic_masks.extremal_mask
+        found |= {
+            "Dynamask, momentum": timed(lambda known: dynamask(known, known.area, "sgd", 0.1), steps["dynamask"]),
+            "Dynamask, Adam": timed(lambda known: dynamask(known, known.area, "adam", 0.01), steps["dynamask"]),
+            "ExtremalMask": timed(lambda known: extremal(known, False, 0.01), steps["extremal mask"]),
+            "ExtremalMask, GRU": timed(lambda known: extremal(known, True, 0.001), steps["extremal mask"]),
+        }
+    return found
 
 
-def table(rare: str, options: argparse.Namespace) -> machine.Table:
-    series = generate(options.seed, options.series, rare)
+def of_all_axes(perturbation: str, **more: Contender) -> dict[str, Contender]:
+    """For the other tests, beside what one of them has more."""
+    return {
+        f"this library, {perturbation}": ours(ej.Config(perturbation=perturbation)),
+        f"this library, {perturbation}, dual": ours(ej.Config(perturbation=perturbation, game="dual")),
+        **more,
+        "occlusion": method(ej.attribution.occlusion, 0),
+        "integrated gradients": method(ej.attribution.integrated_gradients, 32),
+        "SmoothGrad": method(ej.attribution.smooth_grad, 32),
+        "RISE": timed(lambda known: np.asarray(ej.attribution.rise(known.model, known.values, known.targets, axes=known.axes)), 0),
+    }
+
+
+def step(steps: int) -> Contender:
+    """STEP's protocol, whose lengths are for frames of 112 pixels, at the clips' 48."""
+    lengths = dict(pitch=(1, 3, 3), sigma=(0.0, 11 * 48 / 112, 11 * 48 / 112), max_blur=(0.0, 20 * 48 / 112, 20 * 48 / 112))
+    return ours(ej.Config.step_perturbation(num_steps=steps, **lengths))
+
+
+def table(title: str, known: Known, contenders: dict[str, Contender]) -> machine.Table:
     rows = []
-    for name, made in contenders(series, options.peers).items():
-        scores = (np.asarray(test(made.maps, series.regions)) for test in TESTS.values())
+    flat = (len(known.values), 1, -1)
+    for name, contender in contenders.items():
+        made = contender(known)
+        scores = (np.asarray(test(made.maps.reshape(flat), known.regions.reshape(flat))) for test in TESTS.values())
         rows.append((name, *map(interval, scores), str(made.steps or ""), f"{made.seconds:.1f}"))
-        print(rows[-1], flush=True)
-    return machine.Table(f"Rare {rare}", ("", *TESTS, "steps", "seconds"), rows)
+        print(title, *rows[-1], sep="  ", flush=True)
+    return machine.Table(title, ("", *TESTS, "steps", "seconds"), rows)
 
 
 def interval(values: np.ndarray) -> str:
-    """The mean, and its 95 % bootstrap interval over series."""
+    """The mean, and its 95 % bootstrap interval over inputs."""
     found = estimate(values, np.arange(len(values)))
     form = ".3f" if found.mean <= 1 else ".0f"
     return f"{found.mean:{form}}" if np.isnan(found.low) else f"{found.mean:{form}} ({found.low:{form}}–{found.high:{form}})"
@@ -203,20 +145,39 @@ def interval(values: np.ndarray) -> str:
 def main() -> None:
     options = parse()
     if options.seed == 0:
-        raise SystemExit("the settings were chosen on the series of seed 0; pass another --seed")
+        raise SystemExit("the settings were chosen on the inputs of seed 0; pass another --seed")
     if options.peers and importlib.util.find_spec("tint") is None:
         raise SystemExit("the comparison needs time-interpret; run\n  pip install time-interpret==0.3.0\nor pass --no-peers")
     if options.peers and importlib.util.find_spec("torchvision") is not None:
-        peer.torchvision_models()  # which time-interpret's packages import where it is installed
+        dynamic_masks.prepare()
     machine.warn_if_busy()
-    first, second = (table(rare, options) for rare in ("features", "times"))
+    seed, count = options.seed, options.inputs
+    series = of_series(options.peers)
+    long = ej.Config(axes="spectrogram", perturbation="fade", sigma=(6.0, 1.5), smoothing=(3.0, 0.7), feather=(1.0, 0.3))
+    tests: dict[str, Callable[[], machine.Table]] = {
+        "features": lambda: table("Rare features", known_inputs.rare(seed, count, "features"), series),
+        "times": lambda: table("Rare times", known_inputs.rare(seed, count, "times"), series),
+        "events": lambda: table("Planted events in series", known_inputs.events(seed, count), of_all_axes("fade")),
+        "clips": lambda: table(
+            "Moving scenes",
+            known_inputs.moving_scenes(seed, count),
+            of_all_axes("blur", **{f"STEP's protocol, {options.step_steps:,} steps": step(options.step_steps)}),
+        ),
+        "volumes": lambda: table("Balls in volumes", known_inputs.volumes(seed, count), of_all_axes("fade")),
+        "tones": lambda: table(
+            "Tones in spectrograms",
+            known_inputs.tones(seed, count),
+            of_all_axes("fade", **{"this library, a radius for each axis": ours(long)}),
+        ),
+    }
+    first, *others = (tests[name]() for name in options.tests or tests)
     note = (
-        f"{options.series} series of either test, seed {options.seed}; in brackets 95 % bootstrap intervals over series. Higher is better"
-        " in all columns but entropy. Masks have an area of 5%, the share of the truth, in all methods but ExtremalMask, which is not told"
-        " it. Published areas under precision are linear between the values of a map, so that a mask of zeros and ones"
-        " scores little more than a half; the step rule takes the integral itself. Seconds are for all series, with compilation."
+        f"{count} inputs of each test, seed {seed}; in brackets 95 % bootstrap intervals over inputs. Higher is better in all columns but"
+        " entropy. The area of masks is the mean share of what is salient, in all methods but ExtremalMask, which is not told it."
+        " Published areas under precision are linear between the values of a map, so that a mask of zeros and ones scores little more"
+        " than a half; the step rule takes the integral itself. Seconds are for all inputs, with compilation."
     )
-    machine.report("axes", "Series of known truth", [first._replace(note=note), second])
+    machine.report("axes", "Inputs of known truth", [first._replace(note=note), *others])
 
 
 if __name__ == "__main__":

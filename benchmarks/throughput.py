@@ -1,6 +1,6 @@
 """Pictures per hour against TorchRay, by the number of pictures in a batch. Writes results/throughput.md.
 
-    python benchmarks/throughput.py                                             # a quarter of an hour on two cores
+    python benchmarks/throughput.py                                             # half an hour on two cores
     python benchmarks/throughput.py --models efficientnet_lite0 --batches 1 8   # a quick look
 
 EfficientNet-lite0 and ResNet-50 with random weights, the same on both sides, which is checked first; images of 224x224
@@ -27,7 +27,6 @@ import peer
 import timing
 import zoo
 
-STEPS = 5  # of the shorter run of ours
 PRECISIONS: dict[str, tuple[str, str]] = {  # of weights, and of products
     "float32": ("float32", "highest"),
     "TensorFloat-32": ("float32", "tensorfloat32"),
@@ -39,6 +38,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=zoo.STEP_AIMS, default=["efficientnet_lite0", "resnet50"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 64], help="pictures at a time")
+    parser.add_argument("--steps", type=int, default=4, help="of the shorter runs of ours; the longer take twice as many")
     parser.add_argument("--chunk-size", type=int, default=8, help="masks at a time; 0: all")
     parser.add_argument("--rounds", type=int, default=2, help="how often each is measured")
     return parser.parse_args()
@@ -65,7 +65,7 @@ def rows(name: str, options: argparse.Namespace) -> list[tuple[str, ...]]:
     for label, (weights, products) in precisions.items():
         model = exact if weights == "float32" else jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), exact)
         for batch in options.batches:
-            for steps in (STEPS, 2 * STEPS):
+            for steps in (options.steps, 2 * options.steps):
                 contenders[f"{label} {batch} {steps}"] = timing.whole(
                     run(model, images[:batch], steps, options.chunk_size or None, products)
                 )
@@ -74,9 +74,11 @@ def rows(name: str, options: argparse.Namespace) -> list[tuple[str, ...]]:
     found = [(f"{name}, TorchRay", "1", machine.spread(3600 / theirs, ".2f"), "")]
     for label in precisions:
         for batch in options.batches:
-            fewer, more = (seconds[f"{label} {batch} {steps}"] for steps in (STEPS, 2 * STEPS))
-            each = (more + (more - fewer) * (ej.Config().num_steps / STEPS - 2)) / batch
+            fewer, more = (seconds[f"{label} {batch} {steps}"] for steps in (options.steps, 2 * options.steps))
+            each = (more + (more - fewer) * (ej.Config().num_steps / options.steps - 2)) / batch
             found.append((f"{name}, {label}", str(batch), machine.spread(3600 / each, ".0f"), machine.ratio(each, theirs)))
+    for row in found:
+        print(*row, sep="  ", flush=True)
     return found
 
 

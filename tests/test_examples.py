@@ -152,6 +152,22 @@ def test_inside(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert (tmp_path / f"photograph-{name}.png").stat().st_size > 10_000
 
 
+def test_report(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page, and its picture by a stand-in for the browser; another stands in for scikit-image."""
+    pixels = np.asarray(Image.open(EXAMPLES.parent / "extremal_jax" / "data" / "packaged" / "dog-and-car.png"))
+    monkeypatch.setitem(sys.modules, "skimage", types.SimpleNamespace(data=types.SimpleNamespace(chelsea=lambda: pixels)))  # type: ignore[arg-type]
+    monkeypatch.setattr(ej.models, "load", small_load)
+    browser = tmp_path / "browser"
+    browser.write_text('#!/bin/sh\nfor argument; do case $argument in --screenshot=*) echo "$@" > "${argument#*=}";; esac; done\n')
+    browser.chmod(0o700)
+    monkeypatch.setenv("CHROMIUM", str(browser))
+    run("report.py", "--steps", "2", "--height", "700", "--picture", str(tmp_path / "report.png"))
+    assert "chelsea.png" in (tmp_path / "report.html").read_text()
+    drawn = (tmp_path / "report.png").read_text()
+    assert "--window-size=1200,700" in drawn
+    assert drawn.strip().endswith((tmp_path / "report.html").as_uri())
+
+
 def test_comparison(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture of several methods, and one for each."""
     several = {name: ej.attribution.METHODS[name] for name in ("extremal_perturbation", "gradient", "grad_cam", "rise")}

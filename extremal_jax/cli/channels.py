@@ -30,6 +30,7 @@ _MOST_NAMED = 12  # channels in a row of the table
 @commands.steps
 @commands.chunk_size
 @commands.out
+@commands.figure_format
 @commands.report
 def channels(
     images: tuple[Path, ...],
@@ -40,6 +41,7 @@ def channels(
     target: str,
     chunk_size: int | None,
     out: Path,
+    figure_format: str,
     report: str | None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def channels(
     import extremal_jax as ej
 
     page = commands.report_page(report, out)
-    job = run.start(images, model_name, weights, out)
+    job = run.start(images, model_name, weights, out, figure_format)
     result = ej.channel_perturbation(
         job.model,
         job.images,

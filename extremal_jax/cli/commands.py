@@ -148,6 +148,9 @@ weights = click.option(
 target = click.option(
     "--target", default="top", show_default=True, help="A class by name or index, or `top`: the class of the highest score."
 )
+figure_format = click.option(
+    "--figure-format", type=click.Choice(["png", "pdf", "svg"]), default="png", show_default=True, help="Format of the figures."
+)
 _SHARES = Several(float, 1e-9, 1, "shares of the image above 0 and at most 1, such as 0.05,0.1", "share,share,...")
 areas = click.option(
     "--areas", type=_SHARES, default="0.025,0.05,0.1,0.2", show_default=True, help="Areas of masks, as shares of the image."

@@ -43,6 +43,7 @@ _ITS_OWN = ("areas", "game", "perturbation", "reference", "reward", "preset", "n
 @commands.seed
 @commands.chunk_size
 @commands.out
+@commands.figure_format
 @commands.report
 def explain(
     images: tuple[Path, ...],
@@ -60,6 +61,7 @@ def explain(
     seed: int,
     chunk_size: int | None,
     out: Path,
+    figure_format: str,
     report: str | None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -87,13 +89,13 @@ def explain(
     if methods != (_PERTURBATION,):
         _check_options_of_other_methods()
         page = commands.report_page(report, out)
-        job = run.start(images, model_name, weights, out, axes_name, frames)
+        job = run.start(images, model_name, weights, out, figure_format, axes_name, frames)
         _check_images("--method", job.model, axes_name, "the maps of other methods are of images")
         return maps.write(job, methods, job.targets(target), dict(at=at, contrast_at=contrast_at, key=key, chunk_size=chunk_size), page)
     if contrast_at is not None:
         raise click.BadParameter(f"applies only to contrastive methods, not to {_PERTURBATION}", param_hint="--contrast-at")
     page = commands.report_page(report, out)
-    job = run.start(images, model_name, weights, out, axes_name, frames)
+    job = run.start(images, model_name, weights, out, figure_format, axes_name, frames)
     axes = kinds.find_axes(job.model, axes_name, frames)
     other = None if reference is None else run.prepare(job.model, [reference], axes, frames)[0]
     result = ej.extremal_perturbation(

@@ -30,6 +30,7 @@ _CHANNELS = commands.Several(int, 0, math.inf, "indices of channels, such as 3,1
 @commands.seed
 @commands.chunk_size
 @commands.out
+@commands.figure_format
 @commands.report
 def invert(
     images: tuple[Path, ...],
@@ -42,6 +43,7 @@ def invert(
     seed: int,
     chunk_size: int | None,
     out: Path,
+    figure_format: str,
     report: str | None,
 ) -> dict[str, Any]:
     """Reconstruct images from a layer's activations; write a figure and a result for each image.
@@ -57,7 +59,7 @@ def invert(
     import extremal_jax as ej
 
     page = commands.report_page(report, out)
-    job = run.start(images, model_name, weights, out)
+    job = run.start(images, model_name, weights, out, figure_format)
     try:
         activation = np.asarray(ej.graph.capture(job.model, [at])(job.images)[1][at])
     except ValueError as error:

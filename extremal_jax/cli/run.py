@@ -30,6 +30,7 @@ class Run(NamedTuple):
     paths: tuple[Path, ...]  # of the image files
     images: Any  # (N, H, W, C), preprocessed
     outputs: list[Path]  # the path of each image's output files, without a suffix
+    figure_format: str  # the suffix of its figure, such as "png"
 
     def targets(self, target: str) -> Any:
         """The index of the class `--target`, or of the class of the highest score of each image."""
@@ -72,12 +73,13 @@ class Run(NamedTuple):
             result = results[index]
             said = tell(path, result)
             result.save(f"{stem}.npz")
-            with whole_file(f"{stem}.png") as temporary:
+            figure = f"{stem}.{self.figure_format}"
+            with whole_file(figure) as temporary:
                 draw(self.model.preprocessing.picture(image), result).savefig(temporary)
-            output.say(f"wrote {stem}.png and {stem}.npz")
+            output.say(f"wrote {figure} and {stem}.npz")
             status = getattr(result, "status", None)  # maps have none
             faults = [] if status is None or status.ok else status.message.splitlines()
-            told.append({"image": path, **said, "files": {"figure": f"{stem}.png", "result": f"{stem}.npz"}, "faults": faults})
+            told.append({"image": path, **said, "files": {"figure": figure, "result": f"{stem}.npz"}, "faults": faults})
         return {"model": self.model.name, "images": told, "report": page}
 
     def named(self, target: Any) -> dict[str, Any]:
@@ -86,16 +88,22 @@ class Run(NamedTuple):
 
 
 def start(
-    paths: tuple[Path, ...], model_name: str, weights: str | None, out: Path, axes_name: str | None = None, frames: int | None = None
+    paths: tuple[Path, ...],
+    model_name: str,
+    weights: str | None,
+    out: Path,
+    figure_format: str,
+    axes_name: str | None = None,
+    frames: int | None = None,
 ) -> Run:
     """Check the output folder, load the classifier, and read the inputs, which are images unless the classifier takes something
-    else; `axes_name` and `frames` are the values of the options `--axes` and `--frames`."""
+    else. The arguments are the values of the commands' options."""
     import extremal_jax as ej
 
-    outputs = output_paths(paths, out)
+    outputs = output_paths(paths, out, figure_format)
     model = ej.models.load(model_name, weights="default" if weights is None else weights)
     axes = kinds.find_axes(model, axes_name, frames)
-    return Run(model, paths, prepare(model, paths, axes, frames), outputs)
+    return Run(model, paths, prepare(model, paths, axes, frames), outputs, figure_format)
 
 
 def prepare(model: Classifier, paths: Sequence[Path], axes: Axes, frames: int | None = None) -> Any:
@@ -137,12 +145,12 @@ def responses(result: Any) -> Responses:
     return Responses(name, values.tolist(), shares.tolist())
 
 
-def output_paths(images: tuple[Path, ...], out: Path) -> list[Path]:
+def output_paths(images: tuple[Path, ...], out: Path, figure_format: str) -> list[Path]:
     """The output path of each image without a suffix, once it is known to be writable and to overwrite no image."""
     outputs = [out / name for name in _stems(images)]
     inputs = [input_paths.parts(image)[0] for image in images]
     for stem in outputs:
-        for what, written in (("figure", Path(f"{stem}.png")), ("result", Path(f"{stem}.npz"))):
+        for what, written in (("figure", Path(f"{stem}.{figure_format}")), ("result", Path(f"{stem}.npz"))):
             if written.exists() and any(os.path.samefile(written, given) for given in inputs):
                 kind = "image" if what == "figure" else "input"
                 raise click.BadParameter(f"the {what} would overwrite the {kind} {written}; choose another folder", param_hint="--out")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @commands.seed
 @commands.chunk_size
 @commands.out
+@commands.figure_format
 @commands.report
 def smallest_area(
     images: tuple[Path, ...],
@@ -36,6 +37,7 @@ def smallest_area(
     seed: int,
     chunk_size: int | None,
     out: Path,
+    figure_format: str,
     report: str | None,
     **search: Any,
 ) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def smallest_area(
     import extremal_jax as ej
 
     page = commands.report_page(report, out)
-    job = run.start(images, model_name, weights, out)
+    job = run.start(images, model_name, weights, out, figure_format)
     result = ej.smallest_area(
         job.model,
         job.images,

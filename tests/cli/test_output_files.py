@@ -38,6 +38,14 @@ def test_names_are_unique_where_case_and_unicode_forms_are_ignored(names: Any, e
     assert run._stems(tuple(map(Path, names))) == expected
 
 
+@pytest.mark.parametrize(("kind", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_formats_of_figures(folder: Any, asked: Any, kind: str, begins: bytes) -> None:
+    output = succeeds("explain", "a.png", "--figure-format", kind)
+    assert f"wrote out/a.{kind} and out/a.npz\n" in output
+    assert files() == sorted(["a.npz", f"a.{kind}"])
+    assert Path("out", f"a.{kind}").read_bytes().startswith(begins)
+
+
 def test_names_with_brackets(folder: Any, asked: Any) -> None:
     Path("a.png").rename("a[bold] :dog:.png")
     output = succeeds("explain", "a[bold] :dog:.png")

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50, help="optimisation steps")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to")
     parser.add_argument("--picture", type=Path, help="also take a picture of the page, a PNG file")
-    parser.add_argument("--height", type=int, default=1500, help="of the picture, in pixels")
+    parser.add_argument("--height", type=int, default=1280, help="of the picture, in pixels")
     options = parser.parse_args()
 
     try:
@@ -53,7 +53,7 @@ def main() -> None:
     result = ej.extremal_perturbation(
         model, image, options.target, areas, config=ej.Config(num_steps=options.steps), key=jax.random.key(0), progress=True
     )
-    maps = {"grad_cam": ej.attribution.grad_cam(model, image, options.target, at=ej.graph.activations(model, image)[-3].name)}
+    maps = {"grad_cam": ej.attribution.grad_cam(model, image, options.target, at=ej.graph.activations(model, image[None])[-3].name)}
     page = options.out / "report.html"
     ej.report.write(page, image, result, model=model, names=["chelsea.png"], maps=maps, title="A cat, by EfficientNet-lite0")
     print(f"wrote {page}")

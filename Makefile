@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(WARNINGS)
 .PHONY: help demo test lint types unit coverage slow test-newest test-oldest test-models models-unit wheel constraints benchmark docs clean
 
 help:
-	@echo "make demo         explain a photograph and a packaged scene: out/"
+	@echo "make demo         explain a photograph, a packaged scene and a clip: out/"
 	@echo "make test         lint, types, tests"
 	@echo "make coverage     the tests, and the lines of the package that none of them runs"
 	@echo "make slow         the tests that take minutes"
@@ -31,6 +31,7 @@ demo: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.1
 demo: $(VENV)/installed-demo
 	$(BIN)/python examples/photograph.py --out out || echo "No photograph: only the scene is explained."
 	$(BIN)/extremal-jax explain extremal_jax/data/packaged/dog-and-car.png --target dog --out out
+	$(BIN)/extremal-jax explain extremal_jax/data/packaged/moving-dog-and-car.npy --model moving_scenes --target dog --out out
 
 test: lint types unit
 

@@ -1,4 +1,4 @@
-"""Masks of series by time-interpret's Dynamask and ExtremalMask, for `axes.py`. Their rates are the best on the series of seed 0."""
+"""Masks of series by time-interpret's Dynamask (Crabbé and van der Schaar, ICML 2021) and ExtremalMask (Enguehard, ICML 2023)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def in_torch(known: Known) -> tuple[Any, Callable[[Any], Any]]:
     return torch.from_numpy(known.values), lambda x: (x**2 * kept.repeat(len(x) // len(kept), 1, 1)).sum(dim=2)
 
 
-def dynamask(known: Known, area: float, optimizer: str, rate: float) -> np.ndarray:
+def dynamask(known: Known, area: float, *, optimizer: str, rate: float) -> np.ndarray:
     """Masks of one area, with the blur, the weights and the steps of the paper's experiments. The paper descends with momentum ("sgd"); the
     rate is for one series, whatever their number, since the loss is a mean over them."""
     import torch
@@ -48,7 +48,7 @@ def dynamask(known: Known, area: float, optimizer: str, rate: float) -> np.ndarr
     return np.asarray(net.net.mask.detach())
 
 
-def extremal_mask(known: Known, network: bool, rate: float) -> np.ndarray:
+def extremal_mask(known: Known, *, network: bool, rate: float) -> np.ndarray:
     """Masks that fade to zero, or to what a recurrent network makes of the series, which learns beside the masks as in the paper."""
     import torch
     from tint.attr.models import ExtremalMaskNet

@@ -85,9 +85,10 @@ def moving_scenes(seed: int, count: int) -> Known:
 
 
 def volumes(seed: int, count: int) -> Known:
-    """Smooth noise with a bright and a dark ball, and a model that scores either by a matched filter; the bright one is the target."""
+    """Smooth noise of a deviation of a third, with a bright and a dark ball, and a model that scores either by a matched filter; the bright
+    one is the target. The games preserve and dual hardly differ, since the score of a place does not depend on the others."""
     rng = np.random.default_rng(seed)
-    values = np.stack([0.3 * gaussian_filter(rng.standard_normal(VOLUME), 1) / 0.15 for _ in range(count)])
+    values = np.stack([2.0 * gaussian_filter(rng.standard_normal(VOLUME), 1) for _ in range(count)])
     regions = np.zeros(values.shape, bool)
     offsets = np.indices((2 * BALL + 1,) * 3) - BALL
     ball = (offsets**2).sum(axis=0) <= BALL**2
@@ -119,6 +120,7 @@ def tones(seed: int, count: int) -> Known:
             )
             spectrogram[place] += 1.5
             region[place] |= low == 0
+    # Half a tone long, so that every part of a tone counts.
     found = matched(contrast(np.ones((TONE[0] // 2, TONE[1]), bool)), bands=half)
     return Known("spectrogram", values[..., None].astype(np.float32), regions, found, np.zeros(count, int))
 

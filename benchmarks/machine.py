@@ -139,7 +139,10 @@ def milliseconds(seconds: np.ndarray) -> str:
 
 
 def ratio(ours: np.ndarray, theirs: np.ndarray) -> str:
-    """theirs ÷ ours: of the medians, and in brackets the range of the single rounds' ratios."""
+    """theirs ÷ ours: of the medians, and in brackets the range of the single rounds' ratios. A difference of times that noise makes
+    negative in some round has no ratio."""
+    if min(np.min(ours), np.min(theirs)) <= 0:
+        return "lost in noise"
     low, high = (f"{value:.2f}" for value in _range(theirs / ours))
     return f"{np.median(theirs) / np.median(ours):.2f} ({low}–{high})"
 

@@ -1,6 +1,6 @@
 """Pictures per hour against TorchRay, by the number of pictures in a batch. Writes results/throughput.md.
 
-    python benchmarks/throughput.py                                             # half an hour on two cores
+    python benchmarks/throughput.py                                             # an hour and more on two cores
     python benchmarks/throughput.py --models efficientnet_lite0 --batches 1 8   # a quick look
 
 EfficientNet-lite0 and ResNet-50 with random weights, the same on both sides, which is checked first; images of 224x224
@@ -89,7 +89,8 @@ def main() -> None:
     measured = [row for name in options.models for row in rows(name, options)]
     note = (
         f"Four areas of each picture, 224x224 pixels. TorchRay: {zoo.JOB} steps. Ours: the default preset's {ej.Config().num_steps} steps"
-        f" and all that surrounds them, compiled, {options.chunk_size or 'all'} masks at a time."
+        f" and all that surrounds them, compiled, {options.chunk_size or 'all'} masks at a time;"
+        f" extended in a line from {options.steps} and {2 * options.steps} steps."
     )
     columns = ("", "pictures at a time", "pictures per hour", "ours ÷ TorchRay")
     machine.report("throughput", "Pictures per hour", [machine.Table("Whole runs", columns, measured, note)])

@@ -25,7 +25,7 @@ import reference
 HERE = Path(__file__).parent
 PACKAGES = HERE / "node_modules"
 SHIM = "https://unpkg.com/iframe-worker/shim"  # where Zensical's pages would load iframe-worker from
-ACCESSIBLE = {  # for those who hear a page: a corner of a table is no header, and no two landmarks have one name
+ACCESSIBLE = {  # for screen readers: an empty table corner is no header, and each landmark has its own name
     "<th></th>": "<td></td>",
     '<nav class="md-path" aria-label="Navigation"': '<nav class="md-path" aria-label="Path"',
 }
@@ -47,11 +47,15 @@ def stage_assets(folder: Path) -> None:
 
 def mend(folder: Path) -> None:
     """Let the built pages load iframe-worker from the site itself, and be accessible."""
+    absent = set(ACCESSIBLE)
     for page in folder.rglob("*.html"):
         text = page.read_text("utf-8").replace(SHIM, os.path.relpath(folder / "assets" / "iframe-worker" / "index.js", page.parent))
+        absent -= {theirs for theirs in absent if theirs in text}
         for theirs, ours in ACCESSIBLE.items():
             text = text.replace(theirs, ours)
         page.write_text(text, "utf-8")
+    if absent:
+        raise SystemExit(f"the theme has changed, and no page has {', '.join(sorted(absent))}; see ACCESSIBLE")
 
 
 def settings(repository: str) -> str:

@@ -29,9 +29,9 @@ help:
 demo: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/compiled
 demo: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.1
 demo: $(VENV)/installed-demo
-	$(BIN)/python examples/photograph.py --out out || echo "No photograph: only the scene and the clip are explained."
+	$(BIN)/python examples/photograph.py --areas 0.05 0.2 --out out || echo "No photograph: only the scene and the clip are explained."
 	$(BIN)/extremal-jax explain extremal_jax/data/packaged/dog-and-car.png --target dog --out out
-	$(BIN)/extremal-jax explain extremal_jax/data/packaged/moving-dog-and-car.npy --model moving_scenes --target dog --out out
+	$(BIN)/extremal-jax explain extremal_jax/data/packaged/moving-dog-and-car.npy --model moving_scenes --target dog --areas 0.05 --out out
 
 test: lint types unit
 

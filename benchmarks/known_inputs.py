@@ -69,19 +69,20 @@ def rare(seed: int, count: int, kind: str) -> Known:
 def events(seed: int, count: int) -> Known:
     """Series of two planted events of different classes, for the packaged classifier; one of them is the target."""
     series = ej.data.series.generate(seed, count, events=2)
-    targets = series.labels.argmax(axis=1)
-    model = ej.models.load("series")
-    values = np.stack([model.preprocess(one) for one in series.values])
-    return Known("series", values, series.masks[np.arange(count), targets], model, targets)
+    return packaged("series", "series", series, series.values)
 
 
 def moving_scenes(seed: int, count: int) -> Known:
     """Clips of two moving objects of different classes, for the packaged classifier; one of them is the target."""
     clips = ej.data.moving_scenes.generate(seed, count, objects=2)
-    targets = clips.labels.argmax(axis=1)
-    model = ej.models.load("moving_scenes")
-    values = np.stack([model.preprocess(clip) for clip in clips.clips])
-    return Known("video", values, clips.masks[np.arange(count), targets], model, targets)
+    return packaged("video", "moving_scenes", clips, clips.clips)
+
+
+def packaged(axes: str, name: str, generated: Any, inputs: np.ndarray) -> Known:
+    """Generated inputs for a packaged classifier; of each, the first of its classes is the target."""
+    model, targets = ej.models.load(name), generated.labels.argmax(axis=1)
+    values = np.stack([model.preprocess(one) for one in inputs])
+    return Known(axes, values, generated.masks[np.arange(len(inputs)), targets], model, targets)
 
 
 def volumes(seed: int, count: int) -> Known:

@@ -6,7 +6,7 @@
 EfficientNet-lite0 and ResNet-50 with random weights, the same on both sides, which is checked first; images of 224x224
 pixels, four areas each, on the device that JAX has. TorchRay takes one picture at a time and 800 steps, each as long as
 another: some of them are timed. Ours is the default preset, with all that surrounds its steps: runs of a few and of
-twice as many steps are timed, in turns with TorchRay's steps, and extended to all steps in a line. On a GPU it runs with
+twice as many steps are timed, in turns with TorchRay's steps, and extrapolated to all steps. On a GPU it runs with
 matrix products in float32, in TensorFloat-32 and with weights in bfloat16.
 """
 
@@ -90,7 +90,7 @@ def main() -> None:
     note = (
         f"Four areas of each picture, 224x224 pixels. TorchRay: {zoo.JOB} steps. Ours: the default preset's {ej.Config().num_steps} steps"
         f" and all that surrounds them, compiled, {options.chunk_size or 'all'} masks at a time;"
-        f" extended in a line from {options.steps} and {2 * options.steps} steps."
+        f" extrapolated from {options.steps} and {2 * options.steps} steps."
     )
     columns = ("", "pictures at a time", "pictures per hour", "ours ÷ TorchRay")
     machine.report("throughput", "Pictures per hour", [machine.Table("Whole runs", columns, measured, note)])

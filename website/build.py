@@ -46,7 +46,7 @@ def stage_assets(folder: Path) -> None:
 
 
 def mend(folder: Path) -> None:
-    """Let the built pages load iframe-worker from the site itself, and be accessible."""
+    """Make the built pages load iframe-worker from the site itself, and make them accessible."""
     absent = set(ACCESSIBLE)
     for page in folder.rglob("*.html"):
         text = page.read_text("utf-8").replace(SHIM, os.path.relpath(folder / "assets" / "iframe-worker" / "index.js", page.parent))

@@ -46,6 +46,17 @@ def test_formats_of_figures(folder: Any, asked: Any, kind: str, begins: bytes) -
     assert Path("out", f"a.{kind}").read_bytes().startswith(begins)
 
 
+@pytest.mark.parametrize(
+    "command", [("explain",), ("explain", "--method", "gradient"), ("channels", "--at", "x"), ("invert", "--at", "x"), ("smallest-area",)]
+)
+def test_every_command_that_draws_takes_a_format(folder: Any, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*given: Any) -> Any:
+        raise ValueError(f"the format is {given[4]}")
+
+    monkeypatch.setattr(run, "start", start)
+    fails(invoke(command[0], "a.png", *command[1:], "--figure-format", "svg"), 2, "the format is svg")
+
+
 def test_names_with_brackets(folder: Any, asked: Any) -> None:
     Path("a.png").rename("a[bold] :dog:.png")
     output = succeeds("explain", "a[bold] :dog:.png")

@@ -27,7 +27,7 @@ help:
 
 # The next demo compiles nothing.
 demo: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/compiled
-demo: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.1
+demo: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 demo: $(VENV)/installed-demo
 	$(BIN)/python examples/photograph.py --areas 0.05 0.2 --out out || echo "No photograph: only the scene and the clip are explained."
 	$(BIN)/extremal-jax explain extremal_jax/data/packaged/dog-and-car.png --target dog --out out

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Float, Num
 from PIL import Image
 
@@ -69,7 +68,7 @@ class Preprocessing:
         if self.antialias:
             return np.asarray(image.resize((width, height), _FILTERS[self.interpolation]))
         factors = (height / image.height, width / image.width, 1)
-        return scipy.ndimage.zoom(np.asarray(image, np.float32), factors, order=1, mode="nearest", grid_mode=True)
+        return _bilinear(np.asarray(image, np.float32), factors)
 
     def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the smallest scaled image that holds the uncropped input; its longer side is rounded down."""
@@ -229,7 +228,14 @@ class SeriesPreprocessing:
 def _zoomed(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps (..., h, w), resized by bilinear interpolation."""
     factors = (*(1,) * (maps.ndim - 2), size[0] / maps.shape[-2], size[1] / maps.shape[-1])
-    return scipy.ndimage.zoom(maps, factors, order=1, mode="nearest", grid_mode=True)
+    return _bilinear(maps, factors)
+
+
+def _bilinear(array: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
+    """Bilinear interpolation without antialiasing, to as many times the length of each axis."""
+    from scipy.ndimage import zoom
+
+    return zoom(array, factors, order=1, mode="nearest", grid_mode=True)
 
 
 def described(config: Mapping[str, Any], other: Preprocessing) -> Preprocessing:

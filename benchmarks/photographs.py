@@ -9,7 +9,8 @@ that it was tuned on.
 
 What was measured is kept in a folder, picture by picture: run again, the script goes on where it was interrupted.
 `judge.py` says how masks are judged. Grids: 2x2 photographs of different classes, each recognised alone with a
-probability above 0.8; the share of the summed masks, or of a map's positive part, inside the target's cell.
+probability above 0.8; the share of the masks' evidence, of the summed masks, or of a map's positive part, inside the
+target's cell.
 """
 
 from __future__ import annotations
@@ -70,13 +71,13 @@ class Explained(NamedTuple):
 
     Attributes:
       masks: (K, H, W); a map serves for every area.
-      saliency: (H, W), the sum of the masks, or the map.
+      map: (H, W), the evidence of the masks, or the method's map.
       rewards: (K,), of the contender's own masks; not a number for maps.
       seconds: of the call.
     """
 
     masks: np.ndarray
-    saliency: np.ndarray
+    map: np.ndarray
     rewards: np.ndarray
     seconds: float
 
@@ -140,7 +141,7 @@ def preset(model: ej.models.Classifier, config: ej.Config) -> Contender:
         start = time.perf_counter()
         result = ej.extremal_perturbation(model, image, target, AREAS, config=config)
         masks = np.asarray(result.masks)
-        return Explained(masks, masks.sum(axis=0), np.asarray(result.rewards), time.perf_counter() - start)
+        return Explained(masks, np.asarray(result.evidence(image)), np.asarray(result.rewards), time.perf_counter() - start)
 
     return explain
 
@@ -162,7 +163,7 @@ def method(model: ej.models.Classifier, name: str) -> Contender:
 
 def kept(folder: Path, contender: str, settings: str, name: str, image: np.ndarray, target: int, explain: Contender) -> Explained:
     """What a contender makes of an image: from the folder, or measured and kept there."""
-    digest = hashlib.sha256(f"{settings} {target}".encode() + image.tobytes()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{Explained._fields} {settings} {target}".encode() + image.tobytes()).hexdigest()[:12]
     path = folder / f"{contender}-{name}-{digest}.npz"
     if not path.exists():
         made = explain(image, target)
@@ -305,10 +306,14 @@ def grid_table(
     for name, explain in contenders.items():
         shown = handful(name, len(made), options.handful // 2)
         cases = [(f"grid-{index:02d}", made[index].image, made[index].target) for index in shown]
-        maps = [kept(options.folder, name, settings[name], *case, explain).saliency for case in rows(f"{name}, grids", cases, len(cases))]
-        shares = np.array([made[index].share(saliency) for index, saliency in zip(shown, maps, strict=True)])
-        hits = [made[index].hit(saliency) for index, saliency in zip(shown, maps, strict=True)]
-        lines.append((name, str(len(shown)), interval(shares), f"{np.mean(hits):.2f}"))
+        found = [kept(options.folder, name, settings[name], *case, explain) for case in rows(f"{name}, grids", cases, len(cases))]
+        maps = {name: [one.map for one in found]}
+        if name in PRESETS:
+            maps[f"{name}, summed masks"] = [one.masks.sum(axis=0) for one in found]
+        for title, attributions in maps.items():
+            shares = np.array([made[index].share(one) for index, one in zip(shown, attributions, strict=True)])
+            hits = [made[index].hit(one) for index, one in zip(shown, attributions, strict=True)]
+            lines.append((title, str(len(shown)), interval(shares), f"{np.mean(hits):.2f}"))
     note = f"Grids of 2x2 photographs of different classes, one of them the target; {sure.sum()} of {len(sure)} photographs serve."
     return machine.Table("Grid pointing", ("", "grids", "share in the cell", "point in the cell"), lines, note)
 

@@ -29,7 +29,7 @@ from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut,
 from extremal_jax.extremal.candidates import ascend_best
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.evaluation import evaluate
-from extremal_jax.extremal.images import check_masking, jitter, on_axes
+from extremal_jax.extremal.images import Masking, check_masking, jitter, on_axes
 from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.result import SmallestArea
 from extremal_jax.extremal.run import ascend, check_call, start
@@ -109,56 +109,82 @@ def smallest_area(
       (True, True, True)
     """
     settings, sweep = on_axes(check_settings(config, Config), axes, model), _check_sweep(areas)
-    for name, value in dict(threshold=threshold, resolution=resolution).items():
-        if not isinstance(value, Tracer) and not is_positive(value):
-            raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
+    _check_positive(threshold=threshold, resolution=resolution)
     images, targets, reference = varying_alike(images, targets, reference)
     images, key = check_images("images", images, settings.input_axes), check_key(key)
     count = batch_size(images, len(settings.input_axes))
     task = check_call(model, images, targets, len(sweep), settings, chunk_size, at)
     masking = check_masking(task, settings, at, reference)
     masking.check_smallest(sweep)
-
     response = None if response is None else _check_response(response, count, len(task.images))
-    single = masking.task.for_areas(model, 1)
 
-    first = masking.pose(sweep)  # all areas of the sweep at once; the bisection tries one area at a time
-    one = dataclasses.replace(first, arrays=single.parted.arrays, areas=first.areas[:: len(sweep)], plan=single.plan(masking.masks, 1))
-    judge = dataclasses.replace(one, plan=dataclasses.replace(one.plan, game=_judging(task.game)))
-    whole_mask = (slice(None) if axis.masked else 0 for axis in settings.input_axes)
-    image = jnp.ones_like(one.levels[:, -1][:, *whole_mask], jnp.float32)
-    whole = evaluate(judge, image, image).image_responses
+    first, one, judge = _problems(masking, model, sweep)
+    whole = _whole_responses(judge, settings)
     wanted = _wanted(whole, threshold, count) if response is None else response.astype(whole.dtype)
-
-    near = _from_neighbours(masking.settings)
     rounds = _halvings(sweep, resolution)
-    keys = jax.random.split(key, 1 + rounds)
-    total = settings.num_steps + rounds * near.num_steps
-
     with watching(progress) as watcher:
-
-        def solve(turn: int, problem: Problem, initial_params: Array | None = None) -> list[Tried]:
-            done = settings.num_steps + (turn - 1) * near.num_steps if turn else 0
-            config = near if turn else masking.settings
-            schedule = {**config.schedules(), **jitter(config, keys[turn])}
-            watched = later(watcher, done, total)
-            if turn:
-                state, _ = ascend(problem, start(problem, initial_params), schedule, watched)
-            else:
-                state, _ = ascend_best(masking.task, model, problem, None, schedule, keys[0], watched)
-            columns = _columns(problem, state, jnp.asarray(schedule["ramp"][-1]), masking.settings.final_update)
-            return [_judged(judge, *column) for column in columns]
-
-        tried = solve(0, first)
+        trials = _Trials(model, masking, judge, _from_neighbours(masking.settings), jax.random.split(key, 1 + rounds), watcher)
+        tried = trials.of_sweep(first)
         search = begin(tried, wanted, whole, binary)
         for turn in range(1, rounds + 1):
             middle = jnp.sqrt(search.low * search.best.areas)
-            [new] = solve(turn, dataclasses.replace(one, areas=middle), search.low_params)
+            new = trials.of_bisection(turn, dataclasses.replace(one, areas=middle), search.low_params)
             search = narrow(search, new, wanted, binary)
             tried.append(new)
     known = dict(image_responses=whole, wanted=wanted, targets=task.targets, config=masking.settings, at=at)
     result = _concluded(search, tried, nested, **known)
     return result if count is not None else jax.tree.map(lambda x: x[0], result)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trials:
+    """The runs of a search. The first finds the masks of the sweep; each later one, a turn of the bisection, finds one mask
+    for each image, from the parameters of a neighbour."""
+
+    model: Model
+    masking: Masking
+    judge: Problem
+    near: Config  # the settings of a turn
+    keys: Array  # (1 + rounds,), of the sweep and of each turn
+    watcher: Watcher | None
+
+    def of_sweep(self, problem: Problem) -> list[Tried]:
+        schedule = self._schedule(self.masking.settings, 0)
+        state, _ = ascend_best(self.masking.task, self.model, problem, None, schedule, self.keys[0], self._watched(0))
+        return self._judged(problem, state, schedule)
+
+    def of_bisection(self, turn: int, problem: Problem, params: Array) -> Tried:
+        schedule = self._schedule(self.near, turn)
+        state, _ = ascend(problem, start(problem, params), schedule, self._watched(turn))
+        [found] = self._judged(problem, state, schedule)
+        return found
+
+    def _schedule(self, config: Config, turn: int) -> dict[str, Any]:
+        return {**config.schedules(), **jitter(config, self.keys[turn])}
+
+    def _watched(self, turn: int) -> Watcher | None:
+        steps = [0, self.masking.settings.num_steps, *[self.near.num_steps] * (len(self.keys) - 1)]
+        return later(self.watcher, sum(steps[: turn + 1]), sum(steps))
+
+    def _judged(self, problem: Problem, state: solver.State, schedule: dict[str, Any]) -> list[Tried]:
+        columns = _columns(problem, state, jnp.asarray(schedule["ramp"][-1]), self.masking.settings.final_update)
+        return [_judged(self.judge, *column) for column in columns]
+
+
+def _problems(masking: Masking, model: Model, sweep: np.ndarray) -> tuple[Problem, Problem, Problem]:
+    """The problem of all areas of the sweep at once, that of one area, as the bisection has it, and the one that judges
+    one mask."""
+    single = masking.task.for_areas(model, 1)
+    first = masking.pose(sweep)
+    one = dataclasses.replace(first, arrays=single.parted.arrays, areas=first.areas[:: len(sweep)], plan=single.plan(masking.masks, 1))
+    return first, one, dataclasses.replace(one, plan=dataclasses.replace(one.plan, game=_judging(masking.task.game)))
+
+
+def _whole_responses(judge: Problem, settings: Config) -> Array:
+    """(N,): Φ(x), the responses to the images themselves."""
+    whole_mask = (slice(None) if axis.masked else 0 for axis in settings.input_axes)
+    image = jnp.ones_like(judge.levels[:, -1][:, *whole_mask], jnp.float32)
+    return evaluate(judge, image, image).image_responses
 
 
 def _judging(game: Game) -> Game:
@@ -201,6 +227,12 @@ def _concluded(search: Search, tried: list[Tried], nested: bool, **known: Any) -
         order=order_of(tried) if nested else None,
         **known,
     )
+
+
+def _check_positive(**numbers: Any) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, Tracer) and not is_positive(value):
+            raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
 
 
 def _check_sweep(areas: Any) -> np.ndarray:

@@ -33,6 +33,8 @@ import extremal_jax as ej
 import judge
 import machine
 from extremal_jax.evaluation.faithfulness.exact_areas import growing
+from extremal_jax.evaluation.suite.contenders import PUBLISHED
+from extremal_jax.extremal.result import EXPONENT
 from extremal_jax.ground.files import whole_file
 
 AREAS = (0.025, 0.05, 0.1, 0.2)
@@ -71,13 +73,13 @@ class Explained(NamedTuple):
 
     Attributes:
       masks: (K, H, W); a map serves for every area.
-      map: (H, W), the evidence of the masks, or the method's map.
+      attribution: (H, W), the evidence of the masks, with published presets the saliency; or the method's map.
       rewards: (K,), of the contender's own masks; not a number for maps.
       seconds: of the call.
     """
 
     masks: np.ndarray
-    map: np.ndarray
+    attribution: np.ndarray
     rewards: np.ndarray
     seconds: float
 
@@ -134,14 +136,15 @@ def sized(model: ej.models.Classifier, size: tuple[int, int]) -> Callable[[Any],
     return dataclasses.replace(model.preprocessing, size=size)
 
 
-def preset(model: ej.models.Classifier, config: ej.Config) -> Contender:
+def preset(model: ej.models.Classifier, config: ej.Config, published: bool = False) -> Contender:
     """A preset of ours as a contender."""
 
     def explain(image: np.ndarray, target: int) -> Explained:
         start = time.perf_counter()
         result = ej.extremal_perturbation(model, image, target, AREAS, config=config)
-        masks = np.asarray(result.masks)
-        return Explained(masks, np.asarray(result.evidence(image)), np.asarray(result.rewards), time.perf_counter() - start)
+        masks, rewards = np.asarray(result.masks), np.asarray(result.rewards)
+        seconds = time.perf_counter() - start
+        return Explained(masks, np.asarray(result.saliency() if published else result.evidence(image)), rewards, seconds)
 
     return explain
 
@@ -163,7 +166,7 @@ def method(model: ej.models.Classifier, name: str) -> Contender:
 
 def kept(folder: Path, contender: str, settings: str, name: str, image: np.ndarray, target: int, explain: Contender) -> Explained:
     """What a contender makes of an image: from the folder, or measured and kept there."""
-    digest = hashlib.sha256(f"{Explained._fields} {settings} {target}".encode() + image.tobytes()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{settings} {target}".encode() + image.tobytes()).hexdigest()[:12]
     path = folder / f"{contender}-{name}-{digest}.npz"
     if not path.exists():
         made = explain(image, target)
@@ -197,8 +200,8 @@ def main() -> None:
     machine.warn_if_busy()
     model, other = ej.models.load(options.model), ej.models.load(options.other)
     photos = photographs(options, model, other)
-    settings = {name: settings_text(PRESETS[name]()) for name in options.presets} | dict.fromkeys(METHODS, ej.__version__)
-    presets = {name: preset(model, PRESETS[name]()) for name in options.presets}
+    settings = {name: f"{settings_text(PRESETS[name]())} {EXPONENT}" for name in options.presets} | dict.fromkeys(METHODS, ej.__version__)
+    presets = {name: preset(model, PRESETS[name](), name in PUBLISHED) for name in options.presets}
     explained, judged, chosen = {}, {}, {}
     for name, explain in (presets | {name: method(model, name) for name in options.methods}).items():
         chosen[name] = handful(name, len(photos.names), options.handful)
@@ -307,14 +310,17 @@ def grid_table(
         shown = handful(name, len(made), options.handful // 2)
         cases = [(f"grid-{index:02d}", made[index].image, made[index].target) for index in shown]
         found = [kept(options.folder, name, settings[name], *case, explain) for case in rows(f"{name}, grids", cases, len(cases))]
-        maps = {name: [one.map for one in found]}
+        by_title = {name: [one.attribution for one in found]}
         if name in PRESETS:
-            maps[f"{name}, summed masks"] = [one.masks.sum(axis=0) for one in found]
-        for title, attributions in maps.items():
+            by_title[f"{name}, summed masks"] = [one.masks.sum(axis=0) for one in found]
+        for title, attributions in by_title.items():
             shares = np.array([made[index].share(one) for index, one in zip(shown, attributions, strict=True)])
             hits = [made[index].hit(one) for index, one in zip(shown, attributions, strict=True)]
             lines.append((title, str(len(shown)), interval(shares), f"{np.mean(hits):.2f}"))
-    note = f"Grids of 2x2 photographs of different classes, one of them the target; {sure.sum()} of {len(sure)} photographs serve."
+    note = (
+        f"Grids of 2x2 photographs of different classes, one of them the target; {sure.sum()} of {len(sure)} photographs serve."
+        " The map of a preset is its evidence, of published presets the saliency."
+    )
     return machine.Table("Grid pointing", ("", "grids", "share in the cell", "point in the cell"), lines, note)
 
 

@@ -231,7 +231,7 @@ def some(folder: Path | None) -> list[np.ndarray]:
 
 
 def start(rounds: int) -> machine.Table:
-    """Processes that explain one scene, in rounds: without a compilation cache, and twice with one that was empty."""
+    """Processes that explain one scene, in rounds: without a compilation cache, with an empty one, and with the one just filled."""
     taken = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ from extremal_jax.optimise.status import Status
 from extremal_jax.optimise.storage import Saved
 
 _DETAIL = 0.01  # the finest detail of `evidence`, as a share of the shorter side
-_AGREEMENT = 1 / 8  # the exponent of the mean of the masks' densities: 1 is the plain mean, towards 0 the geometric one
+EXPONENT = 1 / 8  # of the power mean of the masks' densities: with 1 it is the plain mean, towards 0 the geometric one
 _NEAR = 0.8  # the share of the saliency's peak above which `point` looks for evidence
 SMOOTH = 0.09  # the smoothing of TorchRay's pointing game, as a share of the shorter side
 
@@ -125,11 +125,10 @@ class ExtremalResult(Printed, OfImages, Saved):
     ) -> Float[Array, "..."]:
         """The density of the masks at each pixel, times the change that the perturbation makes there.
 
-        The density is a mean of m_a / a over the areas, smoothed: divided by their areas, all masks count alike. It is
-        the power mean with the exponent 1/8, close to the geometric mean: it is high where the masks of all areas agree,
-        and a large mask that has more room than the object needs does not spread it. A smooth mask covers the gaps in
-        an object as well as the object. A pixel that the perturbation hardly changes carries no evidence, so this marks
-        the pixels under the masks that matter.
+        The density is the power mean of m_a / a over the areas, with the exponent 1/8, smoothed: divided by their areas,
+        all masks count alike, and a place in the masks of all areas counts far more than a place in one. A smooth mask
+        covers the gaps in an object as well as the object. A pixel that the perturbation hardly changes carries no
+        evidence, so this marks the pixels under the masks that matter.
 
         Args:
           images: the images that were explained, (H, W, C) or (N, H, W, C), as they were given to the model.
@@ -148,7 +147,8 @@ class ExtremalResult(Printed, OfImages, Saved):
         levels = perturbation.levels(batch, None if reference is None else jnp.asarray(reference))
         change = jnp.abs(levels[:, -1] - levels[:, 0]).mean(axis=[1 + place for place, axis in enumerate(axes) if not axis.masked])
         areas = jnp.expand_dims(jnp.asarray(self.requested_areas), range(-rank, 0))
-        density = ((jnp.asarray(self.masks) / areas) ** _AGREEMENT).mean(axis=-1 - rank) ** (1 / _AGREEMENT)
+        densities = jnp.maximum(jnp.asarray(self.masks) / areas, np.finfo(np.float32).tiny)  # at 0 the root has no gradient
+        density = (densities**EXPONENT).mean(axis=-1 - rank) ** (1 / EXPONENT)
         return self._smoothed(density, smooth) * self._smoothed(change[0] if single else change, _DETAIL)
 
     def point(self, images: Float[AnyArray, "..."] | None = None) -> Int[Array, "..."]:

@@ -144,36 +144,37 @@ class _Trials:
     model: Model
     masking: Masking
     judge: Problem
-    near: Config  # the settings of a turn
+    near_settings: Config  # of a turn
     keys: Array  # (1 + rounds,), of the sweep and of each turn
     watcher: Watcher | None
 
     def of_sweep(self, problem: Problem) -> list[Tried]:
+        """The masks of all areas of the sweep."""
         schedule = self._schedule(self.masking.settings, 0)
         state, _ = ascend_best(self.masking.task, self.model, problem, None, schedule, self.keys[0], self._watched(0))
-        return self._judged(problem, state, schedule)
+        return self._tried(problem, state, schedule)
 
     def of_bisection(self, turn: int, problem: Problem, params: Array) -> Tried:
-        schedule = self._schedule(self.near, turn)
+        """The masks of a turn of the bisection, from 1, one for each image."""
+        schedule = self._schedule(self.near_settings, turn)
         state, _ = ascend(problem, start(problem, params), schedule, self._watched(turn))
-        [found] = self._judged(problem, state, schedule)
+        [found] = self._tried(problem, state, schedule)
         return found
 
     def _schedule(self, config: Config, turn: int) -> dict[str, Any]:
         return {**config.schedules(), **jitter(config, self.keys[turn])}
 
     def _watched(self, turn: int) -> Watcher | None:
-        steps = [0, self.masking.settings.num_steps, *[self.near.num_steps] * (len(self.keys) - 1)]
+        steps = [0, self.masking.settings.num_steps, *[self.near_settings.num_steps] * (len(self.keys) - 1)]
         return later(self.watcher, sum(steps[: turn + 1]), sum(steps))
 
-    def _judged(self, problem: Problem, state: solver.State, schedule: dict[str, Any]) -> list[Tried]:
+    def _tried(self, problem: Problem, state: solver.State, schedule: dict[str, Any]) -> list[Tried]:
         columns = _columns(problem, state, jnp.asarray(schedule["ramp"][-1]), self.masking.settings.final_update)
         return [_judged(self.judge, *column) for column in columns]
 
 
 def _problems(masking: Masking, model: Model, sweep: np.ndarray) -> tuple[Problem, Problem, Problem]:
-    """The problem of all areas of the sweep at once, that of one area, as the bisection has it, and the one that judges
-    one mask."""
+    """The problems of the sweep, of all areas at once; of the bisection, of one area; and of judging one mask."""
     single = masking.task.for_areas(model, 1)
     first = masking.pose(sweep)
     one = dataclasses.replace(first, arrays=single.parted.arrays, areas=first.areas[:: len(sweep)], plan=single.plan(masking.masks, 1))

@@ -232,7 +232,7 @@ def _zoomed(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _bilinear(array: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
-    """Bilinear interpolation without antialiasing, to as many times the length of each axis."""
+    """Resize each axis by its factor, by bilinear interpolation without antialiasing."""
     from scipy.ndimage import zoom
 
     return zoom(array, factors, order=1, mode="nearest", grid_mode=True)

@@ -95,13 +95,22 @@ def test_masks_count_alike_in_the_evidence() -> None:
 
 
 def test_evidence_is_where_the_masks_of_all_areas_agree() -> None:
-    """A place of both masks has more than twice the evidence of a place of one, which a plain mean would give it."""
+    """A place in both masks has 2⁸ times the evidence of a place in one. By a plain mean it would have twice as much."""
     masks = np.zeros((2, 20, 30), np.float32)
     masks[:, 2:5, 2:12], masks[1, 8:18, 12:27] = 1, 1
     image = (np.indices((20, 30)).sum(axis=0)[..., None] % 2).astype(np.float32) * np.ones(3, np.float32)
     both = dataclasses.replace(planted(masks), requested_areas=np.array([0.1, 0.1], np.float32))
     evidence = np.asarray(both.evidence(image, smooth=0.0))
     np.testing.assert_allclose(evidence[2:5, 3:11].mean() / evidence[9:17, 13:26].mean(), 2**8, rtol=0.05)
+
+
+def test_the_evidence_has_a_gradient_where_masks_are_zero() -> None:
+    image, masks = np.linspace(0, 1, 1800, dtype=np.float32).reshape(20, 30, 3), np.zeros((2, 20, 30), np.float32)
+    masks[0, 5:9, 5:9] = masks[1, 5:12, 5:12] = 0.5
+    result = planted(masks)
+    slope = jax.grad(lambda masks: dataclasses.replace(result, masks=masks).evidence(image).sum())(masks)
+    assert np.isfinite(slope).all()
+    assert (slope[:, 5:9, 5:9] > 0).all()
 
 
 def test_evidence_against_a_reference() -> None:

@@ -109,12 +109,13 @@ def benchmark(
     cells = {name: _check_model(model, chosen, contenders) for name, model in models.items()}
     count = len(dataset) if limit is None else min(limit, len(dataset))
     settings = dict(
-        **_settings(chosen, dataset, models, contenders, transfer),
+        **_tested(chosen, dataset, models, contenders, transfer),
         grids_of=count if any(test.of != "images" for test in chosen) else None,
         areas=list(areas),
         difficult=hashlib.sha256(json.dumps(sorted(difficult)).encode()).hexdigest()[:16] if difficult else None,
         seed=seed,
         shards=shard[1],
+        version=importlib.metadata.version("extremal-jax"),
     )
     images, numbers = range(shard[0] - 1, count, shard[1]), range(shard[0] - 1, num_grids, shard[1])
     kinds = {kind: [test for test in chosen if test.of == kind] for kind in _KINDS if any(test.of == kind for test in chosen)}
@@ -144,10 +145,10 @@ def benchmark(
     return report
 
 
-def _settings(
+def _tested(
     tests: list[Test], dataset: Dataset, models: Mapping[str, Classifier], contenders: list[Contender], transfer: Classifier | None
 ) -> dict[str, Any]:
-    """What is tested and on what, as JSON: rows of other settings have no place in one folder."""
+    """What is tested, and on what, by names and digests."""
     return dict(
         tests=[test.name for test in tests],
         data=dataset.name,
@@ -155,7 +156,6 @@ def _settings(
         models={name: _digest(model) for name, model in models.items()},
         methods={one.name: one.settings for one in contenders},
         transfer=None if transfer is None else f"{transfer.name} {_digest(transfer)}",
-        version=importlib.metadata.version("extremal-jax"),
     )
 
 

@@ -17,6 +17,7 @@ from extremal_jax.attribution import METHODS
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
+from extremal_jax.extremal.result import EXPONENT
 from extremal_jax.graph import Activation, activations
 from extremal_jax.ground.checks import nearest
 from extremal_jax.ground.pytrees import AnyArray
@@ -24,6 +25,7 @@ from extremal_jax.ground.pytrees import AnyArray
 PRESETS: dict[str, Callable[[], Config]] = {"thorough": Config.thorough, "torchray": Config.torchray, "paper": Config.paper}
 PUBLISHED = ("torchray", "paper")  # whose maps are the smoothed mean of the masks, as in TorchRay's pointing game
 _EXTREMAL = "extremal_perturbation"
+_EVIDENCE = f"evidence by the power mean of {EXPONENT}"
 Areas = tuple[float, ...]
 Layers = Sequence[Activation] | None
 
@@ -79,7 +81,8 @@ def contender(name: str) -> Contender:
         if preset and preset not in PRESETS:
             raise ValueError(f"unknown preset {preset!r}; {nearest(preset, PRESETS)}")
         config = PRESETS[preset]() if preset else Config()
-        return Contender(name, _settings(config), _extremal(config, preset in PUBLISHED))
+        published = preset in PUBLISHED
+        return Contender(name, _settings(config) + ("" if published else f" {_EVIDENCE}"), _extremal(config, published))
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; {nearest(name, [*METHODS, 'center', *(f'{_EXTREMAL}:{one}' for one in PRESETS)])}")
     return Contender(name, "", _of_registry(name), METHODS[name].needs)

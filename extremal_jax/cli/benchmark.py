@@ -100,6 +100,10 @@ def benchmark(
     classifiers = {name: ej.models.load(name, weights="default" if weights is None else weights) for name in models}
     classes = next(iter(classifiers.values())).classes
     dataset = ej.data.open_dataset(data, classes, limit=limit)
+    pairs: frozenset[tuple[str, int]] = frozenset()
+    if difficult is not None:
+        whole = ej.data.open_dataset(data, classes)  # 500 scenes, which may be fewer than the limit
+        pairs = ej.data.difficult_pairs(difficult, max(whole, dataset, key=len))
     with _kept(folder), bar("testing") as progress:
         report = ej.evaluation.benchmark(
             tests,
@@ -108,7 +112,7 @@ def benchmark(
             methods,
             folder=folder,
             transfer=None if transfer is None else ej.models.load(transfer, weights=transfer_weights or "default"),
-            difficult=frozenset() if difficult is None else ej.data.difficult_pairs(difficult, ej.data.open_dataset(data, classes)),
+            difficult=pairs,
             progress=progress,
             **options,
         )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # some network file systems
 
 
-def locked(file: BinaryIO, *, shared: bool = False) -> bool:
+def locked(file: BinaryIO, *, shared: bool = False, wait: bool = False) -> bool:
     """Whether this process now holds a file, which it lets go of when the file is closed or the process ends.
 
     Args:
       file: an open file of a local disk. Where the system or the disk has no such locks, everybody holds every file.
       shared: hold it together with others that do so too.
+      wait: until it is free.
 
     Example:
       >>> import tempfile
@@ -26,10 +30,27 @@ def locked(file: BinaryIO, *, shared: bool = False) -> bool:
     except ImportError:
         return True
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
             raise
     return True
+
+
+@contextlib.contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Wait for other processes that hold a file, and hold it meanwhile. It is made, with its folder, where it is missing.
+
+    Raises:
+      OSError: if it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise type(error)(f"cannot write {path}: {error.strerror or error}; choose another output folder") from error
+    with file:
+        locked(file, wait=True)
+        yield

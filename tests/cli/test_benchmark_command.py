@@ -21,7 +21,7 @@ def test_a_table() -> None:
     assert "| model | method | pointing-game hit ↑ | energy energy ↑" in output  # in the order of the table of tests
     assert "| scenes | center |" in output
     assert "wrote out/table.md, table.csv and table.json" in output
-    assert files("out") == ["rows-1-of-1.jsonl", "settings.json", "table.csv", "table.json", "table.md"]
+    assert files("out") == ["rows-1-of-1.jsonl", "settings.json", "settings.lock", "table.csv", "table.json", "table.md"]
     assert Path("out/table.md").read_text() in output
     assert json.loads(Path("out/table.json").read_text())["rows"][0]["images"] == 3
     before = Path("out/rows-1-of-1.jsonl").read_bytes()
@@ -55,6 +55,25 @@ def test_a_list_of_difficult_pairs() -> None:
     assert "difficult" not in output
     output = succeeds("benchmark", "pointing-game", *QUICK[:-1], "other", "--difficult", "difficult.txt", "--torchray-average")
     assert "pointing-game hit, difficult ↑" in output
+    assert "counted as zero, as in TorchRay" in output
+    assert "counted as zero" in succeeds("benchmark", "--table", "--resume", "other", "--torchray-average")
+    assert "counted as zero" not in succeeds("benchmark", "--table", "--resume", "other")
+
+
+def test_difficult_pairs_beyond_the_default_number_of_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extremal_jax.data.specifications.SCENES", 1)
+    example = SceneDataset(3)[2]
+    Path("difficult.txt").write_text(f"{example.name} {CLASSES[example.labels[0]]}\n")
+    output = succeeds("benchmark", "pointing-game", *QUICK, "--difficult", "difficult.txt")
+    assert "pointing-game hit, difficult ↑" in output
+
+
+def test_a_picture_that_cannot_be_read() -> None:
+    Path("labels.csv").write_text("file,label\na.png,dog\nbroken.png,fox\n")
+    Path("broken.png").write_bytes(b"no image")
+    output = succeeds("benchmark", "reward", *QUICK, "--data", ".:labels.csv")
+    assert "1 image skipped, which could not be read: broken.png is not an image" in output
+    fails(invoke("benchmark", "reward", *QUICK, "--data", ".:labels.csv", "--strict"), 2, "broken.png is not an image")
 
 
 def test_transfer_and_photographs() -> None:

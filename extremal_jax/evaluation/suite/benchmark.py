@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -106,7 +107,8 @@ def benchmark(
     check_areas(areas, None)
     check_count("seed", seed, 0)
     datasets = {name: dataset.with_classes(model.classes) for name, model in models.items()}
-    cells = {name: _check_model(model, chosen, contenders) for name, model in models.items()}
+    layers = {name: _layers(model, contenders) for name, model in models.items()}
+    cells = {name: _cells(model, chosen, contenders) for name, model in models.items()}
     count = len(dataset) if limit is None else min(limit, len(dataset))
     settings = dict(
         **_tested(chosen, dataset, models, contenders, transfer),
@@ -116,6 +118,7 @@ def benchmark(
         seed=seed,
         shards=shard[1],
         version=importlib.metadata.version("extremal-jax"),
+        environments={f"JAX {jax.__version__}, Python {platform.python_version()}": ""},
     )
     images, numbers = range(shard[0] - 1, count, shard[1]), range(shard[0] - 1, num_grids, shard[1])
     kinds = {kind: [test for test in chosen if test.of == kind] for kind in _KINDS if any(test.of == kind for test in chosen)}
@@ -126,7 +129,7 @@ def benchmark(
         Journal(Path(temporary) / "rows" if folder is None else folder, settings, shard) as journal,
     ):
         for name, model in models.items():
-            run = _Run(name, model, cells[name], contenders, transfer, areas, jax.random.key(seed), strict, journal)
+            run = _Run(name, model, layers[name], cells[name], contenders, transfer, areas, jax.random.key(seed), strict, journal)
             sources = _grid_sources(kinds, datasets[name], count, model, numbers, batch_size, seed)
             if "images" in kinds:
                 pairs = _translated(difficult, dataset, model)
@@ -199,6 +202,7 @@ class _Run:
 
     name: str
     model: Classifier
+    layers: tuple[Activation, ...]  # of an image of the model's input size, so that images of all shapes are explained at the same
     cells: CellModels | None
     contenders: list[Contender]
     transfer: Classifier | None
@@ -207,7 +211,6 @@ class _Run:
     strict: bool
     journal: Journal
     warm: set[Any] = dataclasses.field(default_factory=set)  # the contenders and shapes that are compiled
-    layers: dict[Any, tuple[Activation, ...]] = dataclasses.field(default_factory=dict)  # of the model, for shapes of images
 
     def evaluate(self, kind: str, tests: list[Test], source: Source) -> Iterator[float]:
         """Evaluate the cases of a kind that have no rows yet, and append their rows. Yields how many images, times
@@ -235,9 +238,7 @@ class _Run:
         """The model that a contender explains, and its layers."""
         if self.cells is not None and batch.cell is not None:
             return self.cells.connected(kind, batch.cell, one.needs)
-        if one.needs and batch.images.shape not in self.layers:
-            self.layers[batch.images.shape] = activations(self.model, batch.images)
-        return self.model, self.layers.get(batch.images.shape, ())
+        return self.model, self.layers
 
     def _rows(self, kind: str, tests: list[Test], one: Contender, batch: Batch) -> list[Row]:
         """A contender's rows of a batch."""
@@ -268,11 +269,18 @@ class _Run:
         ]
 
 
-def _check_model(model: Classifier, tests: list[Test], contenders: list[Contender]) -> CellModels | None:
-    """The models of single cells, where tests need them. Raises a ValueError if a layer is missing that a method or a
-    test needs."""
+def _layers(model: Classifier, contenders: list[Contender]) -> tuple[Activation, ...]:
+    """The layers of an image of the model's input size, where methods need them. Raises a ValueError if one is missing."""
     needing = [one.name for one in contenders if one.needs]
     layers = activations(model, jax.ShapeDtypeStruct((1, *model.input_size, 3), np.float32)) if needing else ()
+    for name in needing:
+        check_layers(name, layers)
+    return tuple(layers)
+
+
+def _cells(model: Classifier, tests: list[Test], contenders: list[Contender]) -> CellModels | None:
+    """The models of single cells, where tests need them. Raises a ValueError if a layer is missing that a method or a
+    test needs."""
     kinds = {test.of for test in tests} & {"difull", "dipart"}
     cells = cell_models(model) if kinds else None
     if cells is not None and "dipart" in kinds and not cells.dipart:
@@ -280,10 +288,10 @@ def _check_model(model: Classifier, tests: list[Test], contenders: list[Contende
             f"dipart needs a layer of {model.name} that everything passes through, with twice the sides for a grid of 2x2 cells; none has"
             f" (ej.graph.cuts lists such layers). difull and grid-pointing need none"
         )
-    for name in needing:
-        check_layers(name, layers)
-        if cells is not None:
-            check_layers(name, cells.difull if "difull" in kinds else cells.dipart)
+    if cells is not None:
+        for one in contenders:
+            if one.needs:
+                check_layers(one.name, cells.difull if "difull" in kinds else cells.dipart)
     return cells
 
 

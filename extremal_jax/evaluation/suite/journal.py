@@ -10,10 +10,10 @@ from typing import Any
 
 from extremal_jax.ground.differences import difference, differences
 from extremal_jax.ground.files import as_path, whole_file
-from extremal_jax.ground.locks import locked
+from extremal_jax.ground.locks import in_turn, locked
 
 Row = dict[str, Any]
-GROWING = ("methods", "models")  # settings to which a later run may add names
+GROWING = ("methods", "models", "environments")  # settings to which a later run may add names
 
 
 class Journal:
@@ -44,7 +44,8 @@ class Journal:
         """
         self.folder, self.shard = as_path(folder), shard
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        self._claim()
+        with in_turn(self.folder / "settings.lock"):  # shards that start at once add to the settings one after another
+            self._claim()
         self._path = self.folder / f"rows-{shard[0]}-of-{shard[1]}.jsonl"
         self._file = self._path.open("a+b")
         if not locked(self._file):

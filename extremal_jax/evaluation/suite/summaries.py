@@ -8,11 +8,9 @@ import io
 import json
 import math
 import os
-import platform
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from extremal_jax.evaluation.suite.intervals import Estimate, estimate
@@ -50,7 +48,7 @@ class Report:
     """The table of a benchmark.
 
     Attributes:
-      settings: those of the benchmark, with the versions of Python and JAX that made the report.
+      settings: those of the benchmark, with the versions of JAX and Python that made its rows.
       lines: the lines of the table, by model and method.
       tests: the tests that were run.
       absent: the classes that no case shows.
@@ -99,14 +97,21 @@ class Report:
         table.insert(1, "|" + "---|" * len(header))
         return "\n".join([*table, "", *self._notes()]) + "\n"
 
+    @property
+    def _areas(self) -> str:
+        return ", ".join(f"{area:g}" for area in self.settings["areas"])
+
+    @property
+    def _versions(self) -> str:
+        return f"extremal_jax {self.settings['version']}, {' and '.join(self.settings['environments'])}"
+
     def _notes(self) -> list[str]:
         settings = self.settings
-        areas = ", ".join(f"{area:g}" for area in settings["areas"])
         transfer = f", transferred to {settings['transfer'].split()[0]}" if settings["transfer"] else ""
         notes = [f"- {test.name}: {test.description}; {test.settings}." for test in self.tests]
         notes.append(
-            f"- Data: {_escaped(settings['data'])}; masks of the areas {areas}{transfer}; seed {settings['seed']}; extremal_jax"
-            f" {settings['version']}, JAX {settings['jax']}, Python {settings['python']}. In brackets 95 % bootstrap intervals over images."
+            f"- Data: {_escaped(settings['data'])}; masks of the areas {self._areas}{transfer}; seed {settings['seed']};"
+            f" {self._versions}. In brackets 95 % bootstrap intervals over images."
         )
         if any(measure.by_class for test in self.tests for measure in test.measures):
             absent = len(self.absent)
@@ -145,17 +150,25 @@ class Report:
         ]
 
     def csv(self) -> str:
-        """The table as comma-separated values, with the bounds of each interval."""
-        rows, text = self.rows(), io.StringIO()
+        """The table as comma-separated values, with the bounds of each interval, and in each row the settings."""
+        settings = dict(
+            data=self.settings["data"],
+            areas=self._areas,
+            seed=self.settings["seed"],
+            versions=self._versions,
+            tests="; ".join(f"{test.name}: {test.settings}" for test in self.tests),
+        )
+        rows, text = [row | settings for row in self.rows()], io.StringIO()
         writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
 
     def json(self) -> str:
-        """The settings and the table."""
+        """The settings, those of each test as well, and the table."""
         found = dict(
             settings=self.settings,
+            tests={test.name: test.settings for test in self.tests},
             absent=self.absent,
             torchray_average=self.torchray_average,
             skipped=self.skipped,
@@ -226,7 +239,6 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
         cases = sum(one[:2] == (model, method) for one in counted)
         median = float(np.median(seconds[model, method])) if seconds[model, method] else np.nan
         lines.append(Line(model, method, cases, len(shown[model, method]), median, estimates))
-    settings |= dict(python=platform.python_version(), jax=jax.__version__)
     absent = [name for name in classes if name not in met]
     missing = missing_shards(folder, settings["shards"])
     skipped = {name: reason for name, reason in skipped.items() if name not in read}  # since then they could be read

@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 from extremal_jax.data.examples import Dataset, Example, Object
-from extremal_jax.evaluation.suite import benchmark as module
+from extremal_jax.evaluation.suite import benchmark as module, contenders
 from extremal_jax.evaluation.suite.benchmark import benchmark
 from extremal_jax.evaluation.suite.contenders import contender
 from extremal_jax.evaluation.suite.summaries import tabulate
@@ -190,6 +190,31 @@ def test_images_of_any_shape(tmp_path: Any) -> None:
     assert grids.lines[0].cases == 2
 
 
+def test_images_of_all_shapes_are_explained_at_one_layer() -> None:
+    """A larger image has more than one place in later layers too."""
+
+    class Coarse(Network):
+        def __call__(self, images: Any) -> Any:
+            distances = ((images[..., None, :] - self.colours[...]) ** 2).sum(axis=-1)
+            places = checkpoint_name(jnp.exp(-4 * distances), "places")
+            coarse = checkpoint_name(nnx.avg_pool(places, (16, 16), (16, 16)), "coarse")
+            return self.gain[...] * coarse.mean(axis=(1, 2))
+
+    class Wide(Squares):
+        def example(self, index: int) -> Example:
+            pixels = np.zeros((16, 64, 3), np.uint8)
+            pixels[4:10, 4:10] = COLOURS["green"]
+            return Example(self.names[index], pixels, (16, 64), (Object(1, (4, 4, 10, 10)),))
+
+    model = ej.models.Classifier(Coarse(), "coarse", CLASSES, classifier(crop=None).preprocessing, ("places", "coarse"))
+    assert model.preprocess(Wide(1)[0].load()).shape[1] >= 32  # so that two coarse places lie side by side
+    report = run(("energy",), Wide(1), ("grad_cam",), models={"coarse": model})
+    image = model.preprocess(Wide(1)[0].load())[None]
+    maps = model.preprocessing.place(np.asarray(ej.attribution.grad_cam(model, image, [1], at="places", resize=True)), (16, 64))
+    expected = ej.evaluation.energy(maps, Wide(1)[0].region(1)[None])
+    assert report.lines[0].estimates["energy energy"].mean == pytest.approx(float(expected[0]), rel=1e-5)
+
+
 @pytest.mark.parametrize("tests", [("energy",), ("grid-pointing",)])
 def test_an_image_that_cannot_be_read(tmp_path: Any, tests: Any) -> None:
     options: Any = dict(models={"colours": classifier(300.0)}, num_grids=2)
@@ -316,6 +341,28 @@ def test_presets_are_methods(tmp_path: Any) -> None:
         )
     assert [line.method for line in report.lines] == ["extremal_perturbation", "extremal_perturbation:thorough"]
     assert json.loads((tmp_path / "settings.json").read_text())["areas"] == [0.1, 0.3]
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_what_extremal_perturbation_enters(published: bool) -> None:
+    """Its evidence, or with published settings the smoothed mean of its masks; the ranking as the order; and its own masks."""
+    config = ej.Config(num_steps=2, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)
+    model, targets, areas, key = classifier(), np.array([1, 2]), (0.1, 0.3), jax.random.key(2)
+    images = np.stack([model.preprocess(Squares()[index].load()) for index in (1, 2)])
+    found = contenders._extremal(config, published)(model, images, targets, areas, key)
+    result = ej.extremal_perturbation(model, images, targets, areas, config=config, key=key)
+    np.testing.assert_array_equal(found.maps, result.saliency() if published else result.evidence(images))
+    np.testing.assert_array_equal(found.masks, result.masks)
+    np.testing.assert_array_equal(np.argsort(found.order.reshape(2, -1)), np.argsort(-result.ranking().reshape(2, -1)))
+
+
+@pytest.mark.parametrize("size", [(7, 9), (8, 8), (6, 11)])
+def test_the_centre_points_at_the_middle(size: tuple[int, int]) -> None:
+    images = np.zeros((2, *size, 3), np.float32)
+    found = contender("center").explain(classifier(), images, np.zeros(2, np.int32), (), jax.random.key(0))
+    row, column = np.unravel_index(np.argmax(found.maps[1]), size)
+    assert abs(row + 0.5 - size[0] / 2) <= 0.5
+    assert abs(column + 0.5 - size[1] / 2) <= 0.5
 
 
 def test_progress_reaches_the_end() -> None:

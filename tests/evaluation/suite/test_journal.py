@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extremal_jax.evaluation.suite.journal import Journal, missing_shards, rows_in
+from extremal_jax.ground.locks import locked
 
 SETTINGS = {"tests": ["energy"], "seed": 0}
 
@@ -80,6 +82,20 @@ def test_models_and_methods_may_be_added(tmp_path: Any) -> None:
     assert json.loads((tmp_path / "settings.json").read_text())["methods"] == {"gradient": "", "rise": "4000", "center": ""}
     with pytest.raises(ValueError, match="other settings: methods, rise was '4000' and is '500'"):
         Journal(tmp_path, SETTINGS | {"methods": {"rise": "500"}})
+
+
+def test_shards_that_start_at_once_take_turns_to_add_to_the_settings(tmp_path: Any) -> None:
+    """Otherwise both would read the same settings, and the last would drop what the first has added."""
+    append(tmp_path, [{"case": "a"}], SETTINGS | {"methods": {"rise": ""}}, (1, 2))
+    second = threading.Thread(target=append, args=(tmp_path, [], SETTINGS | {"methods": {"center": ""}}, (2, 2)))
+    with (tmp_path / "settings.lock").open("wb") as guard:
+        assert locked(guard)
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        assert list(json.loads((tmp_path / "settings.json").read_text())["methods"]) == ["rise"]
+    second.join(30)
+    assert list(json.loads((tmp_path / "settings.json").read_text())["methods"]) == ["rise", "center"]
 
 
 def test_rows_without_settings_are_refused(tmp_path: Any) -> None:

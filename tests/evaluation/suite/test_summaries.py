@@ -24,6 +24,7 @@ SETTINGS = {
     "shards": 1,
     "seed": 0,
     "version": "1.0",
+    "environments": {"JAX 0.1, Python 3.11": ""},
 }
 
 
@@ -66,6 +67,9 @@ def test_markdown_escapes_names(folder: Any) -> None:
     assert r"Classes that no case shows: 1 (\*owl\*), left out." in text
     assert "masks of the areas 0.1, transferred to other; seed 0" in text
     assert "Values of rise on net that are not finite are left out (pointing-game hit: 1)" in text
+    assert "deletion: " in text
+    assert "AUC = (Σ − first/2 − last/2) / n" in text
+    assert "extremal_jax 1.0, JAX 0.1, Python 3.11. In brackets" in text
     assert "counted as zero, as in TorchRay" in tabulate(folder, torchray_average=True).markdown()
     assert "<" not in text.replace(r"\<", "")
 
@@ -83,6 +87,16 @@ def test_csv_and_json(folder: Any) -> None:
     assert content["rows"] == report.rows()
     assert content["skipped"] == {"x|y.jpg": "<b>broken</b>"}
     assert content["settings"]["seed"] == 0
+    assert "AUC" in content["tests"]["deletion"]
+    assert (lines[1]["seed"], lines[1]["areas"], lines[1]["data"]) == ("0", "0.1", "a|b <script>")
+    assert lines[1]["versions"] == "extremal_jax 1.0, JAX 0.1, Python 3.11"
+    assert "; deletion: " in lines[1]["tests"]
+
+
+def test_rows_of_several_versions_of_jax(folder: Any) -> None:
+    with Journal(folder, SETTINGS | {"environments": {"JAX 0.2, Python 3.12": ""}}):
+        pass
+    assert "extremal_jax 1.0, JAX 0.1, Python 3.11 and JAX 0.2, Python 3.12. In brackets" in tabulate(folder).markdown()
 
 
 def test_missing_shards(tmp_path: Any) -> None:

@@ -42,7 +42,7 @@ class Sweep:
       names: of the pictures. One that was explained for several classes has a name for each.
       areas: (K,), of the masks.
       classes: the names of the classes; None if the model had none.
-      manifest: what the sweep is of: data, model, settings, key, versions.
+      manifest: what the sweep is of: data, model, settings, key, versions. It is of the run that began the sweep.
     """
 
     def __init__(self, store: Store) -> None:

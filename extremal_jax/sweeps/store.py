@@ -36,7 +36,7 @@ class Store:
 
     Attributes:
       location: the folder, or the address of a bucket's folder.
-      manifest: what the sweep is of.
+      manifest: what the sweep is of, by the run that began it.
       names: of the pictures.
       areas: (K,), of the masks.
     """
@@ -61,10 +61,17 @@ class Store:
         """(N,), the status of each picture.
 
         Raises:
-          ValueError: if a chunk is damaged.
+          ValueError: if a chunk is damaged; the message names it.
         """
-        with _reading(self.location):
-            return np.asarray(self._arrays[STATUS].read().result())
+        array = self._arrays[STATUS]
+        try:
+            return np.asarray(array.read().result())
+        except ValueError:
+            return np.array([self._status(index) for index in range(len(array))])  # one by one, for the picture whose chunk is damaged
+
+    def _status(self, index: int) -> np.uint8:
+        with _reading(self.location, index):
+            return np.uint8(self._arrays[STATUS][index].read().result())
 
     def write(self, indices: Sequence[int], values: Mapping[str, np.ndarray]) -> list[Any]:
         """Begin to write arrays of some pictures, (M, ...) each. Pictures that are smaller than others lie in a corner."""
@@ -112,15 +119,16 @@ def create(
     with _writing(text):
         if found.state == "missing":  # of several processes, one is the first
             kvstore.write(_GROUP, _group(manifest), if_equal=found.stamp.generation).result()
-    check_same(_manifest(kvstore, text), manifest, text)
+    kept = _manifest(kvstore, text)  # of the run that began the sweep, which may have had other batches and another version of JAX
+    check_same(kept, manifest, text)
     with _writing(text):
         arrays = {name: _array(kvstore, name, (len(names), *lengths), field) for name, (field, lengths) in layout.items()}
         _write_plain(kvstore, NAMES, NAMES, "string", "", len(names), {"name": "vlen-utf8"}, _texts(names))
         little = {"name": "bytes", "configuration": {"endian": "little"}}
         _write_plain(kvstore, AREAS, AREAS, "float32", 0.0, len(areas), little, np.asarray(areas, "<f4").tobytes())
         metadata = {name: json.loads(_required(kvstore, f"{name}/{_GROUP}")) for name in (*layout, NAMES, AREAS)}
-        kvstore.write(_GROUP, _group(manifest, metadata)).result()
-    return Store(text, kvstore, manifest, arrays)
+        kvstore.write(_GROUP, _group(kept, metadata)).result()
+    return Store(text, kvstore, kept, arrays)
 
 
 def open_store(location: str | os.PathLike[str]) -> Store:

@@ -79,7 +79,7 @@ def test_a_single_image(name: str) -> None:
     close(evaluate(name, IMAGES[1], TARGETS[1], MAPS[1]), [values[1] for values in usual(name)])
 
 
-@pytest.mark.parametrize("name", ["road", "reward_at_areas"])  # a loop with drawn numbers, and masks
+@each_kind
 def test_sharded(name: str) -> None:
     """Each of two devices takes one image."""
     mesh, spec = Mesh(np.array(jax.devices()[:2]), ("images",)), PartitionSpec("images")

@@ -14,9 +14,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 from extremal_jax.data.examples import Dataset, Example, Object
-from extremal_jax.evaluation.suite import benchmark as module, contenders
+from extremal_jax.evaluation.suite import benchmark as module
 from extremal_jax.evaluation.suite.benchmark import benchmark
-from extremal_jax.evaluation.suite.contenders import contender
 from extremal_jax.evaluation.suite.summaries import tabulate
 from extremal_jax.models.preprocessing import Preprocessing
 
@@ -343,28 +342,6 @@ def test_presets_are_methods(tmp_path: Any) -> None:
     assert json.loads((tmp_path / "settings.json").read_text())["areas"] == [0.1, 0.3]
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_what_extremal_perturbation_enters(published: bool) -> None:
-    """Its evidence, or with published settings the smoothed mean of its masks; the ranking as the order; and its own masks."""
-    config = ej.Config(num_steps=2, pitch=4, sigma=4.0, num_levels=2, max_blur=4.0)
-    model, targets, areas, key = classifier(), np.array([1, 2]), (0.1, 0.3), jax.random.key(2)
-    images = np.stack([model.preprocess(Squares()[index].load()) for index in (1, 2)])
-    found = contenders._extremal(config, published)(model, images, targets, areas, key)
-    result = ej.extremal_perturbation(model, images, targets, areas, config=config, key=key)
-    np.testing.assert_array_equal(found.maps, result.saliency() if published else result.evidence(images))
-    np.testing.assert_array_equal(found.masks, result.masks)
-    np.testing.assert_array_equal(np.argsort(found.order.reshape(2, -1)), np.argsort(-result.ranking().reshape(2, -1)))
-
-
-@pytest.mark.parametrize("size", [(7, 9), (8, 8), (6, 11)])
-def test_the_centre_points_at_the_middle(size: tuple[int, int]) -> None:
-    images = np.zeros((2, *size, 3), np.float32)
-    found = contender("center").explain(classifier(), images, np.zeros(2, np.int32), (), jax.random.key(0))
-    row, column = np.unravel_index(np.argmax(found.maps[1]), size)
-    assert abs(row + 0.5 - size[0] / 2) <= 0.5
-    assert abs(column + 0.5 - size[1] / 2) <= 0.5
-
-
 def test_progress_reaches_the_end() -> None:
     seen: list[tuple[int, int]] = []
     run(progress=lambda done, total: seen.append((done, total)))
@@ -411,12 +388,6 @@ def test_other_weights_and_seeds_are_other_settings(tmp_path: Any) -> None:
         run(folder=tmp_path, limit=1, seed=1)
     with pytest.raises(ValueError, match="other settings: models, colours was"):
         run(folder=tmp_path, limit=1, models={"colours": classifier(29.0)})
-
-
-def test_another_definition_of_the_evidence_is_another_setting() -> None:
-    """Rows of evidence are not mixed with rows of another; published presets have no evidence."""
-    assert "evidence by the power mean of 0.125" in contender("extremal_perturbation").settings
-    assert "evidence" not in contender("extremal_perturbation:torchray").settings
 
 
 def test_one_image() -> None:

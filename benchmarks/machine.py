@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import math
 import os
 import platform
 import statistics
@@ -128,9 +129,9 @@ def alternate(contenders: Mapping[str, Callable[[], float]], rounds: int, warm_u
 
 
 def progress() -> Progress:
-    """A bar on standard error."""
+    """A bar on standard error, also for measurements that take minutes each."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    return Progress(*columns, console=Console(stderr=True), speed_estimate_period=math.inf)
 
 
 def milliseconds(seconds: np.ndarray) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -51,6 +52,6 @@ def watching(progress: bool | Watcher | None) -> Iterator[Watcher | None]:
 
         reward = TextColumn("reward {task.fields[reward]}")
         columns = TextColumn("optimising"), BarColumn(), MofNCompleteColumn(), reward, TimeRemainingColumn()
-        with Bar(*columns, console=Console(stderr=True)) as bar:
+        with Bar(*columns, console=Console(stderr=True), speed_estimate_period=math.inf) as bar:  # steps may be minutes apart
             task = bar.add_task("optimising", total=None, reward="...")
             yield lambda now: bar.update(task, completed=now.step, total=now.num_steps, reward=f"{now.reward:.2f}")

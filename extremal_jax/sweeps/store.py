@@ -63,11 +63,10 @@ class Store:
         Raises:
           ValueError: if a chunk is damaged; the message names it.
         """
-        array = self._arrays[STATUS]
         try:
-            return np.asarray(array.read().result())
-        except ValueError:
-            return np.array([self._status(index) for index in range(len(array))])  # one by one, for the picture whose chunk is damaged
+            return np.asarray(self._arrays[STATUS].read().result())
+        except ValueError:  # one by one, to name the picture whose chunk is damaged
+            return np.array([self._status(index) for index in range(len(self.names))], np.uint8)
 
     def _status(self, index: int) -> np.uint8:
         with _reading(self.location, index):
@@ -114,7 +113,8 @@ def create(
     with _writing(text):
         found = kvstore.read(_GROUP).result()
         others = [] if found.state != "missing" else [key.decode() for key in kvstore.list().result() if not key.startswith(b".")]
-    if others:
+        begun = kvstore.read(_GROUP).result().state != "missing"  # by now, maybe by another process, which writes this file first
+    if others and not begun:
         raise FileExistsError(f"{text} holds other files, such as {min(others)}; give the sweep a folder of its own")
     with _writing(text):
         if found.state == "missing":  # of several processes, one is the first

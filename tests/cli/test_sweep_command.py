@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +120,24 @@ def test_an_interruption_keeps_what_was_finished(kept: Any, after: int, monkeypa
     assert result.stderr == "stopped; what was finished is kept, and the same command goes on in out\n"
     assert f": {2 * after} of 3 done: {2 * after} explained, 0 with faults, 0 skipped\n" in succeeds("sweep", "--status", "out")
     assert succeeds("sweep", *SWEEP) == kept[0]
+
+
+@pytest.mark.slow
+def test_an_interruption_by_the_keyboard(tmp_path: Path) -> None:
+    """Of a command in a process of its own."""
+    program = "import command_line; command_line.ej.models.load = lambda *_, **__: command_line.classifier(); command_line.cli.main()"
+    arguments = [str(argument) for argument in ("sweep", "scenes", "--limit", 12, *QUICK)]
+    setting = os.environ | {"PYTHONPATH": str(Path(command_line.__file__).parent)}
+    process = subprocess.Popen([sys.executable, "-c", program, *arguments], env=setting, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list(Path("out/status").glob("c.*")) and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    written, errors = process.communicate(timeout=60)
+    assert (process.returncode, written) == (130, b"")
+    assert errors.decode() == "stopped; what was finished is kept, and the same command goes on in out\n"
+    kept = document("sweep", "--status", "out")["explained"]
+    assert 0 < kept < 12
+    assert ": 12 of 12 done: 12 explained, 0 with faults, 0 skipped\n" in succeeds(*arguments)
 
 
 def test_pictures_that_cannot_be_read() -> None:

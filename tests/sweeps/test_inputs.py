@@ -132,3 +132,19 @@ def test_no_function(preprocess: Any, unchecked: None) -> None:
         TypeError, match=r"preprocess must be a function from a picture .* since the model has no `preprocess` of its own, got"
     ):
         inputs_of(lambda images: images, opened(PICTURES), preprocess)
+
+
+def test_a_dataset_of_grain() -> None:
+    grain = pytest.importorskip("grain")
+    items = [(picture, name) for picture, name in zip(PICTURES, ("dog", "cat", "dog"), strict=True)]
+    checked(grain.MapDataset.source(items))
+    checked(grain.MapDataset.source(items[::-1]).map(lambda item: {"image": item[0], "label": item[1]})[::-1])
+
+
+def checked(source: Any) -> None:
+    """The three pictures, of which the second is a cat."""
+    dataset = opened(source, labelled=True)
+    assert dataset.names == ("000000", "000001", "000002")
+    for index, example in enumerate(dataset):
+        assert example.labels == (index % 2,)
+        np.testing.assert_array_equal(example.load(), PICTURES[index])

@@ -28,7 +28,19 @@ def begin(folder: Path) -> subprocess.Popen[bytes]:
 
 def done(folder: Path) -> int:
     """How many pictures are there."""
-    return len(list((folder / "status").glob("c.*")))
+    return sum(not path.name.endswith("__lock") for path in (folder / "status").glob("c.*"))
+
+
+def chunks(folder: Path) -> dict[str, tuple[int, int]]:
+    """The chunks of pictures that are there: which file each is, and when it was written."""
+    paths = [path for path in folder.glob("*/c.*") if path.parent.name not in ("picture", "area") and not path.name.endswith("__lock")]
+    return {f"{path.parent.name}/{path.name}": ((status := path.stat()).st_ino, status.st_mtime_ns) for path in paths}
+
+
+def finished(folder: Path) -> set[tuple[str, tuple[int, int]]]:
+    """The chunks of pictures that have a status."""
+    found = chunks(folder)
+    return {(name, file) for name, file in found.items() if f"status/c.{name.split('.')[1]}" in found}
 
 
 def test_a_kill(tmp_path: Path) -> None:
@@ -46,20 +58,29 @@ def test_a_kill(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_fifty_kills(tmp_path: Path) -> None:
-    """At random moments of the time that an unbroken sweep takes, after which the same store goes on."""
+    """At random moments of the time that an unbroken sweep takes, and after random numbers of chunks, in turns. The same
+    store goes on, and what was finished in it is not written again."""
     began = time.monotonic()
     assert begin(tmp_path / "whole").wait() == 0
     length = time.monotonic() - began
-    rng, stores, left = random.Random(0), 0, []
-    for _ in range(50):
+    each = len(chunks(tmp_path / "whole")) // COUNT
+    rng, stores, struck = random.Random(0), 0, 0
+    for kill in range(50):
         store = tmp_path / f"killed-{stores}"
+        before, kept = chunks(store), finished(store)
         process = begin(store)
-        time.sleep(rng.uniform(0.2, 1.1) * length)
+        if kill % 2:
+            time.sleep(rng.uniform(0.2, 1.1) * length)
+        else:
+            number = rng.randint(1, each * (COUNT - done(store)))
+            while len(chunks(store).items() - before.items()) < number and process.poll() is None:
+                time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        left.append(done(store))
-        stores += left[-1] == COUNT  # the next one begins anew
-    assert any(0 < count < COUNT for count in left), left
+        assert kept <= finished(store)
+        struck += chunks(store) != before and done(store) < COUNT
+        stores += done(store) == COUNT  # the next one begins anew
+    assert struck >= 10, "kills while chunks were written"
     assert begin(tmp_path / f"killed-{stores}").wait() == 0
     for store in tmp_path.glob("killed-*"):
         assert files(store) == files(tmp_path / "whole"), store

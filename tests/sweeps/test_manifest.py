@@ -64,6 +64,12 @@ def test_the_same_sweep() -> None:
     check_same(made() | {"jax": "0.1"}, made(batch_size=8), "out")  # these change nothing but by rounding
 
 
+def test_another_version_of_the_library() -> None:
+    """Its numbers may differ."""
+    with pytest.raises(ValueError, match=rf"^out holds another sweep: version was '0\.0\.1' and is '{ej.__version__}'\. Choose"):
+        check_same(made() | {"version": "0.0.1"}, made(), "out")
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_sweep(name: str) -> None:
     """Each setting alone is a difference."""

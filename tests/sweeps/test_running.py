@@ -159,8 +159,8 @@ def test_pictures_that_cannot_be_read_are_recorded_and_passed_by(tmp_path: Path,
         run(tmp_path / "strict", folder, targets=2, strict=True)
 
 
-def test_pictures_of_several_sizes(tmp_path: Path) -> None:
-    """A network that takes whole pictures gets batches of one shape each."""
+def test_pictures_of_several_sizes(tmp_path: Path, compilations: list[str]) -> None:
+    """A network that takes whole pictures gets batches of one shape each, and each shape compiles once."""
     whole = Preprocessing((16, 16), mean=(0.5,) * 3, std=(0.25,) * 3, crop=None)
     network = small.model()
     model = Whole()
@@ -172,6 +172,17 @@ def test_pictures_of_several_sizes(tmp_path: Path) -> None:
     alone = ej.extremal_perturbation(network, whole(pictures[2]), 1, small.AREAS, config=small.CONFIG)
     np.testing.assert_allclose(found[2].masks, alone.masks, atol=2.1 / 255)
     assert found[2].params.shape == alone.params.shape
+
+    def programs(name: str, pictures: Any) -> int:
+        before = len(compilations)
+        targets = [1] * len(pictures)
+        ej.sweep(model, pictures, tmp_path / name, areas=small.AREAS, config=small.CONFIG, targets=targets, batch_size=2)
+        return len(compilations) - before
+
+    assert programs("three batches of each", pictures * 3) == 0
+    third = [PICTURES[0][:, :22]] * 2
+    assert programs("another size", pictures + third) > 0
+    assert programs("more of it", pictures + third * 3) == 0
 
 
 class Whole:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 import extremal_jax as ej
 import small
+from extremal_jax.sweeps import store
 from extremal_jax.sweeps.claims import claimed
 from sweep_pictures import COUNT, files, run
 
@@ -74,6 +77,51 @@ def test_a_damaged_chunk_is_named_and_mended(finished: Path, tmp_path: Path) -> 
     assert files(tmp_path / "store") == files(finished)
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 20])
+def test_a_damaged_status_is_named_and_mended(content: bytes, finished: Path, tmp_path: Path) -> None:
+    run(tmp_path / "store")
+    chunk = tmp_path / "store" / "status" / "c.7"
+    chunk.write_bytes(content)
+    for call in (lambda: ej.open_sweep(tmp_path / "store").counts(), lambda: run(tmp_path / "store")):
+        with pytest.raises(ValueError, match=r"store is damaged: .*status/c\.7.*; delete status/c\.7 there and run the sweep again"):
+            call()
+    chunk.unlink()
+    assert ej.open_sweep(tmp_path / "store").counts().absent == 1
+    run(tmp_path / "store")
+    assert files(tmp_path / "store") == files(finished)
+
+
+def test_other_damaged_files_are_mended(finished: Path, tmp_path: Path) -> None:
+    """A new start writes the coordinates, makes arrays that lack their zarr.json, and takes the group's from the same sweep elsewhere."""
+    folder = tmp_path / "store"
+    run(folder)
+    for name in ("picture/c.0", "picture/zarr.json", "area/c.0", "area/zarr.json"):
+        (folder / name).write_bytes(b"\0")
+    for name in ("masks/zarr.json", "status/zarr.json"):
+        (folder / name).unlink()
+    run(tmp_path / "begun", shard=(1, COUNT))
+    (folder / "zarr.json").write_bytes((tmp_path / "begun" / "zarr.json").read_bytes())
+    run(folder)
+    assert files(folder) == files(finished)
+
+
+def test_the_manifest_is_that_of_the_run_that_began(finished: Path, tmp_path: Path) -> None:
+    """A resume with another size of batches and another version of JAX keeps it, and another version of the library is refused."""
+    run(tmp_path / "store", shard=(1, 2))
+    path = tmp_path / "store" / "zarr.json"
+    text = path.read_text().replace(f'"jax": "{jax.__version__}"', '"jax": "0.1"')
+    assert '"jax": "0.1"' in text
+    path.write_text(text)
+    found = run(tmp_path / "store", batch_size=6)
+    assert (found.manifest["jax"], found.manifest["batch_size"], found.counts().absent) == ("0.1", 4, 0)
+    assert found.manifest == ej.open_sweep(tmp_path / "store").manifest
+    assert path.read_text() == text
+    path.write_text(text.replace(f'"version": "{ej.__version__}"', '"version": "0.0.1"'))
+    with pytest.raises(ValueError, match=rf"holds another sweep: version was '0\.0\.1' and is '{ej.__version__}'\."):
+        run(tmp_path / "store")
+    assert ej.open_sweep(tmp_path / "store").counts().explained == COUNT
+
+
 def test_a_store_of_a_later_version_is_refused(finished: Path, tmp_path: Path) -> None:
     group = json.loads((finished / "zarr.json").read_text())
     group["attributes"]["extremal_jax"] |= dict(format=9, version="7.0")
@@ -109,6 +157,35 @@ def test_a_store_that_was_only_begun_is_finished(tmp_path: Path, finished: Path)
         ej.open_sweep(tmp_path / "store")
     run(tmp_path / "store")
     assert files(tmp_path / "store") == files(finished)
+
+
+def test_another_process_begins_at_the_same_moment(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unchecked: None
+) -> None:
+    """After this one has looked for a sweep, and before it has looked for other files."""
+    opened = store._opened
+
+    class Late:
+        """Files to which another process writes between the first two looks."""
+
+        def __init__(self, kvstore: Any) -> None:
+            self.kvstore, self.spec, self.write = kvstore, kvstore.spec, kvstore.write
+
+        def read(self, key: str) -> Any:
+            return self.kvstore.read(key)
+
+        def list(self) -> Any:
+            monkeypatch.setattr(store, "_opened", opened)
+            run(tmp_path / "store", shard=(1, 2))
+            return self.kvstore.list()
+
+    def late(location: Path) -> Any:
+        text, kvstore = opened(location)
+        return text, Late(kvstore)
+
+    monkeypatch.setattr(store, "_opened", late)
+    run(tmp_path / "store", shard=(2, 2))
+    assert ej.open_sweep(tmp_path / "store").counts().explained == COUNT
 
 
 def test_indices(finished: Path) -> None:

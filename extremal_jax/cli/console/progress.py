@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 
 from extremal_jax.cli.console import output
@@ -17,6 +18,7 @@ def bar(text: str) -> Iterator[Callable[[int, int], None] | None]:
     if not output.shows_progress():
         yield None
         return
-    with Progress(TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as shown:
+    columns = TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=math.inf) as shown:  # batches may be minutes apart
         task = shown.add_task(text, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)

@@ -71,6 +71,13 @@ def efficientnet_lite(name: str) -> Any:
     return EfficientNet.from_name(name.replace("_", "-"))
 
 
+def use_tensorfloat32(allowed: bool) -> None:
+    """Whether PyTorch multiplies matrices in TensorFloat-32 on a GPU that has it."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+
+
 def synchronize() -> None:
     """Wait until PyTorch's device is done."""
     import torch

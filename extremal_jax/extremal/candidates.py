@@ -17,9 +17,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array, lax
-from jaxtyping import Float, Int
+from jax import Array
+from jaxtyping import Float, Int, Shaped
 
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.problem import Problem
@@ -75,9 +74,9 @@ def ascend_best(
             state, latest = ascend(current, state, part, later(watcher, begin, settings.num_steps))
             record = latest if record is None else joined([record, latest])
             if candidates > left or exchange:
-                pools = candidate_rows(len(task.images), num_areas, candidates, exchange)
-                rows = best_rows(_judge(task, model, problem, pools, candidates), state, jnp.asarray(pools), width, left)
-                state, record = _selected(state, record, rows)
+                pool = candidates * (num_areas if exchange else 1)
+                best = best_rows(_judge(task, model, problem, pool, candidates), state, pool, width, left)
+                state, record = _selected(state, record, best)
             begin = end
     return state, record
 
@@ -98,16 +97,17 @@ def stages(count: int, num_steps: int, exchange: bool) -> list[tuple[int, int]]:
     return [*found, (1, num_steps)]
 
 
-def candidate_rows(num_images: int, num_areas: int, count: int, exchange: bool) -> Int[np.ndarray, "E P"]:
-    """The rows of the state, `count` for each mask, among which each mask selects: its own, or those of all areas of
-    its image.
+def pooled(values: Shaped[Array, "R ..."], size: int, num_masks: int) -> Shaped[Array, "E P ..."]:
+    """The values of the candidates of each mask: consecutive rows, `size` of them, which are the mask's own, or those of
+    all areas of its image.
 
     Example:
-      >>> candidate_rows(1, 2, 2, False).tolist(), candidate_rows(1, 2, 2, True).tolist()
+      >>> rows = jnp.arange(4)  # of one image, two areas, two candidates for each
+      >>> pooled(rows, 2, 2).tolist(), pooled(rows, 4, 2).tolist()
       ([[0, 1], [2, 3]], [[0, 1, 2, 3], [0, 1, 2, 3]])
     """
-    rows = np.arange(num_images * num_areas * count, dtype=np.int32)
-    return np.repeat(rows.reshape(num_images, -1), num_areas, axis=0) if exchange else rows.reshape(-1, count)
+    pools = values.reshape(-1, size, *values.shape[1:])
+    return jnp.repeat(pools, num_masks // len(pools), axis=0)
 
 
 def _repeated(task: Task, model: Model, problem: Problem, count: int) -> Problem:
@@ -118,11 +118,11 @@ def _repeated(task: Task, model: Model, problem: Problem, count: int) -> Problem
     return dataclasses.replace(problem, arrays=wider.parted.arrays, areas=jnp.repeat(problem.areas, count), plan=plan)
 
 
-def _judge(task: Task, model: Model, problem: Problem, pools: np.ndarray, count: int) -> Problem:
-    """The problem of all candidates (E, P) of all masks, of which no more are shown at a time than in a step of `count`
-    candidates for each mask."""
-    chunk_size = min(task.chunk_size or pools.size, len(problem.areas) * count)
-    return _repeated(dataclasses.replace(task, chunk_size=chunk_size), model, problem, pools.shape[1])
+def _judge(task: Task, model: Model, problem: Problem, pool: int, count: int) -> Problem:
+    """The problem of all candidates, so many for each mask, of which no more are shown at a time than in a step of
+    `count` candidates for each mask."""
+    step = len(problem.areas) * count
+    return _repeated(dataclasses.replace(task, chunk_size=min(task.chunk_size or step, step)), model, problem, pool)
 
 
 @functools.partial(jax.jit, static_argnums=4)
@@ -139,22 +139,31 @@ def starts(problem: Problem, initial_params: Any, spread: float | Float[Array, "
 
 
 @jax.jit
-def _selected(state: solver.State, record: solver.Record, rows: Int[Array, " R"]) -> tuple[solver.State, solver.Record]:
-    """The rows of a state, and of the record (T, R, ...) that led to it."""
-    return jax.tree.map(lambda values: values[rows], state), jax.tree.map(lambda values: values[:, rows], record)
+def _selected(state: solver.State, record: solver.Record, best: Int[Array, "G S"]) -> tuple[solver.State, solver.Record]:
+    """The best rows of each of G pools, of a state and of the record (T, R, ...) that led to it. No row leaves its pool,
+    nor the device of its image."""
+
+    def rows(values: Array) -> Array:
+        pools = values.reshape(len(best), -1, *values.shape[1:])
+        return jax.vmap(lambda pool, places: pool[places])(pools, best).reshape(-1, *values.shape[1:])
+
+    return jax.tree.map(rows, state), jax.tree.map(jax.vmap(rows), record)
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def best_rows(problem: Problem, state: solver.State, candidates: Int[Array, "E P"], width: Array, keep: int) -> Int[Array, " R"]:
-    """The rows that go on: of each mask's candidates the `keep` whose binary masks, feathered like those of the run, have
-    the highest rewards. The problem is that of all candidates of all masks."""
+@functools.partial(jax.jit, static_argnums=(2, 4))
+def best_rows(problem: Problem, state: solver.State, pool: int, width: Array, keep: int) -> Int[Array, "G S"]:
+    """The rows that go on, as places in each of G pools: of each mask's candidates the `keep` whose binary masks,
+    feathered like those of the run, have the highest rewards. The problem is that of all candidates of all masks, so many
+    for each."""
 
     def rewards(params: Array, elements: Array | None) -> Array:
         masks = problem.final(params, elements, width)
         binary = binarize(masks.reshape(len(masks), -1), take(problem.areas, elements)).reshape(masks.shape)
         return problem.rewards(problem.plan.area.feathered(binary), elements)
 
-    found = canonical(solver.in_chunks(rewards, problem.plan.chunk_size))(state.params[candidates.reshape(-1)]).reshape(candidates.shape)
-    healthy = jnp.isfinite(found) & (state.nonfinite_step == solver.NEVER)[candidates]
-    _, best = lax.top_k(jnp.where(healthy, found, -jnp.inf), keep)
-    return jnp.take_along_axis(candidates, best, axis=1).reshape(-1)
+    num_masks = len(problem.areas) // pool
+    params = pooled(state.params, pool, num_masks).reshape(-1, *state.params.shape[1:])
+    found = canonical(solver.in_chunks(rewards, problem.plan.chunk_size))(params).reshape(num_masks, pool)
+    healthy = jnp.isfinite(found) & pooled(state.nonfinite_step == solver.NEVER, pool, num_masks)
+    order = jnp.argsort(jnp.where(healthy, -found, jnp.inf), axis=1)  # `lax.top_k` would gather the rows of all devices
+    return order[:, :keep].reshape(len(state.params) // pool, -1)

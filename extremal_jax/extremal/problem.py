@@ -67,7 +67,7 @@ class Problem:
     plan: Plan  # the static part
 
     def __call__(
-        self, params: Float[Array, "R ..."], elements: Int[Array, " R"] | None, now: Now, signal: Float[Array, " R"]
+        self, params: Float[Array, "R ..."], elements: Int[Array, "*some"] | None, now: Now, signal: Float[Array, " R"]
     ) -> tuple[Array, Record]:
         """The objective of some of the masks, or of all, and the record of this step."""
         shown = self.shown(params, elements, now["shrinkage"], now["ramp"])
@@ -83,7 +83,7 @@ class Problem:
     def shown(
         self,
         params: Float[Array, "R ..."],
-        elements: Int[Array, " R"] | None,
+        elements: Int[Array, "*some"] | None,
         shrinkage: Float[Array, ""],
         width: Float[Array, ""],
         with_margin: bool = False,
@@ -112,14 +112,14 @@ class Problem:
         costs = [penalty.costs(masks, areas, along) for penalty in self.plan.penalties]
         return jnp.stack(costs) if costs else None
 
-    def final(self, params: Float[Array, "R ..."], elements: Int[Array, " R"] | None, width: Float[Array, ""]) -> Float[Array, "R ..."]:
+    def final(self, params: Float[Array, "R ..."], elements: Int[Array, "*some"] | None, width: Float[Array, ""]) -> Float[Array, "R ..."]:
         """Masks of the areas asked for, as at the end of a run."""
         return self.shown(params, elements, jnp.ones((), params.dtype), width).masks
 
     def rewards(
         self,
         masks: Float[Array, "R ..."],
-        elements: Int[Array, " R"] | None,
+        elements: Int[Array, "*some"] | None,
         jitter: Now | None = None,
         signal: Float[Array, " R"] | None = None,
     ) -> Float[Array, " R"]:
@@ -141,11 +141,11 @@ class Problem:
         return self.plan.game.combine(self.responses(perturbed, elements))
 
     def perturbed(
-        self, masks: Float[Array, "R ..."], elements: Int[Array, " R"] | None, strength: Float[Array, ""] | None = None
+        self, masks: Float[Array, "R ..."], elements: Int[Array, "*some"] | None, strength: Float[Array, ""] | None = None
     ) -> Float[Array, "terms R ..."]:
         """m ⊗ x, for each mask that the game shows; with a share of the perturbation's full strength, if it is given."""
         plan = self.plan
-        levels = self.levels if elements is None else self.levels[elements // plan.num_areas]
+        levels = self.levels if elements is None else take(self.levels, elements // plan.num_areas)
         masks = plan.game.show(masks)  # (terms, R, *shape)
         if strength is not None:
             masks = 1 - strength.astype(masks.dtype) * (1 - masks)
@@ -154,13 +154,13 @@ class Problem:
         perturbed = jax.vmap(interpolate, in_axes=(0, 1), out_axes=1)(levels, grouped)
         return perturbed.reshape(*masks.shape[:2], *levels.shape[2:]).astype(self.levels.dtype)
 
-    def whole(self, elements: Int[Array, " R"] | None) -> Float[Array, "terms R ..."]:
+    def whole(self, elements: Int[Array, "*some"] | None) -> Float[Array, "terms R ..."]:
         """The image itself, in the place of each perturbed one."""
-        rows = jnp.arange(len(self.areas), dtype=jnp.int32) if elements is None else elements
-        images = self.levels[rows // self.plan.num_areas, -1]
+        images, num_areas = self.levels[:, -1], self.plan.num_areas
+        images = jnp.repeat(images, num_areas, axis=0) if elements is None else take(images, elements // num_areas)
         return jnp.stack([images] * len(self.plan.game.terms))
 
-    def responses(self, shown: Float[Array, "terms R ..."], elements: Int[Array, " R"] | None) -> Float[Array, "terms R"]:
+    def responses(self, shown: Float[Array, "terms R ..."], elements: Int[Array, "*some"] | None) -> Float[Array, "terms R"]:
         """Φ of images or activations: one call of the model."""
         terms, rows = shown.shape[:2]
         targets = take(jnp.repeat(self.targets, self.plan.num_areas, axis=0), elements)

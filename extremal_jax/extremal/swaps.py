@@ -15,7 +15,7 @@ from extremal_jax.optimise.elements import take
 
 
 def search(
-    problem: Problem, params: Float[Array, "R C"], elements: Int[Array, " R"] | None, rounds: int, swaps: int
+    problem: Problem, params: Float[Array, "R C"], elements: Int[Array, "*some"] | None, rounds: int, swaps: int
 ) -> Float[Array, "R C"]:
     """Sets of exactly as many channels as asked for, as masks of 0 and 1: the largest parameters, improved by rounds of
     swaps. In each, the best of so many swaps is made, if it improves the reward."""

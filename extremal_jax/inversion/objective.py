@@ -25,6 +25,7 @@ from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import pytree
 from extremal_jax.inversion.fourier import pictures
 from extremal_jax.inversion.movements import move
+from extremal_jax.optimise.elements import take
 from extremal_jax.optimise.solver import Now, listen
 
 _LEAST_COSINE = 0.1  # so that a picture that shows nothing yet has a gradient
@@ -83,7 +84,7 @@ class InversionProblem:
     def compare(self, images: Array, elements: Array | None) -> tuple[Array, Array]:
         """The objective and the cosine of pictures, (R,) each."""
         activation = self.plan.head(self.arrays, (images - self.mean[None, None, None]) / self.std[None, None, None]).astype(jnp.float32)
-        targets = self.targets if elements is None else self.targets[elements]
+        targets = take(self.targets, elements)
         a, t = activation.reshape(len(images), -1), targets.reshape(len(images), -1)
         product, squared = (a * t).sum(axis=1), (t * t).sum(axis=1)
         # The root of a sum of squares has no slope at zero, where a picture excites nothing.

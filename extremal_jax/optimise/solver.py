@@ -8,7 +8,6 @@ and counters cannot mix elements: a batch is a loop.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.ground.pytrees import pytree
+from extremal_jax.optimise.elements import Chunks, take
 
 NEVER = -1
 # The values of a schedule at one step: its number "step", the "learning_rate", and what else the objective reads.
@@ -38,9 +38,9 @@ class Record(NamedTuple):
     area_losses: Float[Array, "*T E"]
 
 
-# (parameters (R, ...), indices of the elements (R,) or None for all, now, signal (R,)) -> the values (R,) to maximise,
-# and their record: a named tuple of arrays (R,) with the field `rewards`. The objective passes what it shows to the
-# model through `listen(shown, signal)`.
+# (parameters (R, ...), indices of their elements, as `elements.take` reads them, or None for all, now, signal (R,)) -> the
+# values (R,) to maximise, and their record: a named tuple of arrays (R,) with the field `rewards`. The objective passes
+# what it shows to the model through `listen(shown, signal)`.
 Objective = Callable[[Array, Array | None, Now, Array], tuple[Array, Any]]
 Projection = Callable[[Array], Array]
 
@@ -130,7 +130,7 @@ def step(
     """One step of ascent.
 
     Args:
-      objective: what to maximise: a function of (params (R, ...), elements (R,) or None for all, now, signal (R,)) that
+      objective: what to maximise: a function of (params (R, ...), elements or None for all, now, signal (R,)) that
         returns the R values, and a record with the field `rewards`. It passes what it shows to the model through
         `listen`.
       optimizer: an optax transformation; its updates, times the learning rate, are added to the parameters.
@@ -183,13 +183,15 @@ def in_chunks(function: Callable[[Array, Array | None], Any], chunk_size: int | 
     None: all at once."""
 
     def chunked(params: Array) -> Any:
-        count = len(params)
-        if chunk_size is None or chunk_size >= count:
+        if chunk_size is None or chunk_size >= len(params):
             return function(params, None)
-        chunks = math.ceil(count / chunk_size)
-        elements = jnp.minimum(jnp.arange(chunks * chunk_size), count - 1).reshape(chunks, chunk_size)
-        outputs = lax.map(lambda chunk: function(params[chunk], chunk), elements)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], outputs)
+        chunks = Chunks(len(params), chunk_size)
+
+        def chunk(positions: Array) -> Any:
+            elements = chunks.elements(positions)
+            return function(take(params, elements), elements)
+
+        return jax.tree.map(chunks.joined, lax.map(chunk, chunks.positions()))
 
     return chunked
 

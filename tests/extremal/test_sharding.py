@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -16,11 +17,21 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import small
-from extremal_jax.extremal import run as runs
+from extremal_jax.extremal import candidates, images as of_images, run as runs
 from extremal_jax.optimise import driver
 
 COUNT = len(jax.devices())
 IMAGES, TARGETS = small.images(COUNT), np.arange(COUNT, dtype=np.int32) % small.CLASSES
+
+
+EXCHANGE = dataclasses.replace(small.CONFIG, exchange=True)  # as by default
+# Areas, and the size of chunks: an area of each image; the last chunk is not full; a chunk has several areas of each image.
+CHUNKS = {"one area": (2, COUNT), "not full": (3, 2 * COUNT), "several areas": (4, 2 * COUNT)}
+in_each_chunk = pytest.mark.parametrize(("num_areas", "chunk_size"), CHUNKS.values(), ids=CHUNKS)
+
+
+def areas(count: int) -> Any:
+    return np.linspace(0.1, 0.3, count)
 
 
 def mesh(kind: Any = AxisType.Auto) -> Any:
@@ -49,8 +60,38 @@ def test_sharded_is_unsharded(unsharded: Any) -> None:
     close(small.explain(laid_out(), targets), unsharded)
 
 
-def test_in_chunks(unsharded: Any) -> None:
-    close(small.explain(laid_out(), TARGETS, chunk_size=COUNT), unsharded)
+@in_each_chunk
+def test_in_chunks(num_areas: int, chunk_size: int, layouts: list[Any]) -> None:
+    """The same result, and the solver's state stays where its images are."""
+    found = small.explain(laid_out(), TARGETS, areas(num_areas), chunk_size=chunk_size)
+    close(found, small.explain(IMAGES, TARGETS, areas(num_areas)))
+    assert layout(found).spec[0] == "images"
+    assert layouts[0].shard_shape((COUNT * num_areas,)) == (num_areas,)
+
+
+@pytest.fixture
+def layouts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """How the masks of the runs in a test lie on the devices after the last step."""
+    found: list[Any] = []
+    drive = driver.drive
+
+    def noted(*arguments: Any) -> Any:
+        state, record = drive(*arguments)
+        found.append(state.nonfinite_step.sharding)
+        return state, record
+
+    monkeypatch.setattr(runs, "drive", noted)
+    return found
+
+
+def test_with_exchanged_masks() -> None:
+    close(small.explain(laid_out(), TARGETS, config=EXCHANGE), small.explain(IMAGES, TARGETS, config=EXCHANGE))
+
+
+def test_explicit_axes_in_chunks(unsharded: Any) -> None:
+    found = small.explain(laid_out(AxisType.Explicit), TARGETS, chunk_size=COUNT)
+    close(found, unsharded)
+    assert layout(found).spec[0] == "images"
 
 
 def test_under_a_mesh_of_the_context(unsharded: Any) -> None:
@@ -76,7 +117,8 @@ def layout(result: Any) -> Any:
     return result.masks.sharding
 
 
-def test_a_model_that_is_sharded_over_another_axis() -> None:
+@pytest.mark.parametrize("chunk_size", [None, COUNT])
+def test_a_model_that_is_sharded_over_another_axis(chunk_size: Any) -> None:
     devices = np.array(jax.devices()).reshape(-1, 2)
     both = jax.sharding.Mesh(devices, ("images", "model"), axis_types=(AxisType.Auto,) * 2)
     weights = {
@@ -85,7 +127,7 @@ def test_a_model_that_is_sharded_over_another_axis() -> None:
     }
     model = jax.tree_util.Partial(small.classify, weights)
     images = jax.device_put(IMAGES, NamedSharding(both, P("images")))
-    close(small.explain(images, TARGETS, model=model).masks, small.explain(IMAGES, TARGETS).masks)
+    close(small.explain(images, TARGETS, model=model, chunk_size=chunk_size).masks, small.explain(IMAGES, TARGETS).masks)
 
 
 @pytest.fixture
@@ -114,6 +156,39 @@ def test_the_step_holds_no_collective(step: list[str]) -> None:
 
     small.explain(laid_out(), TARGETS, model=summed)
     assert collectives(step[-1]) == {"all-reduce"}
+
+
+@in_each_chunk
+def test_the_step_in_chunks_holds_no_collective(num_areas: int, chunk_size: int, step: list[str]) -> None:
+    small.explain(laid_out(), TARGETS, areas(num_areas), chunk_size=chunk_size)
+    assert collectives(step[-1]) == set()
+
+
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The compiled programs around the steps of the runs in a test: the exchange of masks, and the evaluation."""
+    found: dict[str, str] = {}
+
+    def note(module: Any, name: str) -> None:
+        compiled = getattr(module, name)
+
+        def noted(*arguments: Any) -> Any:
+            found[name] = compiled.lower(*arguments).compile().as_text()
+            return compiled(*arguments)
+
+        monkeypatch.setattr(module, name, noted)
+
+    note(candidates, "best_rows")
+    note(candidates, "_selected")
+    note(of_images, "_conclude")
+    return found
+
+
+@pytest.mark.parametrize("chunk_size", [None, COUNT])
+def test_exchange_and_evaluation_hold_no_collective(chunk_size: Any, others: dict[str, str]) -> None:
+    small.explain(laid_out(), TARGETS, config=EXCHANGE, chunk_size=chunk_size)
+    assert set(others) == {"best_rows", "_selected", "_conclude"}
+    assert [name for name, program in others.items() if collectives(program)] == []
 
 
 def collectives(program: str) -> set[str]:

@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from extremal_jax.optimise import driver, solver
+from extremal_jax.optimise.elements import take
 from extremal_jax.optimise.solver import Record, listen
 
 PEAKS = jnp.array([[0.2, 0.9], [0.5, 0.1], [2.0, -1.0]])  # the last lies outside the box
@@ -18,7 +19,7 @@ PEAKS = jnp.array([[0.2, 0.9], [0.5, 0.1], [2.0, -1.0]])  # the last lies outsid
 
 def concave(params: Any, elements: Any, now: Any, signal: Any) -> Any:
     """Element e is highest at PEAKS[e]."""
-    peaks = PEAKS if elements is None else PEAKS[elements]
+    peaks = take(PEAKS, elements)
     values = -jnp.square(listen(params, signal) - peaks).sum(axis=1)
     return values, Record(values, jnp.zeros_like(values))
 

@@ -55,9 +55,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4, help="of the shorter runs of ours; the longer take twice as many")
     parser.add_argument("--chunk-size", type=int, default=0 if gpu else 8, help="masks at a time; 0: all")
     parser.add_argument("--rounds", type=int, default=2, help="how often each is measured")
-    parser.add_argument(
-        "--no-warm-up", dest="warm_up", action="store_false", help="measure the first runs, which compile: for runs that take minutes"
-    )
     parser.add_argument("--profile", metavar="FOLDER", help="write a profile of the last run there, by jax.profiler")
     options = parser.parse_args()
     if options.steps < 2:
@@ -121,7 +118,7 @@ def rows(name: str, options: argparse.Namespace) -> list[tuple[str, ...]]:
     contenders = {one: their_step(network, images[:1], one) for one in theirs}
     for label in options.precisions:
         contenders |= ours(label, exact, images, options)
-    seconds = machine.alternate(contenders, options.rounds, options.warm_up)
+    seconds = machine.alternate(contenders, options.rounds)
     if options.profile:
         with jax.profiler.trace(options.profile):
             contenders[f"{options.precisions[-1]} {options.batches[-1]} {options.steps}"]()

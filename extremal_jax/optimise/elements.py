@@ -38,24 +38,26 @@ class Elements:
 class Chunks:
     """The elements in chunks, of which each takes as many from every block of consecutive elements.
 
-    Where images are sharded, a device has some of the blocks, and computes its own part of every chunk. Blocks are as
-    many as divide the elements and the chunk, so any number of devices that divides both holds whole blocks.
+    Where images are sharded, a device has some of the blocks, and computes its own part of every chunk. The blocks are
+    as many as divide the elements, the chunk and the devices, so a mesh whose size divides all three holds whole blocks.
+    With one device, chunks are of consecutive elements, which read the fewest images.
 
     Example:
-      >>> chunks = Chunks(12, 4)
+      >>> chunks = Chunks(12, 4, 4)
       >>> [chunks.elements(position).tolist() for position in chunks.positions()]
       [[[0], [3], [6], [9]], [[1], [4], [7], [10]], [[2], [5], [8], [11]]]
-      >>> chunks = Chunks(5, 3)
+      >>> chunks = Chunks(5, 3, 4)
       >>> [chunks.elements(position).tolist() for position in chunks.positions()]
       [[[0, 1, 2]], [[3, 4, 4]]]
     """
 
     count: int  # E
     size: int  # of a chunk, less than E
+    devices: int  # of all, whether or not the elements are sharded, which a trace cannot see
 
     @property
     def blocks(self) -> int:
-        return math.gcd(self.count, self.size)
+        return math.gcd(self.count, self.size, self.devices)
 
     def positions(self) -> Array:
         """(chunks, size / blocks): the places in a block that each chunk takes, the last one again where there are no more."""
@@ -86,8 +88,10 @@ def take(values: Array, elements: Array | None) -> Array:
       >>> take(values, jnp.array([4, 4, 1])).tolist(), take(values, jnp.array([[1], [4]])).tolist()
       ([40, 40, 10], [10, 40])
     """
-    if elements is None or elements.ndim == 1:
-        return values if elements is None else values[elements]
+    if elements is None:
+        return values
+    if elements.ndim == 1 or len(elements) == 1:
+        return values[elements.reshape(-1)]
     blocks = math.gcd(len(values), len(elements))  # fewer and longer where an image has several
     places = elements.reshape(blocks, -1)[0]
     return values.reshape(blocks, -1, *values.shape[1:])[:, places].reshape(-1, *values.shape[1:])

@@ -185,7 +185,7 @@ def in_chunks(function: Callable[[Array, Array | None], Any], chunk_size: int | 
     def chunked(params: Array) -> Any:
         if chunk_size is None or chunk_size >= len(params):
             return function(params, None)
-        chunks = Chunks(len(params), chunk_size)
+        chunks = Chunks(len(params), chunk_size, jax.device_count())
 
         def chunk(positions: Array) -> Any:
             elements = chunks.elements(positions)

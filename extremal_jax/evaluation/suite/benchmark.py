@@ -117,8 +117,6 @@ def benchmark(
         difficult=hashlib.sha256(json.dumps(sorted(difficult)).encode()).hexdigest()[:16] if difficult else None,
         seed=seed,
         shards=shard[1],
-        version=importlib.metadata.version("extremal-jax"),
-        environments={f"JAX {jax.__version__}, Python {platform.python_version()}": ""},
     )
     images, numbers = range(shard[0] - 1, count, shard[1]), range(shard[0] - 1, num_grids, shard[1])
     kinds = {kind: [test for test in chosen if test.of == kind] for kind in _KINDS if any(test.of == kind for test in chosen)}
@@ -151,7 +149,7 @@ def benchmark(
 def _tested(
     tests: list[Test], dataset: Dataset, models: Mapping[str, Classifier], contenders: list[Contender], transfer: Classifier | None
 ) -> dict[str, Any]:
-    """What is tested, and on what, by names and digests."""
+    """What is tested, on what and by what, by names, digests and versions."""
     return dict(
         tests=[test.name for test in tests],
         data=dataset.name,
@@ -159,6 +157,8 @@ def _tested(
         models={name: _digest(model) for name, model in models.items()},
         methods={one.name: one.settings for one in contenders},
         transfer=None if transfer is None else f"{transfer.name} {_digest(transfer)}",
+        version=importlib.metadata.version("extremal-jax"),
+        environments={f"JAX {jax.__version__}, Python {platform.python_version()}": ""},
     )
 
 

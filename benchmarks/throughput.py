@@ -8,8 +8,8 @@ pixels, four areas each, on the device that JAX has. TorchRay takes one picture 
 another: some of them are timed. Ours is the default preset, with all that surrounds its steps: runs of a few and of
 twice as many steps are timed, in turns with TorchRay's steps, and extrapolated to all steps. The shorter take at least
 two, since a run of one step exchanges no masks between areas. The model alone is its forward pass and the gradient of
-its input, for as many masks. On a GPU the products of matrices are those of float32, of TensorFloat-32 on both sides,
-and of weights in bfloat16.
+its input, for as many masks. On a GPU, matrix products run in float32, in TensorFloat-32 on both sides, and with our
+weights in bfloat16.
 """
 
 from __future__ import annotations

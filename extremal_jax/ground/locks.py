@@ -41,7 +41,7 @@ def locked(file: BinaryIO, *, shared: bool = False, wait: bool = False) -> bool:
 
 @contextlib.contextmanager
 def in_turn(path: Path) -> Iterator[None]:
-    """Wait for other processes that hold a file, and hold it meanwhile. It is made, with its folder, where it is missing.
+    """Wait until no other process holds a file, and hold it inside the block. A missing file is made, with its folder.
 
     Raises:
       OSError: if it cannot be made.

@@ -22,6 +22,7 @@ from jax import Array
 
 from extremal_jax.boundary.areas import check_counts, num_areas
 from extremal_jax.boundary.images import batch_size, check_images, check_params
+from extremal_jax.boundary.meshes import laid_out_automatically
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.mask_settings import ChannelConfig
 from extremal_jax.extremal.problem import Problem
@@ -40,6 +41,7 @@ from extremal_jax.optimise.elements import Elements
 from extremal_jax.optimise.settings import check_settings
 
 
+@laid_out_automatically
 def channel_perturbation(
     model: Model,
     images: Any,

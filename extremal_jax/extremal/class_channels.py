@@ -21,6 +21,7 @@ from jax.core import Tracer
 from jaxtyping import Bool, Float, Int
 
 from extremal_jax.boundary.images import check_images
+from extremal_jax.boundary.meshes import laid_out_automatically
 from extremal_jax.boundary.models import Model, part_before
 from extremal_jax.extremal.channels import check_channels, pose_channels, random_start, solve
 from extremal_jax.extremal.evaluation import evaluate
@@ -85,6 +86,7 @@ class ClassChannels(Saved):
         return np.array([[len(a & b) / max(len(a), len(b), 1) for b in tops] for a in tops])
 
 
+@laid_out_automatically
 def class_channels(
     model: Model,
     images: Any,

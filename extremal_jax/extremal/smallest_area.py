@@ -24,6 +24,7 @@ from jax.core import Tracer
 
 from extremal_jax.boundary.areas import check_areas
 from extremal_jax.boundary.images import batch_size, check_images
+from extremal_jax.boundary.meshes import laid_out_automatically
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.bisection import Search, Tried, begin, curve_of, cut, narrow, order_of, stack
 from extremal_jax.extremal.candidates import ascend_best
@@ -46,6 +47,7 @@ from extremal_jax.optimise.status import Status
 _SHARE = 0.4  # of a run's steps, for a mask that starts from a neighbour's parameters
 
 
+@laid_out_automatically
 def smallest_area(
     model: Model,
     images: Any,

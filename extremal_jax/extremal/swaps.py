@@ -59,14 +59,20 @@ def best_swaps(
     """
     each = min(count, masks.shape[1])
     gradient = jnp.nan_to_num(gradient)
-    gains, into = lax.top_k(jnp.where(masks == 0, gradient, -jnp.inf), each)
-    losses, out = lax.top_k(jnp.where(masks == 0, -jnp.inf, -gradient), each)
+    gains, into = _largest(jnp.where(masks == 0, gradient, -jnp.inf), each)
+    losses, out = _largest(jnp.where(masks == 0, -jnp.inf, -gradient), each)
     promise = (losses[:, :, None] + gains[:, None, :]).reshape(len(masks), -1)
-    best, pairs = lax.top_k(promise, min(count, each**2))
+    best, pairs = _largest(promise, min(count, each**2))
     return jnp.take_along_axis(out, pairs // each, axis=1), jnp.take_along_axis(into, pairs % each, axis=1), jnp.isfinite(best)
+
+
+def _largest(values: Float[Array, "R C"], count: int) -> tuple[Float[Array, "R S"], Int[Array, "R S"]]:
+    """The largest values of each row, in order, and where they are: `lax.top_k`, which would gather the rows of all devices."""
+    order = jnp.argsort(values, axis=1, descending=True)[:, :count]
+    return jnp.take_along_axis(values, order, axis=1), order
 
 
 def swapped(masks: Float[Array, "R C"], out: Int[Array, " R"], into: Int[Array, " R"]) -> Float[Array, "R C"]:
     """The masks after one swap each: one channel leaves, another enters."""
-    rows = jnp.arange(len(masks))
-    return masks.at[rows, out].set(0).at[rows, into].set(1)
+    channels = jnp.arange(masks.shape[1], dtype=out.dtype)[None]
+    return jnp.where(channels == out[:, None], 0, jnp.where(channels == into[:, None], 1, masks))

@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from extremal_jax.boundary.meshes import laid_out_automatically
 from extremal_jax.boundary.models import Model, check_differentiable_before, part_before
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.checks import as_array, check_chunk_size, check_key, values_of
@@ -45,6 +46,7 @@ _MOVED = {
 
 
 @renamed(**_MOVED)
+@laid_out_automatically
 def invert_features(
     model: Model,
     activation: Any,

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
+import extremal_jax as ej
 import small
-from extremal_jax.extremal import candidates, images as of_images, run as runs
+from extremal_jax.extremal import candidates, channels as of_channels, images as of_images, run as runs
 from extremal_jax.optimise import driver
 
 COUNT = len(jax.devices())
@@ -169,26 +170,58 @@ def others(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The compiled programs around the steps of the runs in a test: the exchange of masks, and the evaluation."""
     found: dict[str, str] = {}
 
-    def note(module: Any, name: str) -> None:
+    def note(module: Any, name: str, called: str) -> None:
         compiled = getattr(module, name)
 
         def noted(*arguments: Any) -> Any:
-            found[name] = compiled.lower(*arguments).compile().as_text()
+            found[called] = compiled.lower(*arguments).compile().as_text()
             return compiled(*arguments)
 
         monkeypatch.setattr(module, name, noted)
 
-    note(candidates, "best_rows")
-    note(candidates, "_selected")
-    note(of_images, "_conclude")
+    note(candidates, "best_rows", "best rows")
+    note(candidates, "_selected", "selected")
+    note(of_images, "_conclude", "images")
+    note(of_channels, "_conclude", "channels")
     return found
 
 
 @pytest.mark.parametrize("chunk_size", [None, COUNT])
 def test_exchange_and_evaluation_hold_no_collective(chunk_size: Any, others: dict[str, str]) -> None:
     small.explain(laid_out(), TARGETS, config=EXCHANGE, chunk_size=chunk_size)
-    assert set(others) == {"best_rows", "_selected", "_conclude"}
+    assert set(others) == {"best rows", "selected", "images"}
     assert [name for name, program in others.items() if collectives(program)] == []
+
+
+each_kind = pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+
+
+@each_kind
+@pytest.mark.parametrize("chunk_size", [None, COUNT])
+def test_channels(chunk_size: Any, kind: Any) -> None:
+    found = small.channels(laid_out(kind), TARGETS, chunk_size=chunk_size)
+    close(found, small.channels(IMAGES, TARGETS))
+    assert layout(found).spec[0] == "images"
+
+
+@each_kind
+@pytest.mark.parametrize("call", [small.class_channels, small.smallest], ids=["class channels", "smallest area"])
+def test_other_calls(call: Any, kind: Any) -> None:
+    close(jax.tree.leaves(call(laid_out(kind), TARGETS)), jax.tree.leaves(call(IMAGES, TARGETS)))
+
+
+@each_kind
+def test_inversion(kind: Any) -> None:
+    seen = np.asarray(ej.graph.capture(small.MODEL, [small.LAYER])(jnp.asarray(IMAGES))[1][small.LAYER])
+    found = small.invert(jax.device_put(seen, NamedSharding(mesh(kind), P("images"))))
+    close(found.images, small.invert(seen).images)
+
+
+@pytest.mark.parametrize("chunk_size", [None, COUNT])
+def test_channels_hold_no_collective(chunk_size: Any, step: list[str], others: dict[str, str]) -> None:
+    small.channels(laid_out(), TARGETS, chunk_size=chunk_size)
+    assert collectives(step[-1]) == set()
+    assert collectives(others["channels"]) == set()
 
 
 def collectives(program: str) -> set[str]:

@@ -47,7 +47,7 @@ def pair(name: str) -> tuple[Any, ej.models.Classifier]:
     torch.manual_seed(0)
     network = peer.efficientnet_lite(name) if "lite" in name else getattr(peer.torchvision_models(), name)(weights=None)
     network = network.eval()
-    _randomize(network)
+    randomize(network)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.pth"
         torch.save(network.state_dict(), path)
@@ -55,7 +55,7 @@ def pair(name: str) -> tuple[Any, ej.models.Classifier]:
     return network.to(peer.device()), model
 
 
-def _randomize(network: Any) -> None:
+def randomize(network: Any) -> None:
     """Draw every number of a network in PyTorch: as it comes, some heads are zero, and no mistake could show."""
     import torch
 
@@ -76,7 +76,8 @@ def check_equal(name: str, network: Any, model: ej.models.Classifier, images: np
 
     with torch.no_grad():
         theirs = network(to_torch(images)).cpu().numpy()
-    difference = np.abs(np.asarray(model(jnp.asarray(images))) - theirs).max() / np.abs(theirs).max()
+    ours = np.moveaxis(np.asarray(model(jnp.asarray(images))), -1, 1)  # (B, classes), or (B, classes, h, w)
+    difference = np.abs(ours - theirs).max() / np.abs(theirs).max()
     print(f"{name}: the outputs differ by {difference:.1e} of the largest score at most")
     if not difference <= TOLERANCE:  # NaN is no agreement either
         raise SystemExit(f"{name}: the outputs differ by more than {TOLERANCE}, or are not finite")

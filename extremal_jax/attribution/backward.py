@@ -16,11 +16,17 @@ from jaxtyping import Float, Int
 from extremal_jax.attribution.common import Maps, Model, prepare, wide
 from extremal_jax.graph.activations import Activation, activations, capture, check_name, intervene
 from extremal_jax.graph.rules import RuleTable, with_backward_rules
+from extremal_jax.ground.checks import check_choice
 from extremal_jax.operators.axes import Axes
 
 ToMap = Callable[[Float[Array, "N ... C"], Float[Array, "N ... C"]], Float[Array, "N ..."]]  # of values and gradients
 Table = RuleTable | None  # of the backward pass; None: the derivative
 _MOST_EXTRA_TOKENS = 16  # class tokens and registers
+POSITIONS: dict[str, Callable[[Array], Array]] = {
+    "sum": jnp.ones_like,
+    "softmax": lambda scores: jax.nn.softmax(scores, axis=tuple(range(1, scores.ndim))),
+}
+"""The weights of the positions at which a target has scores, (N, *positions), of these scores."""
 
 
 def backpropagate(
@@ -35,17 +41,19 @@ def backpropagate(
     table: Table = None,
     *,
     axes: Axes | str | None,
+    positions: str,
 ) -> Float[Array, "*maps"]:
     """Check the arguments of a method, and compute its maps by one backward pass, by a table's rules in place of the derivative."""
+    check_choice("positions", positions, POSITIONS)
     task = prepare(method, model, images, targets, resize, smooth, axes=axes)
-    return task.differentiate(_backpropagate, layer=layer, to_map=to_map, table=table)
+    return task.differentiate(_backpropagate, layer=layer, to_map=to_map, table=table, positions=positions)
 
 
 def _backpropagate(
-    model: Model, images: Float[Array, "N ... C"], targets: Int[Array, " N"], *, layer: Layer, to_map: ToMap, table: Table
+    model: Model, images: Float[Array, "N ... C"], targets: Int[Array, " N"], *, layer: Layer, to_map: ToMap, table: Table, positions: str
 ) -> Maps:
     function = model if table is None else with_backward_rules(model, table)
-    value, sent = pull_back(function, images, targets, layer.at)
+    value, sent = pull_back(function, images, targets, layer.at, positions=positions)
     return Maps(to_map(*(layer.spread(part, model, images) for part in (value, sent))), sent)
 
 
@@ -130,6 +138,7 @@ def pull_back(
     targets: Int[Array, " N"],
     at: str | None = None,
     taps: Mapping[str, Callable[[Array], Array]] | None = None,
+    positions: str = "sum",
 ) -> tuple[Array, Array]:
     """Compute the value of a layer, and the cotangent that the targets' scores send back to it.
 
@@ -139,6 +148,7 @@ def pull_back(
       targets: (N,).
       at: the name of an activation; None: the images.
       taps: functions by the names of the activations that they are applied to; at the layer itself, after it.
+      positions: a key of `POSITIONS`.
 
     Returns:
       The value, and the cotangent of the same shape: the gradient, unless `function` has another backward pass.
@@ -157,5 +167,6 @@ def pull_back(
 
     scores, back = jax.vjp(rest, value)
     one_hot = jax.nn.one_hot(targets, scores.shape[-1], dtype=scores.dtype)
-    start = jnp.broadcast_to(one_hot.reshape(len(scores), *(1,) * (scores.ndim - 2), -1), scores.shape)  # at all positions
-    return value, back(start)[0]
+    one_hot = one_hot.reshape(len(scores), *(1,) * (scores.ndim - 2), -1)
+    weights = POSITIONS[positions](jnp.where(one_hot == 1, scores, 0).sum(axis=-1))
+    return value, back(weights[..., None] * one_hot)[0]

@@ -16,13 +16,14 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.backward import Layer, backpropagate, pull_back
+from extremal_jax.attribution.backward import POSITIONS, Layer, backpropagate, pull_back
 from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, prepare
 from extremal_jax.attribution.method import Method
 from extremal_jax.attribution.rules import CONTRAST, EXCITATION
 from extremal_jax.graph.activations import activations, capture, check_name, intervene
 from extremal_jax.graph.rules import with_backward_rules
 from extremal_jax.graph.varying import like
+from extremal_jax.ground.checks import check_choice
 from extremal_jax.operators.axes import Axes
 
 
@@ -34,6 +35,7 @@ def excitation_backprop(
     at: str | None = None,
     axes: Axes | str | None = None,
     channel_axis: int = -1,
+    positions: str = "sum",
     resize: Resize = False,
     smooth: Smooth = None,
 ) -> Float[Array, "*maps"]:
@@ -55,7 +57,9 @@ def excitation_backprop(
     Source: Zhang, Lin, Brandt, Shen and Sclaroff, "Top-down Neural Attention by Excitation Backprop", ECCV 2016.
     """
     layer = Layer(at, channel_axis)
-    return backpropagate("excitation_backprop", model, images, targets, layer, _summed, resize, smooth, EXCITATION, axes=axes)
+    return backpropagate(
+        "excitation_backprop", model, images, targets, layer, _summed, resize, smooth, EXCITATION, axes=axes, positions=positions
+    )
 
 
 def contrastive_excitation_backprop(
@@ -67,6 +71,7 @@ def contrastive_excitation_backprop(
     axes: Axes | str | None = None,
     contrast_at: str,
     channel_axis: int = -1,
+    positions: str = "sum",
     resize: Resize = False,
     smooth: Smooth = None,
 ) -> Float[Array, "*maps"]:
@@ -76,7 +81,7 @@ def contrastive_excitation_backprop(
     is taken at a layer near the scores, and passed down from there.
 
     Args:
-      model, images, targets, at, axes, channel_axis, resize, smooth: as in `gradient`.
+      model, images, targets, at, axes, channel_axis, positions, resize, smooth: as in `gradient`.
       contrast_at: the name of the activation where the difference is taken, between `at` and the last linear layer; of
         any shape.
 
@@ -99,16 +104,19 @@ def contrastive_excitation_backprop(
     Source: as `excitation_backprop`.
     """
     check_name("contrast_at", contrast_at)
+    check_choice("positions", positions, POSITIONS)
     task = prepare("contrastive_excitation_backprop", model, images, targets, resize, smooth, axes=axes)
-    return task.differentiate(_contrast, layer=Layer(at, channel_axis), contrast_at=contrast_at)
+    return task.differentiate(_contrast, layer=Layer(at, channel_axis), contrast_at=contrast_at, positions=positions)
 
 
-def _contrast(model: Model, images: Float[Array, "N ... C"], targets: Int[Array, " N"], *, layer: Layer, contrast_at: str) -> Maps:
+def _contrast(
+    model: Model, images: Float[Array, "N ... C"], targets: Int[Array, " N"], *, layer: Layer, contrast_at: str, positions: str
+) -> Maps:
     """The map of a layer, with the opposite subtracted at `contrast_at`."""
     _check_contrast(model, images, layer.at, contrast_at)
-    _, opposite = pull_back(with_backward_rules(model, CONTRAST), images, targets, contrast_at)
+    _, opposite = pull_back(with_backward_rules(model, CONTRAST), images, targets, contrast_at, positions=positions)
     taps = {contrast_at: lambda value: _minus(value, opposite)}
-    _, sent = pull_back(with_backward_rules(model, EXCITATION), images, targets, layer.at, taps)
+    _, sent = pull_back(with_backward_rules(model, EXCITATION), images, targets, layer.at, taps, positions)
     return Maps(jax.nn.relu(layer.spread(sent, model, images).sum(axis=-1)), sent)
 
 

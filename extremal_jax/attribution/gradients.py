@@ -25,6 +25,7 @@ def gradient(
     at: str | None = None,
     axes: Axes | str | None = None,
     channel_axis: int = -1,
+    positions: str = "sum",
     resize: Resize = False,
     smooth: Smooth = None,
 ) -> Float[Array, "*maps"]:
@@ -32,7 +33,7 @@ def gradient(
 
     Args:
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), as in
-        `extremal_perturbation`. Scores at several positions are summed.
+        `extremal_perturbation`. Scores at several positions add up, by `positions`.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image, (N,): indices, or names where the model has `classes`.
       at: the name of the activation that the map shows, a map or the tokens of one; None: the image.
@@ -41,6 +42,8 @@ def gradient(
         `at` has as many.
       channel_axis: the axis of the activation's channels if it is not the last: 1 in a model that is (N, C, H, W)
         inside.
+      positions: how scores at several positions count: "sum", all alike; or "softmax", by the softmax of the target's
+        scores over the positions, as in TorchRay's pointing game (`get_pointing_gradient`).
       resize: True for maps of the images' size, (height, width) for another, of other axes a number for each; by
         bilinear interpolation.
       smooth: standard deviation of a Gaussian blur after that, as a share of the shorter side; None for no blur.
@@ -64,7 +67,9 @@ def gradient(
 
     Source: Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks", ICLR workshop 2014.
     """
-    return backpropagate("gradient", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, axes=axes)
+    return backpropagate(
+        "gradient", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, axes=axes, positions=positions
+    )
 
 
 def linear_approx(
@@ -75,6 +80,7 @@ def linear_approx(
     at: str | None = None,
     axes: Axes | str | None = None,
     channel_axis: int = -1,
+    positions: str = "sum",
     resize: Resize = False,
     smooth: Smooth = None,
 ) -> Float[Array, "*maps"]:
@@ -91,7 +97,9 @@ def linear_approx(
       Kindermans, Schütt, Müller and Dähne, "Investigating the Influence of Noise and Distractors on the
       Interpretation of Neural Networks", 2016.
     """
-    return backpropagate("linear_approx", model, images, targets, Layer(at, channel_axis), _first_order, resize, smooth, axes=axes)
+    return backpropagate(
+        "linear_approx", model, images, targets, Layer(at, channel_axis), _first_order, resize, smooth, axes=axes, positions=positions
+    )
 
 
 def guided_backprop(
@@ -102,6 +110,7 @@ def guided_backprop(
     at: str | None = None,
     axes: Axes | str | None = None,
     channel_axis: int = -1,
+    positions: str = "sum",
     resize: Resize = False,
     smooth: Smooth = None,
 ) -> Float[Array, "*maps"]:
@@ -124,7 +133,9 @@ def guided_backprop(
 
     Source: Springenberg, Dosovitskiy, Brox and Riedmiller, "Striving for Simplicity", ICLR workshop 2015.
     """
-    return backpropagate("guided_backprop", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, GUIDED, axes=axes)
+    return backpropagate(
+        "guided_backprop", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, GUIDED, axes=axes, positions=positions
+    )
 
 
 def deconvnet(
@@ -135,6 +146,7 @@ def deconvnet(
     at: str | None = None,
     axes: Axes | str | None = None,
     channel_axis: int = -1,
+    positions: str = "sum",
     resize: Resize = False,
     smooth: Smooth = None,
 ) -> Float[Array, "*maps"]:
@@ -149,7 +161,9 @@ def deconvnet(
 
     Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
     """
-    return backpropagate("deconvnet", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, DECONVNET, axes=axes)
+    return backpropagate(
+        "deconvnet", model, images, targets, Layer(at, channel_axis), _largest, resize, smooth, DECONVNET, axes=axes, positions=positions
+    )
 
 
 def grad_cam(
@@ -160,6 +174,7 @@ def grad_cam(
     at: str,
     axes: Axes | str | None = None,
     channel_axis: int = -1,
+    positions: str = "sum",
     resize: Resize = False,
     smooth: Smooth = None,
 ) -> Float[Array, "*maps"]:
@@ -182,7 +197,7 @@ def grad_cam(
       2017.
     """
     check_name("at", at)
-    return backpropagate("grad_cam", model, images, targets, Layer(at, channel_axis), _cam, resize, smooth, axes=axes)
+    return backpropagate("grad_cam", model, images, targets, Layer(at, channel_axis), _cam, resize, smooth, axes=axes, positions=positions)
 
 
 def grad_cam_plus_plus(
@@ -193,6 +208,7 @@ def grad_cam_plus_plus(
     at: str,
     axes: Axes | str | None = None,
     channel_axis: int = -1,
+    positions: str = "sum",
     resize: Resize = False,
     smooth: Smooth = None,
 ) -> Float[Array, "*maps"]:
@@ -215,7 +231,18 @@ def grad_cam_plus_plus(
     Source: Chattopadhay, Sarkar, Howlader and Balasubramanian, "Grad-CAM++", WACV 2018.
     """
     check_name("at", at)
-    return backpropagate("grad_cam_plus_plus", model, images, targets, Layer(at, channel_axis), _cam_plus_plus, resize, smooth, axes=axes)
+    return backpropagate(
+        "grad_cam_plus_plus",
+        model,
+        images,
+        targets,
+        Layer(at, channel_axis),
+        _cam_plus_plus,
+        resize,
+        smooth,
+        axes=axes,
+        positions=positions,
+    )
 
 
 def _places(values: Float[Array, "N ... C"]) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     type=tables.Names(tables.METHODS),
     default="extremal_perturbation",
     show_default=True,
-    help="Methods, `all` of them, `extremal_perturbation:PRESET`, or `center`.",
+    help="Methods, `all` of them, `extremal_perturbation:PRESET`, `METHOD:torchray`, or `center`.",
 )
 @click.option(
     "--transfer", type=tables.IMAGE_CLASSIFIERS, help="Another classifier of the same classes, which judges the masks of the test `reward`."

@@ -61,6 +61,11 @@ REFUSALS = {
     "channel axis": (lambda: attribution.gradient(MODEL, IMAGE, 0, at="first", channel_axis=4), "channel_axis=4; 'first' is"),
     "channel axis of the batch": (lambda: attribution.gradient(MODEL, IMAGE, 0, at="first", channel_axis=0), "channel_axis=0; 'first' is"),
     "channel axis of images": (lambda: attribution.gradient(MODEL, IMAGE, 0, channel_axis=1), "got 1 without `at`"),
+    "positions": (lambda: attribution.gradient(MODEL, IMAGE, 0, positions="mean"), "positions must be one of 'sum', 'softmax', got 'mean'"),
+    "positions, contrastive": (
+        lambda: attribution.contrastive_excitation_backprop(MODEL, IMAGE, 0, contrast_at="second", positions="max"),
+        "positions must be one of 'sum', 'softmax', got 'max'",
+    ),
     "no relu, guided": (
         lambda: attribution.guided_backprop(quadratic, IMAGE, 0),
         r"no rule of guided backprop applies.*has no ReLU, max\(x",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,8 @@ from jax.ad_checkpoint import checkpoint_name
 from extremal_jax import attribution
 from golden_data import torchray
 
-GOLDEN = {name: torchray(f"methods_{name}") for name in ("plain", "residual")}
-each_network = pytest.mark.parametrize("network", GOLDEN)
+GOLDEN = {name: torchray(f"methods_{name}") for name in ("plain", "residual", "dense")}
+each_network = pytest.mark.parametrize("network", ["plain", "residual"])
 
 
 def convolved(weights: Any, name: Any, x: Any, stride: Any = 1) -> Any:
@@ -47,19 +48,24 @@ def plain(weights: Any, x: Any) -> Any:
     return x @ weights["classifier.2.weight"].T + weights["classifier.2.bias"]
 
 
-def residual(weights: Any, x: Any) -> Any:
+def residual(weights: Any, x: Any, window: tuple[int, int] = (5, 6)) -> Any:
     x = max_pooled(jax.nn.relu(normed(weights, "bn1", convolved(weights, "conv1", x, 2))), 3, 2, 1)
     y = jax.nn.relu(normed(weights, "abn", convolved(weights, "a", x)))
     y = normed(weights, "bbn", convolved(weights, "b", y, 2))
     x = checkpoint_name(jax.nn.relu(y + normed(weights, "sbn", convolved(weights, "skip", x, 2))), "layer")
-    pool = checkpoint_name(lax.reduce_window(x, 0.0, lax.add, (1, 5, 6, 1), (1, 1, 1, 1), "VALID") / 30, "pool")
-    return convolved(weights, "fc", pool)
+    pool = lax.reduce_window(x, 0.0, lax.add, (1, *window, 1), (1, 1, 1, 1), "VALID") / math.prod(window)
+    return convolved(weights, "fc", checkpoint_name(pool, "pool"))
+
+
+def dense(weights: Any, x: Any) -> Any:
+    """Scores at 3x4 positions."""
+    return residual(weights, x, (3, 3))
 
 
 def network_and_image(network: Any) -> Any:
     golden = GOLDEN[network]
     weights = {key.removeprefix("weights/"): jnp.asarray(value) for key, value in golden.items() if key.startswith("weights/")}
-    model = jax.tree_util.Partial({"plain": plain, "residual": residual}[network], weights)
+    model = jax.tree_util.Partial({"plain": plain, "residual": residual, "dense": dense}[network], weights)
     return model, jnp.moveaxis(jnp.asarray(golden["image"]), 0, -1)
 
 
@@ -67,10 +73,12 @@ def close(actual: Any, expected: Any) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-@each_network
+@pytest.mark.parametrize("network", GOLDEN)
 def test_the_networks_are_the_recorded_ones(network: Any) -> None:
     model, image = network_and_image(network)
-    np.testing.assert_allclose(jax.jit(model)(image[None]).ravel(), GOLDEN[network]["output"].ravel(), rtol=1e-4)
+    expected = GOLDEN[network]["output"]
+    scores = np.moveaxis(jax.jit(model)(image[None]), -1, 1)
+    np.testing.assert_allclose(scores.ravel(), expected.ravel(), rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 MAPS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
@@ -114,3 +122,24 @@ def test_rise(network: Any) -> None:
     model, image = network_and_image(network)
     masks = GOLDEN[network]["rise_masks"].astype(np.float32)
     close(attribution.rise(model, image, masks=masks, score="sigmoid", chunk_size=16), GOLDEN[network]["rise"])
+
+
+POINTING: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("gradient", "guided_backprop", "deconvnet"), ()),
+    **dict.fromkeys(("grad_cam", "excitation_backprop"), ("at",)),
+    "contrastive_excitation_backprop": ("at", "contrast_at"),
+}
+
+
+@pytest.mark.parametrize("name", POINTING)
+def test_maps_of_scores_at_several_positions(name: Any) -> None:
+    """As TorchRay's table of the pointing game has them: weighted by the softmax over positions, enlarged, and smoothed."""
+    model, image = network_and_image("dense")
+    golden = GOLDEN["dense"]
+    layers = {"at": str(golden["saliency_layer"]), "contrast_at": str(golden["contrast_layer"])}
+    options: Any = {option: layers[option] for option in POINTING[name]}
+    if "at" not in options:
+        options["smooth"] = 0.02 * 80 / 60  # of the longer side
+    method = functools.partial(getattr(attribution, name), model, image, int(golden["target"]), resize=(60, 80), **options)
+    close(method(positions="softmax"), golden[name])
+    assert np.abs(method() - golden[name]).max() > 0.01 * np.abs(golden[name]).max(), "all positions alike are other maps"

@@ -22,6 +22,7 @@ import small
 import zoo_weights
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.networks.layers import Chain, Identity, relu
+from extremal_jax.models.networks.resnet import BasicBlock, ResNet
 from extremal_jax.operators.axes import IMAGE
 from golden_data import GOLDEN
 
@@ -143,6 +144,21 @@ def test_other_sizes(recorded: Any, tmp_path: Path) -> None:
     scores = jax.jit(lambda model, x: model(x))(load(name, tmp_path), zoo_weights.images(1, height, width))
     expected = recorded_sizes()[recorded]
     close(scores if scores.shape == expected.shape else scores[:, ::50], expected)
+
+
+@pytest.mark.parametrize(("size", "places"), [((224, 300), (1, 4)), ((224, 224), (1, 1)), ((96, 128), (1, 1))])
+def test_sliding_windows(size: tuple[int, int], places: tuple[int, int]) -> None:
+    """The scores of each 7x7 window of the last map; a smaller map is pooled as a whole."""
+    network = ResNet(BasicBlock, (1, 1, 1, 1), 5, caffe=True, dense=True, window=7, rngs=nnx.Rngs(0))
+    network.eval()  # type: ignore[no-untyped-call]
+    images = jnp.asarray(zoo_weights.images(1, *size))
+    scores, activations = jax.jit(lambda x: zoo_weights.tap(network, x))(images)
+    last = activations["layer4"]
+    side = (min(7, last.shape[1]), min(7, last.shape[2]))
+    assert scores.shape == (1, *places, 5)
+    for row, column in np.ndindex(*places):
+        pooled = last[:, row : row + side[0], column : column + side[1]].mean(axis=(1, 2))
+        np.testing.assert_allclose(scores[:, row, column], network.fc(pooled), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", members((name for name in ENTRIES if name != "scenes"), (*ALONG_TIME, *SMALL)))

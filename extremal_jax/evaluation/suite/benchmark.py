@@ -68,9 +68,9 @@ def benchmark(
       tests: the names of tests, keys of `TESTS`.
       dataset: the images with their classes; see `data.open_dataset`.
       models: classifiers by name, which know the dataset's classes.
-      methods: names of contenders: methods of the registry, presets of extremal perturbation such as
-        "extremal_perturbation:thorough", and "center". A layer that a method needs is the last one with more than one
-        place.
+      methods: names of contenders: methods of the registry; presets of extremal perturbation such as
+        "extremal_perturbation:thorough"; methods with the settings of TorchRay's table, such as "gradient:torchray"; and
+        "center". A layer that a method needs is the last one with more than one place, or the one of TorchRay's table.
       folder: where rows are kept; None: nowhere.
       transfer: another classifier of the same classes, to which masks are transferred, by the test "reward".
       limit: how many images of the dataset are tested, from the first; None: all.

@@ -1,4 +1,5 @@
-"""The methods that a benchmark compares: those of the registry, presets of extremal perturbation, and the centre."""
+"""The methods that a benchmark compares: those of the registry, with their own settings or TorchRay's, presets of extremal
+perturbation, and the centre."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from jaxtyping import Float
 
 from extremal_jax.attribution import METHODS
 from extremal_jax.boundary.models import Model
+from extremal_jax.evaluation.suite import torchray
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
 from extremal_jax.extremal.result import EXPONENT
@@ -23,7 +25,8 @@ from extremal_jax.ground.checks import nearest
 from extremal_jax.ground.pytrees import AnyArray
 
 PRESETS: dict[str, Callable[[], Config]] = {"thorough": Config.thorough, "torchray": Config.torchray, "paper": Config.paper}
-PUBLISHED = ("torchray", "paper")  # whose maps are the smoothed mean of the masks, as in TorchRay's pointing game
+_TORCHRAY = "torchray"
+PUBLISHED = (_TORCHRAY, "paper")  # whose maps are the smoothed mean of the masks, as in TorchRay's pointing game
 _EXTREMAL = "extremal_perturbation"
 _EVIDENCE = f"evidence by the power mean of {EXPONENT}"
 Areas = tuple[float, ...]
@@ -65,7 +68,7 @@ class Contender:
 
 
 def contender(name: str) -> Contender:
-    """A contender by its name: one of `METHODS`, "extremal_perturbation:PRESET", or "center".
+    """A contender by its name: one of `METHODS`, "extremal_perturbation:PRESET", "METHOD:torchray", or "center".
 
     Raises:
       ValueError: for an unknown name.
@@ -83,8 +86,12 @@ def contender(name: str) -> Contender:
         config = PRESETS[preset]() if preset else Config()
         published = preset in PUBLISHED
         return Contender(name, _settings(config) + ("" if published else f" {_EVIDENCE}"), _extremal(config, published))
+    if preset == _TORCHRAY and method in torchray.SETTINGS:
+        settings = torchray.SETTINGS[method]
+        return Contender(name, str(settings), _of_torchray(method), frozenset(settings.layers))
     if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; {nearest(name, [*METHODS, 'center', *(f'{_EXTREMAL}:{one}' for one in PRESETS)])}")
+        others = *(f"{_EXTREMAL}:{one}" for one in PRESETS), *(f"{one}:{_TORCHRAY}" for one in torchray.SETTINGS)
+        raise ValueError(f"unknown method {name!r}; {nearest(name, [*METHODS, 'center', *others])}")
     return Contender(name, "", _of_registry(name), METHODS[name].needs)
 
 
@@ -96,9 +103,11 @@ def _settings(config: Config) -> str:
 
 def check_layers(name: str, layers: Sequence[Activation]) -> None:
     """Raise a ValueError if a contender needs a layer and none of these is suitable."""
-    method = METHODS.get(name)
-    if method is not None:
-        method.complete({}, layers)
+    method, _, preset = name.partition(":")
+    if preset == _TORCHRAY and method in torchray.SETTINGS:
+        torchray.layers(method, [layer.name for layer in layers])
+    elif name in METHODS:
+        METHODS[name].complete({}, layers)
 
 
 def _of_registry(name: str) -> Any:
@@ -108,6 +117,16 @@ def _of_registry(name: str) -> Any:
         if layers is None:
             layers = activations(model, images) if method.needs else ()
         maps = method.function(model, images, targets, **method.complete(dict(key=key, resize=True), layers))
+        return Explanation(maps, maps)
+
+    return explain
+
+
+def _of_torchray(method: str) -> Any:
+    def explain(model: Model, images: AnyArray, targets: AnyArray, areas: Areas, key: Array, layers: Layers = None) -> Explanation:
+        if layers is None:
+            layers = activations(model, images) if torchray.SETTINGS[method].layers else ()
+        maps = torchray.maps(method, model, images, targets, key, [layer.name for layer in layers])
         return Explanation(maps, maps)
 
     return explain

@@ -6,6 +6,7 @@ import functools
 import itertools
 import types
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -74,7 +75,9 @@ class ResNet(nnx.Module):
       depths: the number of blocks in each of the four layers.
       classes: the number of scores.
       caffe: a bias in the first convolution, a max-pool that rounds up instead of padding, and early strides, as in Caffe.
-      dense: keep the spatial axes: (B, 1, 1, classes).
+      dense: keep the spatial axes: (B, h, w, classes).
+      window: the side of the windows that are pooled at last, at each place, for a dense network; None: the whole map, so that
+        h = w = 1. A smaller map is pooled as a whole.
       options: of the blocks: `groups` and `inner` of bottlenecks.
     """
 
@@ -86,10 +89,11 @@ class ResNet(nnx.Module):
         *,
         caffe: bool = False,
         dense: bool = False,
+        window: int | None = None,
         options: Options = types.MappingProxyType({}),
         rngs: nnx.Rngs,
     ):
-        self.dense = dense
+        self.dense, self.window = dense, window
         self.conv1 = ConvNorm(3, WIDTHS[0], 7, 2, bias=caffe, rngs=rngs)
         self.maxpool = MaxPool(3, 2, ceil=True) if caffe else MaxPool(3, 2, padding=1)
         widths = (WIDTHS[0], *(block.expansion * width for width in WIDTHS))
@@ -106,8 +110,13 @@ class ResNet(nnx.Module):
             for block in getattr(self, name):
                 x = block(x)
             x = named(x, name)
-        x = named(jnp.mean(x, axis=(1, 2), keepdims=self.dense), "avgpool")
-        return self.fc(x)
+        return self.fc(named(self._pooled(x), "avgpool"))
+
+    def _pooled(self, x: Array) -> Array:
+        if self.window is None:
+            return jnp.mean(x, axis=(1, 2), keepdims=self.dense)
+        height, width = (min(self.window, length) for length in x.shape[1:3])
+        return nnx.avg_pool(x, (height, width))
 
 
 _NAMES = (
@@ -128,6 +137,11 @@ CAFFE_LAYOUTS = (
     ),
 )
 
+_CAFFE_FORMS: dict[str, tuple[dict[str, Any], str]] = {  # what the name ends in, the network's arguments, and the description
+    "": ({}, ""),
+    "_fully_convolutional": ({"dense": True}, "; of the whole image, at one place"),
+    "_sliding": ({"dense": True, "window": 7}, "; scores at each place, of 7x7 windows"),
+}
 _SIZES = {"classes": ("fc.bias", 0)}
 _MEMBERS: dict[int, tuple[Block, tuple[int, ...], int]] = {
     18: (BasicBlock, (2, 2, 2, 2), 11_689_512),
@@ -171,17 +185,17 @@ ENTRIES = (
     ),
     *(
         Entry(
-            name=f"resnet50_{dataset}{'_fully_convolutional' if dense else ''}",
-            description=f"TorchRay's residual network of 50 layers, {title}{'; scores at each place' if dense else ''}",
+            name=f"resnet50_{dataset}{ending}",
+            description=f"TorchRay's residual network of 50 layers, {title}{note}",
             parameters=23_508_096 + 2049 * classes,
             activations=ACTIVATIONS,
             classes=dataset,
-            preprocessing=CAFFE_WHOLE if dense else CAFFE,
+            preprocessing=CAFFE_WHOLE if form else CAFFE,
             architecture=Architecture(
-                functools.partial(ResNet, *_MEMBERS[50][:2], classes=classes, caffe=True, dense=dense), CAFFE_LAYOUTS, _SIZES
+                functools.partial(ResNet, *_MEMBERS[50][:2], classes=classes, caffe=True, **form), CAFFE_LAYOUTS, _SIZES
             ),
         )
         for dataset, (title, classes) in CAFFE_DATASETS.items()
-        for dense in (False, True)
+        for ending, (form, note) in _CAFFE_FORMS.items()
     ),
 )

@@ -367,6 +367,8 @@ def test_progress_reaches_the_end() -> None:
         ),
         (dict(transfer=ej.models.load("scenes")), "transfer must have the classes of the models, and those of scenes and colours differ"),
         (dict(methods=("grad_cam",), models={"plain": nameless()}), "grad_cam needs at, a layer of the model with more than one place"),
+        (dict(methods=("grad_cam:torchray",)), "grad_cam:torchray takes layers of VGG-16 or ResNet"),
+        (dict(methods=("smooth_grad:torchray",)), "unknown method 'smooth_grad:torchray'"),
         (dict(areas=(0.1, 1.5)), r"areas must be shares of the image in \(0, 1\], got 1\.5"),
         (dict(seed=-1), "seed must be a whole number, at least 0, got -1"),
         (dict(limit=0), "limit must be a whole number, at least 1, got 0"),

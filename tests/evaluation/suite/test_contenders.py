@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 import small
-from extremal_jax.evaluation.suite import contenders
+from extremal_jax.evaluation.suite import contenders, torchray
 from extremal_jax.evaluation.suite.contenders import contender
+from extremal_jax.ground.filters import resize
+from extremal_jax.models.entries import ENTRIES
 
 KEY = jax.random.key(2)
 MODEL = functools.partial(small.classify, small.weights())
@@ -44,3 +50,51 @@ def test_the_centre_points_at_the_middle(size: tuple[int, int]) -> None:
     row, column = np.unravel_index(np.argmax(found.maps[1]), size)
     assert abs(row + 0.5 - size[0] / 2) <= 0.5
     assert abs(column + 0.5 - size[1] / 2) <= 0.5
+
+
+def residual(images: Any) -> Any:
+    """A network with the layers of a ResNet, and scores at several places."""
+    kernels = [jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32) for seed, shape in enumerate([(3, 6), (6, 4)])]
+    x = checkpoint_name(nnx.avg_pool(jax.nn.relu(images @ kernels[0]), (2, 2), (2, 2)), "layer3")
+    x = checkpoint_name(nnx.avg_pool(x, (2, 2), (2, 2)), "layer4")
+    return checkpoint_name(nnx.avg_pool(x, (2, 2)), "avgpool") @ kernels[1]
+
+
+@pytest.mark.parametrize("method", torchray.SETTINGS)
+def test_the_settings_of_torchrays_table(method: str) -> None:
+    images, targets = np.random.default_rng(5).standard_normal((2, 12, 16, 3)).astype(np.float32), np.array([1, 2], np.int32)
+    wanted: dict[str, Any] = {
+        **{name: {"smooth": 0.02 * 16 / 12} for name in ("gradient", "deconvnet", "guided_backprop")},
+        "grad_cam": {"at": "layer4"},
+        "excitation_backprop": {"at": "layer3"},
+        "contrastive_excitation_backprop": {"at": "layer3", "contrast_at": "avgpool"},
+    }
+    function = getattr(ej.attribution, method)
+    if method == "rise":
+        squeezed = resize(jnp.asarray(images), (12, 12))
+        expected = function(residual, squeezed, targets, num_masks=8000, score="sigmoid", key=KEY, resize=(12, 16))
+    else:
+        expected = function(residual, images, targets, positions="softmax", resize=True, **wanted[method])
+    found = contender(f"{method}:torchray").explain(residual, images, targets, (), KEY)
+    np.testing.assert_array_equal(found.maps, expected)
+    np.testing.assert_array_equal(found.order, expected)
+    assert contender(f"{method}:torchray").settings != contender(method).settings
+
+
+@pytest.mark.parametrize(
+    ("network", "names"),
+    [
+        ("vgg16_voc_fully_convolutional", ["features.29", "features.23", "features.23", "classifier.4"]),
+        ("resnet50_coco_sliding", ["layer4", "layer3", "layer3", "avgpool"]),
+    ],
+)
+def test_the_layers_of_torchrays_table(network: str, names: list[str]) -> None:
+    found = [torchray.layers(method, ENTRIES[network].activations) for method in torchray.SETTINGS]
+    assert [name for layers in found for name in layers.values()] == names
+
+
+@pytest.mark.parametrize("network", ["vgg19", "vgg13_bn", "efficientnet_lite0", "scenes"])
+def test_other_networks_have_no_layers_of_torchrays_table(network: str) -> None:
+    with pytest.raises(ValueError, match=r"grad_cam:torchray takes layers of VGG-16 or ResNet, .*; grad_cam finds layers of any model"):
+        torchray.layers("grad_cam", ENTRIES[network].activations)
+    assert torchray.layers("gradient", ENTRIES[network].activations) == {}

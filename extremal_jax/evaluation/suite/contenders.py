@@ -28,7 +28,7 @@ PRESETS: dict[str, Callable[[], Config]] = {"thorough": Config.thorough, "torchr
 _TORCHRAY = "torchray"
 PUBLISHED = (_TORCHRAY, "paper")  # whose maps are the smoothed mean of the masks, as in TorchRay's pointing game
 _EXTREMAL = "extremal_perturbation"
-_EVIDENCE = f"evidence by the power mean of {EXPONENT}"
+_EVIDENCE = f"evidence by the power mean of {EXPONENT}, pointing where it is highest near the peak of the saliency"
 Areas = tuple[float, ...]
 Layers = Sequence[Activation] | None
 
@@ -42,11 +42,14 @@ class Explanation(NamedTuple):
       order: (N, H, W), by which pixels are shown or removed, the most important highest: the maps themselves; for
         extremal perturbation the ranking of its nested masks.
       masks: (N, K, H, W), a mask for each area; None for maps, whose highest pixels serve for every area.
+      pointing: (N, H, W), highest where the method points; None: the maps themselves. For extremal perturbation with its
+        own settings, `ExtremalResult.point`.
     """
 
     maps: Float[AnyArray, "N H W"]
     order: Float[AnyArray, "N H W"]
     masks: Float[AnyArray, "N K H W"] | None = None
+    pointing: Float[AnyArray, "N H W"] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,15 +139,20 @@ def _extremal(config: Config, published: bool) -> Any:
     def explain(model: Model, images: AnyArray, targets: AnyArray, areas: Areas, key: Array, layers: Layers = None) -> Explanation:
         result = extremal_perturbation(model, images, targets, areas, config=config, key=key)
         maps = result.saliency() if published else result.evidence(images)
-        return Explanation(maps, -result.ranking().astype(jnp.float32), result.masks)
+        pointing = None if published else _peaked(result.point(images), *images.shape[1:3])
+        return Explanation(maps, -result.ranking().astype(jnp.float32), result.masks, pointing)
 
     return explain
 
 
 def _center(model: Model, images: AnyArray, targets: AnyArray, areas: Areas, key: Array, layers: Layers = None) -> Explanation:
     """Maps that are highest in the centre of the image, whatever it shows."""
-    height, width = images.shape[1:3]
-    rows, columns = (np.arange(length) - (length - 1) / 2 for length in (height, width))
-    distances = np.hypot(rows[:, None] / height, columns / width).astype(np.float32)
-    maps = jnp.broadcast_to(jnp.asarray(1 - distances), images.shape[:3])
+    count, height, width = images.shape[:3]
+    maps = _peaked(np.tile([(height - 1) / 2, (width - 1) / 2], (count, 1)), height, width)
     return Explanation(maps, maps)
+
+
+def _peaked(points: AnyArray, height: int, width: int) -> Float[Array, "N H W"]:
+    """Maps that are highest at points (N, 2), and fall with the distance, so that the peak stays where it is at any size."""
+    rows, columns = ((np.arange(side) - np.asarray(points)[:, axis, None]) / side for axis, side in enumerate((height, width)))
+    return jnp.asarray(1 - np.hypot(rows[:, :, None], columns[:, None]), jnp.float32)

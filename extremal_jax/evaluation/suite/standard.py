@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,15 +68,19 @@ class Trial:
         """The method's maps of other images, or of another model."""
         return self.contender.explain(model, images, targets, self.areas, self.key, self.layers).maps
 
-    @functools.cached_property
-    def placed(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    @property
+    def pointing(self) -> AnyArray:
+        """(N, H, W), maps whose highest points are where the method points."""
+        return self.explanation.maps if self.explanation.pointing is None else self.explanation.pointing
+
+    def placed(self, maps: AnyArray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Maps laid on the original images, and regions: all at once, (N, H', W'), where their sizes are alike, or one by one.
 
         Both are padded to a multiple of 128 pixels a side, because tests compile for each size; the padding of a map is
         lower than all of its values. A batch that is not full repeats its last case.
         """
         pairs = []
-        for saliency, region in zip(np.asarray(self.explanation.maps), self.regions, strict=False):
+        for saliency, region in zip(np.asarray(maps), self.regions, strict=False):
             placed = self.model.preprocessing.place(saliency, region.shape)
             more = [(0, -length % _PIECE) for length in region.shape]
             lowest = min(0, float(placed.min())) - 1
@@ -130,9 +133,10 @@ class Test:
     of: str = "images"
 
 
-def _in_original(trial: Trial, functions: Mapping[str, Callable[[Any, Any], Any]]) -> Scores:
+def _in_original(trial: Trial, maps: AnyArray, functions: Mapping[str, Callable[[Any, Any], Any]]) -> Scores:
     """The scores of functions of maps and regions (m, H', W'), in the original images."""
-    found = {name: [np.asarray(function(*piece), np.float32) for piece in trial.placed] for name, function in functions.items()}
+    placed = trial.placed(maps)
+    found = {name: [np.asarray(function(*piece), np.float32) for piece in placed] for name, function in functions.items()}
     return {name: np.concatenate(pieces)[: len(trial.regions)] for name, pieces in found.items()}
 
 
@@ -141,19 +145,22 @@ def _hits(maps: Any, regions: Any) -> Array:
 
 
 def _pointing(trial: Trial) -> Scores:
-    """Whether the map's highest point lies on the object."""
-    return _in_original(trial, {"hit": _hits})
+    """Whether the method points at the object."""
+    return _in_original(trial, trial.pointing, {"hit": _hits})
 
 
 def _energy(trial: Trial) -> Scores:
-    return _in_original(trial, {"energy": energy, "iou": iou, "relevance mass": relevance_mass, "relevance rank": relevance_rank})
+    return _in_original(
+        trial, trial.explanation.maps, {"energy": energy, "iou": iou, "relevance mass": relevance_mass, "relevance rank": relevance_rank}
+    )
 
 
 def _grid(trial: Trial) -> Scores:
-    """The share of the positive part in the cell, and whether the highest point lies in it."""
+    """The share of the positive part in the cell, and whether the method points at it."""
     regions = jnp.asarray(np.stack(trial.regions))
-    maps = jnp.asarray(trial.explanation.maps)[: len(regions)]
-    return {"share": np.asarray(energy(maps, regions)), "point": np.asarray(is_hit(highest_point(maps), regions, 1), np.float32)}
+    maps, pointing = (jnp.asarray(part)[: len(regions)] for part in (trial.explanation.maps, trial.pointing))
+    point = is_hit(highest_point(pointing), regions, 1)
+    return {"share": np.asarray(energy(maps, regions)), "point": np.asarray(point, np.float32)}
 
 
 def _curve(function: Any) -> Callable[[Trial], Scores]:
@@ -211,7 +218,7 @@ TESTS = {
     for test in (
         Test(
             "pointing-game",
-            "whether the highest point lies on the object",
+            "whether the method points at the object",
             (Measure("hit", by_class=True),),
             _pointing,
             f"{TOLERANCE:g} pixels of tolerance in the original image; the mean over classes",

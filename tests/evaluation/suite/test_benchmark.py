@@ -14,8 +14,9 @@ from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 from extremal_jax.data.examples import Dataset, Example, Object
-from extremal_jax.evaluation.suite import benchmark as module
+from extremal_jax.evaluation.suite import benchmark as module, standard
 from extremal_jax.evaluation.suite.benchmark import benchmark
+from extremal_jax.evaluation.suite.contenders import Contender, Explanation
 from extremal_jax.evaluation.suite.summaries import tabulate
 from extremal_jax.models.preprocessing import Preprocessing
 
@@ -112,6 +113,23 @@ def test_values_are_those_of_the_functions(tmp_path: Any) -> None:
     }
     for name, value in expected.items():
         np.testing.assert_allclose(row["values"][name], np.asarray(value, np.float32)[0], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_method_may_point_elsewhere_than_where_its_map_is_highest(monkeypatch: pytest.MonkeyPatch, elsewhere: bool) -> None:
+    """The pointing game and the points in grids go by where it points, shares and overlaps by its map."""
+
+    def explain(model: Any, images: Any, targets: Any, *_: Any) -> Explanation:
+        colours = np.asarray(list(COLOURS.values()), np.float32)[targets][:, None, None] / 255
+        alike = np.exp(-((images - colours) ** 2).sum(axis=-1))
+        return Explanation(1 - alike, alike, None, alike if elsewhere else None)
+
+    monkeypatch.setattr(module, "contender", lambda name: Contender(name, "", explain))
+    monkeypatch.setattr(standard, "TOLERANCE", 1.0)
+    tests, models = ("pointing-game", "energy", "grid-pointing"), {"colours": classifier(300.0)}
+    [row] = run(tests, Squares(13), methods=("any",), models=models, num_grids=2).rows()
+    assert row["pointing-game hit"] == row["grid-pointing point"] == elsewhere
+    assert row["energy iou"] == 0
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 3, 5])

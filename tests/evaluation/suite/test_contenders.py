@@ -36,6 +36,10 @@ def test_what_extremal_perturbation_enters(preset: str, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(found.maps, result.saliency() if published else result.evidence(images))
     np.testing.assert_array_equal(found.masks, result.masks)
     np.testing.assert_array_equal(found.order, -np.asarray(result.ranking(), np.float32))
+    if published:
+        assert found.pointing is None  # at the highest place of its maps
+    else:
+        np.testing.assert_array_equal(ej.evaluation.highest_point(found.pointing), result.point(images))
 
 
 def test_another_definition_of_the_evidence_is_another_setting() -> None:

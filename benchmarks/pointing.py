@@ -3,11 +3,11 @@
     python benchmarks/pointing.py                                       # ten minutes on two cores
     python benchmarks/pointing.py --networks resnet50 --pictures 2      # a quick look
 
-TorchRay's VGG-16 and ResNet-50 of VOC, fully convolutional, with random weights, the same on both sides, on pictures of
+Both sides are TorchRay's fully convolutional VGG-16 and ResNet-50 of VOC, with the same random weights, on pictures of
 scenes that are wider than high. TorchRay's side calls its methods as the script of its table does, with the ResNet's
-pool replaced by one of 7x7 windows; ours are the contenders METHOD:torchray of a benchmark. Compared are the maps on the
-original picture and their highest points. RISE draws its masks at random, and extremal perturbation has a preset, whose
-runs are compared elsewhere.
+pool replaced by one of 7x7 windows; ours are the contenders METHOD:torchray of a benchmark. The maps on the original
+picture and their highest points are compared. RISE is left out because its masks are random, and extremal perturbation
+because its runs are compared elsewhere.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ POSITIONS: dict[str, Callable[[Array], Array]] = {
     "sum": jnp.ones_like,
     "softmax": lambda scores: jax.nn.softmax(scores, axis=tuple(range(1, scores.ndim))),
 }
-"""The weights of the positions at which a target has scores, (N, *positions), of these scores."""
+"""Functions from a target's scores, (N, *positions), to the weights of their positions, by name."""
 
 
 def backpropagate(

@@ -33,7 +33,7 @@ def gradient(
 
     Args:
       model: any function from images (B, H, W, C) to scores (B, classes) or (B, h, w, classes), as in
-        `extremal_perturbation`. Scores at several positions add up, by `positions`.
+        `extremal_perturbation`. Scores at several positions are summed, with the weights of `positions`.
       images: (H, W, C), or a batch (N, H, W, C), floats as the model takes them.
       targets: one class for all images or one per image, (N,): indices, or names where the model has `classes`.
       at: the name of the activation that the map shows, a map or the tokens of one; None: the image.
@@ -42,7 +42,7 @@ def gradient(
         `at` has as many.
       channel_axis: the axis of the activation's channels if it is not the last: 1 in a model that is (N, C, H, W)
         inside.
-      positions: how scores at several positions count: "sum", all alike; or "softmax", by the softmax of the target's
+      positions: the weights of scores at several positions: "sum", one each; or "softmax", the softmax of the target's
         scores over the positions, as in TorchRay's pointing game (`get_pointing_gradient`).
       resize: True for maps of the images' size, (height, width) for another, of other axes a number for each; by
         bilinear interpolation.

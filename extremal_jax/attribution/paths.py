@@ -48,7 +48,8 @@ def integrated_gradients(
     which are taken at their midpoints.
 
     Args:
-      model, images, targets, axes, resize, smooth: as in `gradient`.
+      model, images, targets, axes, resize, smooth: as in `gradient`, except that scores at several positions are always
+        summed.
       baseline: x', as `fill` in `occlusion`: a number, an array, or "blur", "mean", "past_mean" or "rise_blur".
       num_steps: of the sum that approximates the integral.
       chunk_size: the most images that the model gets at a time, to bound memory; None for 16.

@@ -25,7 +25,7 @@ from extremal_jax.optimise.storage import Saved
 
 _DETAIL = 0.01  # the finest detail of `evidence`, as a share of the shorter side
 EXPONENT = 1 / 8  # of the power mean of the masks' densities: with 1 it is the plain mean, towards 0 the geometric one
-_NEAR = 0.8  # the share of the saliency's peak above which `point` looks for evidence
+NEAR = 0.8  # the share of the saliency's peak above which `point` looks for evidence
 SMOOTH = 0.09  # the smoothing of TorchRay's pointing game, as a share of the shorter side
 
 
@@ -160,7 +160,7 @@ class ExtremalResult(Printed, OfImages, Saved):
         """
         scores = self.saliency()
         if images is not None:
-            near = scores >= _NEAR * scores.max(axis=tuple(range(-self._rank, 0)), keepdims=True)
+            near = scores >= NEAR * scores.max(axis=tuple(range(-self._rank, 0)), keepdims=True)
             scores = jnp.where(near, self.evidence(images), 0)
         best = scores.reshape(*scores.shape[: -self._rank], -1).argmax(axis=-1)
         return jnp.stack(jnp.unravel_index(best, scores.shape[-self._rank :]), axis=-1)

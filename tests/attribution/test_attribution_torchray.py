@@ -143,3 +143,17 @@ def test_maps_of_scores_at_several_positions(name: Any) -> None:
     method = functools.partial(getattr(attribution, name), model, image, int(golden["target"]), resize=(60, 80), **options)
     close(method(positions="softmax"), golden[name])
     assert np.abs(method() - golden[name]).max() > 0.01 * np.abs(golden[name]).max(), "all positions alike are other maps"
+
+
+@pytest.mark.parametrize("name", ["linear_approx", "grad_cam_plus_plus"])
+def test_positions_are_weights(name: Any) -> None:
+    """Of methods that TorchRay's table does not have."""
+    model, image = network_and_image("dense")
+    golden = GOLDEN["dense"]
+
+    def weighted(x: Any) -> Any:
+        scores = model(x)
+        return scores * lax.stop_gradient(jax.nn.softmax(scores, axis=(1, 2)))
+
+    method, target, at = getattr(attribution, name), int(golden["target"]), str(golden["saliency_layer"])
+    close(method(model, image, target, at=at, positions="softmax"), method(weighted, image, target, at=at))

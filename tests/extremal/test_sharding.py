@@ -202,6 +202,7 @@ def test_channels(chunk_size: Any, kind: Any) -> None:
     found = small.channels(laid_out(kind), TARGETS, chunk_size=chunk_size)
     close(found, small.channels(IMAGES, TARGETS))
     assert layout(found).spec[0] == "images"
+    assert layout(found).mesh.axis_types == (kind,)
 
 
 @each_kind
@@ -214,7 +215,9 @@ def test_other_calls(call: Any, kind: Any) -> None:
 def test_inversion(kind: Any) -> None:
     seen = np.asarray(ej.graph.capture(small.MODEL, [small.LAYER])(jnp.asarray(IMAGES))[1][small.LAYER])
     found = small.invert(jax.device_put(seen, NamedSharding(mesh(kind), P("images"))))
-    close(found.images, small.invert(seen).images)
+    images: Any = found.images
+    close(images, small.invert(seen).images)
+    assert images.sharding.mesh.axis_types == (kind,)
 
 
 @pytest.mark.parametrize("chunk_size", [None, COUNT])

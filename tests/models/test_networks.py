@@ -161,6 +161,13 @@ def test_sliding_windows(size: tuple[int, int], places: tuple[int, int]) -> None
         np.testing.assert_allclose(scores[:, row, column], network.fc(pooled), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dataset", ["voc", "coco"])
+def test_the_sliding_entries(dataset: str) -> None:
+    network: Any = zoo_weights.abstract(f"resnet50_{dataset}_sliding")
+    assert (network.dense, network.window) == (True, 7)
+    assert ENTRIES[f"resnet50_{dataset}_sliding"].preprocessing == ENTRIES[f"resnet50_{dataset}_fully_convolutional"].preprocessing
+
+
 @pytest.mark.parametrize("name", members((name for name in ENTRIES if name != "scenes"), (*ALONG_TIME, *SMALL)))
 def test_entries(name: Any) -> None:
     """The number of parameters."""

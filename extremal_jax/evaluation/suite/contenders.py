@@ -19,7 +19,7 @@ from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.suite import torchray
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
-from extremal_jax.extremal.result import EXPONENT
+from extremal_jax.extremal.result import EXPONENT, NEAR
 from extremal_jax.graph import Activation, activations
 from extremal_jax.ground.checks import nearest
 from extremal_jax.ground.pytrees import AnyArray
@@ -28,7 +28,7 @@ PRESETS: dict[str, Callable[[], Config]] = {"thorough": Config.thorough, "torchr
 _TORCHRAY = "torchray"
 PUBLISHED = (_TORCHRAY, "paper")  # whose maps are the smoothed mean of the masks, as in TorchRay's pointing game
 _EXTREMAL = "extremal_perturbation"
-_EVIDENCE = f"evidence by the power mean of {EXPONENT}, pointing where it is highest near the peak of the saliency"
+_EVIDENCE = f"evidence by the power mean of {EXPONENT}, pointing where it is highest within {NEAR} of the saliency's peak"
 Areas = tuple[float, ...]
 Layers = Sequence[Activation] | None
 
@@ -89,13 +89,19 @@ def contender(name: str) -> Contender:
         config = PRESETS[preset]() if preset else Config()
         published = preset in PUBLISHED
         return Contender(name, _settings(config) + ("" if published else f" {_EVIDENCE}"), _extremal(config, published))
-    if preset == _TORCHRAY and method in torchray.SETTINGS:
+    if _in_table(name):
         settings = torchray.SETTINGS[method]
         return Contender(name, str(settings), _of_torchray(method), frozenset(settings.layers))
     if name not in METHODS:
         others = *(f"{_EXTREMAL}:{one}" for one in PRESETS), *(f"{one}:{_TORCHRAY}" for one in torchray.SETTINGS)
         raise ValueError(f"unknown method {name!r}; {nearest(name, [*METHODS, 'center', *others])}")
     return Contender(name, "", _of_registry(name), METHODS[name].needs)
+
+
+def _in_table(name: str) -> bool:
+    """Whether a name is that of a method with the settings of TorchRay's table."""
+    method, _, preset = name.partition(":")
+    return preset == _TORCHRAY and method in torchray.SETTINGS
 
 
 def _settings(config: Config) -> str:
@@ -106,9 +112,8 @@ def _settings(config: Config) -> str:
 
 def check_layers(name: str, layers: Sequence[Activation]) -> None:
     """Raise a ValueError if a contender needs a layer and none of these is suitable."""
-    method, _, preset = name.partition(":")
-    if preset == _TORCHRAY and method in torchray.SETTINGS:
-        torchray.layers(method, [layer.name for layer in layers])
+    if _in_table(name):
+        torchray.layers(name.partition(":")[0], [layer.name for layer in layers])
     elif name in METHODS:
         METHODS[name].complete({}, layers)
 
@@ -139,7 +144,10 @@ def _extremal(config: Config, published: bool) -> Any:
     def explain(model: Model, images: AnyArray, targets: AnyArray, areas: Areas, key: Array, layers: Layers = None) -> Explanation:
         result = extremal_perturbation(model, images, targets, areas, config=config, key=key)
         maps = result.saliency() if published else result.evidence(images)
-        pointing = None if published else _peaked(result.point(images), *images.shape[1:3])
+        pointing = None
+        if not published:
+            peaked = _peaked(result.point(images), *images.shape[1:3])
+            pointing = jnp.where(jnp.isnan(maps).any(axis=(1, 2), keepdims=True), jnp.nan, peaked)  # NaN is a miss
         return Explanation(maps, -result.ranking().astype(jnp.float32), result.masks, pointing)
 
     return explain

@@ -74,7 +74,7 @@ def layers(method: str, known: Collection[str]) -> dict[str, str]:
     if {"features.23", "features.30", "classifier.4"} <= set(known) and "features.31" not in known:
         return {option: names.vgg16 for option, names in wanted.items()}
     raise ValueError(
-        f"{method}:torchray takes layers of VGG-16 or ResNet, as TorchRay's table does, and the model has neither's, but"
+        f"{method}:torchray takes layers of VGG-16 or ResNet, as TorchRay's table does, and the layers here are"
         f" {', '.join(known) or 'none'}; {method} finds layers of any model"
     )
 

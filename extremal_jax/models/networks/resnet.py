@@ -76,8 +76,8 @@ class ResNet(nnx.Module):
       classes: the number of scores.
       caffe: a bias in the first convolution, a max-pool that rounds up instead of padding, and early strides, as in Caffe.
       dense: keep the spatial axes: (B, h, w, classes).
-      window: the side of the windows that are pooled at last, at each place, for a dense network; None: the whole map, so that
-        h = w = 1. A smaller map is pooled as a whole.
+      window: for a dense network, the side of the windows that the last pool averages, with stride 1; None: the whole map, so
+        that h = w = 1. A smaller map is pooled as a whole.
       options: of the blocks: `groups` and `inner` of bottlenecks.
     """
 
@@ -139,8 +139,8 @@ CAFFE_LAYOUTS = (
 
 _CAFFE_FORMS: dict[str, tuple[dict[str, Any], str]] = {  # what the name ends in, the network's arguments, and the description
     "": ({}, ""),
-    "_fully_convolutional": ({"dense": True}, "; of the whole image, at one place"),
-    "_sliding": ({"dense": True, "window": 7}, "; scores at each place, of 7x7 windows"),
+    "_fully_convolutional": ({"dense": True}, "; scores of the whole image, at one position"),
+    "_sliding": ({"dense": True, "window": 7}, "; scores of each window of 7x7 positions"),
 }
 _SIZES = {"classes": ("fc.bias", 0)}
 _MEMBERS: dict[int, tuple[Block, tuple[int, ...], int]] = {

@@ -42,9 +42,19 @@ def test_what_extremal_perturbation_enters(preset: str, monkeypatch: pytest.Monk
         np.testing.assert_array_equal(ej.evaluation.highest_point(found.pointing), result.point(images))
 
 
+def test_evidence_that_is_not_finite_points_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ej.ExtremalResult, "evidence", lambda self, images: jnp.full(images.shape[:3], jnp.nan).at[0].set(1))
+    monkeypatch.setattr(contenders, "Config", lambda: small.CONFIG)
+    found = contender("extremal_perturbation").explain(MODEL, small.images(2), np.array([1, 2], np.int32), (0.1, 0.3), KEY)
+    first, second = ej.evaluation.highest_point(found.pointing)
+    assert (first >= 0).all()
+    assert (second == -1).all()
+
+
 def test_another_definition_of_the_evidence_is_another_setting() -> None:
     """Rows of evidence are not mixed with rows of another; published presets have no evidence."""
     assert "evidence by the power mean of 0.125" in contender("extremal_perturbation").settings
+    assert "within 0.8 of the saliency's peak" in contender("extremal_perturbation").settings
     assert "evidence" not in contender("extremal_perturbation:torchray").settings
 
 

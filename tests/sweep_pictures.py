@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +24,17 @@ def prepare(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / 32 - 2
 
 
-def run(out: Path, source: Any = SOURCE, model: Any = None, **options: Any) -> ej.sweeps.Sweep:
+def run(out: Path | str, source: Any = SOURCE, model: Any = None, **options: Any) -> ej.sweeps.Sweep:
     """A sweep of four steps in batches of four."""
     given: dict[str, Any] = dict(areas=small.AREAS, config=small.CONFIG, batch_size=4, preprocess=prepare) | options
     return ej.sweep(model or named(), source, out, **given)
+
+
+def begin(out: Path | str) -> subprocess.Popen[bytes]:
+    """The sweep in a process of its own, on a single device."""
+    program = "import sys, sweep_pictures; sweep_pictures.run(sys.argv[1], sharding=sweep_pictures.device())"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.Popen([sys.executable, "-c", program, str(out)], env=environment)
 
 
 def device() -> jax.sharding.Sharding:

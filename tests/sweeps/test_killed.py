@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 import sweep_pictures
-from sweep_pictures import COUNT, files
-
-HERE = Path(sweep_pictures.__file__).parent
-PROGRAM = (
-    "import sys; from pathlib import Path; import sweep_pictures; sweep_pictures.run(Path(sys.argv[1]), sharding=sweep_pictures.device())"
-)
-
-
-def begin(folder: Path) -> subprocess.Popen[bytes]:
-    """A sweep in a process of its own."""
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)], env=os.environ | {"PYTHONPATH": str(HERE)})
+from sweep_pictures import COUNT, begin, files
 
 
 def done(folder: Path) -> int:

@@ -1,7 +1,7 @@
 """The methods of TorchRay's table of the pointing game against TorchRay's own calls. Writes results/pointing.md.
 
-    python benchmarks/pointing.py                                       # ten minutes on two cores
-    python benchmarks/pointing.py --networks resnet50 --pictures 2      # a quick look
+    python benchmarks/pointing.py                                       # five minutes on two cores
+    python benchmarks/pointing.py --networks resnet50 --pictures 1      # a quick look
 
 Both sides are TorchRay's fully convolutional VGG-16 and ResNet-50 of VOC, with the same random weights, on pictures of
 scenes that are wider than high. TorchRay's side calls its methods as the script of its table does, with the ResNet's
@@ -45,7 +45,7 @@ _NAMES = {  # TorchRay's names in the files of weights, by PyTorch's
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--pictures", type=int, default=8, help="of how many scenes")
+    parser.add_argument("--pictures", type=int, default=4, help="of how many scenes")
     return parser.parse_args()
 
 

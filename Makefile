@@ -8,15 +8,17 @@ NOTEBOOKS ?= run
 WARNINGS ?= # what old dependencies deprecate among themselves
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(WARNINGS)
 
-.PHONY: help demo test lint types unit coverage slow test-newest test-oldest test-models models-unit wheel constraints benchmark docs clean
+.PHONY: help demo test lint types unit thorough durations coverage slow test-newest test-oldest test-models models-unit wheel constraints benchmark docs clean
 
 help:
 	@echo "make demo         explain a photograph, a packaged scene and a clip: out/"
-	@echo "make test         lint, types, tests"
-	@echo "make coverage     the tests, and the lines of the package that none of them runs"
+	@echo "make test         lint, types, and the quick tests"
+	@echo "make thorough     all tests but those that take minutes"
 	@echo "make slow         the tests that take minutes"
-	@echo "make test-newest  the same as test, with the newest versions of all dependencies"
-	@echo "make test-oldest  the tests, with the oldest supported versions, for Python 3.11"
+	@echo "make coverage     the tests of make thorough, and the lines of the package that none of them runs"
+	@echo "make durations    the tests of make thorough, and which of them are quick: tests/durations.txt"
+	@echo "make test-newest  lint, types and all of these tests, with the newest versions of all dependencies"
+	@echo "make test-oldest  the tests of make thorough, with the oldest supported versions, for Python 3.11"
 	@echo "make test-models  the tests of models of PyTorch and Keras, which it installs"
 	@echo "make wheel        build the wheel, install it in a new environment, and use it there"
 	@echo "make constraints  update constraints/ to the newest versions, for Python 3.11, 3.12 and 3.13"
@@ -43,7 +45,13 @@ types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-dev
+	$(PYTEST) --quick
+
+thorough: $(VENV)/installed-dev
 	$(PYTEST)
+
+durations: $(VENV)/installed-dev
+	$(PYTEST) --record-durations
 
 coverage: $(VENV)/installed-dev
 	$(PYTEST) --cov --cov-report=term
@@ -53,10 +61,10 @@ slow: $(VENV)/installed-dev
 
 test-newest:
 	rm -rf .venv-newest
-	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+	$(MAKE) lint types thorough VENV=.venv-newest CONSTRAINTS=
 
 test-oldest:
-	$(MAKE) unit VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt WARNINGS="-W ignore::DeprecationWarning"
+	$(MAKE) thorough VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt WARNINGS="-W ignore::DeprecationWarning"
 
 test-models:
 	$(MAKE) models-unit VENV=.venv-models

@@ -22,6 +22,7 @@ os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 import jaxtyping
 
 import typechecking
+from quick import pytest_addoption, pytest_collection_modifyitems, pytest_configure
 
 jaxtyping.install_import_hook(typechecking.checked_modules(), "typechecking.check")
 

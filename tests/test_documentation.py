@@ -47,7 +47,14 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in NAMES if any(blocks(page, "python")) and page != "docs/extending.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.essential if page == "README.md" else ())
+        for page in NAMES
+        if any(blocks(page, "python")) and page != "docs/extending.md"
+    ],
+)
 def test_python_blocks_run(page: str, working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page run in order and share their names; those with prompts print what the page says. Runs take only their first and
     last step, and those of `SMALL` are of small networks. `test_extending.py` follows docs/extending.md."""

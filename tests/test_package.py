@@ -146,6 +146,7 @@ def test_imports_have_no_circles() -> None:
     graphlib.TopologicalSorter(graph).prepare()
 
 
+@pytest.mark.essential
 def test_import_is_light_and_quick() -> None:
     """In seconds of a fresh process's own time, which other processes hardly disturb."""
     code = """

@@ -52,6 +52,7 @@ def close(result: Any, expected: Any) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-4, rtol=1e-4), result, expected)
 
 
+@pytest.mark.essential
 def test_sharded_is_unsharded(unsharded: Any) -> None:
     assert COUNT > 1
     found = small.explain(laid_out(), TARGETS)
@@ -147,6 +148,7 @@ def step(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     assert found
 
 
+@pytest.mark.essential
 def test_the_step_holds_no_collective(step: list[str]) -> None:
     """But what the caller's own sharded model needs."""
     small.explain(laid_out(), TARGETS)

@@ -30,6 +30,7 @@ def finished(folder: Path) -> set[tuple[str, tuple[int, int]]]:
     return {(name, file) for name, file in found.items() if f"status/c.{name.split('.')[1]}" in found}
 
 
+@pytest.mark.essential
 def test_a_kill(tmp_path: Path) -> None:
     """Between two pictures of a batch, or between two batches."""
     process = begin(tmp_path / "killed")

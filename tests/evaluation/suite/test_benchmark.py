@@ -30,6 +30,7 @@ def test_each_class_of_each_image_is_a_case(tmp_path: Any) -> None:
     assert report.absent == ["grey"]
 
 
+@pytest.mark.essential
 def test_values_are_those_of_the_functions(tmp_path: Any) -> None:
     model, dataset = classifier(), Squares()
     run(("pointing-game", "energy", "insertion", "deletion", "road", "reward"), methods=("gradient",), folder=tmp_path, seed=3)

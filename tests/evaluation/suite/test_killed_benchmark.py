@@ -12,6 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 import extremal_jax as ej
@@ -45,6 +46,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return sorted(({name: value for name, value in row.items() if name != "seconds"} for row in found), key=json.dumps)
 
 
+@pytest.mark.essential
 def test_a_process_that_was_killed_goes_on(tmp_path: Path) -> None:
     """The rows are those of a run without a break, to the last bit, and none is there twice."""
     run(tmp_path / "whole")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 DURATIONS = Path(__file__).with_name("durations.txt")
-LONG = 0.8  # seconds of two idle cores
-SHORT = 2.5
+LONG = 0.5  # seconds of two idle cores
+SHORT = 1.5
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

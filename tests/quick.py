@@ -14,7 +14,7 @@ import pytest
 
 DURATIONS = Path(__file__).with_name("durations.txt")
 LONG = 0.5  # seconds of two idle cores
-SHORT = 1.5
+SHORT = 1.2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,7 +53,7 @@ def read(path: Path) -> dict[str, float]:
 
 
 class Recorder:
-    """Writes the file at the end of a run. What fixtures take is left out, since tests share them."""
+    """Writes the file at the end of a run that passed. What fixtures take is left out, since tests share them."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -62,5 +62,6 @@ class Recorder:
         if report.when == "call" and report.duration > LONG:
             self.seconds[report.nodeid] = report.duration
 
-    def pytest_sessionfinish(self) -> None:
-        DURATIONS.write_text("".join(f"{seconds:.1f} {test}\n" for test, seconds in sorted(self.seconds.items())))
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus == pytest.ExitCode.OK:
+            DURATIONS.write_text("".join(f"{seconds:.1f} {test}\n" for test, seconds in sorted(self.seconds.items())))

@@ -19,12 +19,14 @@ def test_long_tests_are_left_out_but_for_the_quickest_of_a_function() -> None:
 
 
 def test_durations_of_a_run_are_read_back(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names of tests may have blanks; only the call counts, and only where it is long."""
+    """Names of tests may have blanks; only the call counts, and only where it is long. A run that failed writes nothing."""
     monkeypatch.setattr(quick, "DURATIONS", tmp_path / "durations.txt")
     recorder = quick.Recorder()
     for name, when, seconds in (("b.py::test[a b]", "call", 2.04), ("a.py::test", "setup", 5.0), ("a.py::test", "call", 0.1)):
         recorder.pytest_runtest_logreport(SimpleNamespace(nodeid=name, when=when, duration=seconds))  # type: ignore[arg-type]
-    recorder.pytest_sessionfinish()
+    recorder.pytest_sessionfinish(pytest.ExitCode.TESTS_FAILED)
+    assert not quick.DURATIONS.exists()
+    recorder.pytest_sessionfinish(pytest.ExitCode.OK)
     assert read(quick.DURATIONS) == {"b.py::test[a b]": 2.0}
 
 

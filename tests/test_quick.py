@@ -30,7 +30,22 @@ def test_durations_of_a_run_are_read_back(tmp_path: Any, monkeypatch: pytest.Mon
     assert read(quick.DURATIONS) == {"b.py::test[a b]": 2.0}
 
 
-def test_essential_tests_and_the_file_of_durations() -> None:
+@pytest.mark.parametrize(
+    ("chosen", "kept"), [(True, ["a.py::essential", "a.py::new"]), (False, ["a.py::essential", "a.py::long", "a.py::new"])]
+)
+def test_essential_tests_run(chosen: bool, kept: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "read", lambda path: {"a.py::long": 9.0, "a.py::essential": 9.0})
+    deselected: list[Any] = []
+    hook = SimpleNamespace(pytest_deselected=lambda items: deselected.extend(items))
+    config: Any = SimpleNamespace(getoption={"quick": chosen}.get, hook=hook)
+    names = ["a.py::essential", "a.py::long", "a.py::new"]
+    items: Any = [SimpleNamespace(nodeid=name, get_closest_marker=lambda mark, name=name: mark in name) for name in names]
+    quick.pytest_collection_modifyitems(config, items)
+    assert [item.nodeid for item in items] == kept
+    assert len(items) + len(deselected) == 3
+
+
+def test_the_file_of_durations_is_of_these_tests() -> None:
     """Most lines name a test that exists; after many changes of names, run `make durations`."""
     root = quick.DURATIONS.parents[1]
     tests = [test.partition("[")[0].split("::") for test in read(quick.DURATIONS)]

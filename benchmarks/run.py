@@ -13,7 +13,7 @@ from pathlib import Path
 import peer
 
 AGAINST_TORCHRAY = ("speed.py", "zoo.py", "throughput.py", "attribution.py", "pointing.py", "quality.py")
-SCRIPTS = (*AGAINST_TORCHRAY, "evaluation.py", "scale.py", "channels.py", "smallest_area.py", "inversion.py")
+SCRIPTS = (*AGAINST_TORCHRAY, "evaluation.py", "chunks.py", "scale.py", "channels.py", "smallest_area.py", "inversion.py")
 
 
 def main() -> None:

@@ -23,6 +23,15 @@ SCORES: dict[str, Callable[[Array], Array]] = {
 }
 
 
+def usual_chunk() -> int:
+    """How many altered images the model gets at a time where the caller does not say: 16 on a CPU, 128 on another device.
+
+    A CPU gains next to nothing from more, and a GPU has too little to do with 16 (`benchmarks/chunks.py`). Methods that send
+    gradients back keep more of each image in memory, and take fewer.
+    """
+    return 16 if jax.default_backend() == "cpu" else 128
+
+
 def chunk_length(name: str, count: Any, chunk_size: Any, usual: int) -> int:
     """Choose how many of `count` elements to evaluate at a time: chunks of one length, with few elements left over.
 

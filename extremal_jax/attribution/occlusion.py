@@ -11,14 +11,12 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, prepare
-from extremal_jax.attribution.evaluations import SCORES, check_sides, chunk_length, responses, sum_in_chunks
+from extremal_jax.attribution.evaluations import SCORES, check_sides, chunk_length, responses, sum_in_chunks, usual_chunk
 from extremal_jax.attribution.method import Method
 from extremal_jax.boundary.baselines import substitute
 from extremal_jax.boundary.layouts import Layout, check_inputs
 from extremal_jax.ground.checks import check_choice
 from extremal_jax.operators.axes import Axes
-
-_USUAL_CHUNK = 16  # images at a time
 
 
 def occlusion(
@@ -52,7 +50,8 @@ def occlusion(
         standard deviation is 9 % of the shorter side; "mean" for the mean along them; "past_mean" for the mean of the
         values up to each, along the first axis; or "rise_blur" for the blur of RISE's insertion.
       score: the function of the model's scores: "logit" for the scores themselves, "softmax" or "sigmoid".
-      chunk_size: the most images that the model gets at a time, to bound memory; None for 16.
+      chunk_size: the most images that the model gets at a time, to bound memory; None for 16 on a CPU, and for 128 on
+        another device.
 
     Returns:
       (N, H, W), or (H, W) for a single image.
@@ -70,7 +69,7 @@ def occlusion(
     check_choice("score", score, SCORES)
     images, layout = check_inputs(images, axes, model)
     starts, window = window_places(layout, window, stride)
-    length = chunk_length("chunk_size", len(starts) + 1, chunk_size, _USUAL_CHUNK)  # the last hides nothing
+    length = chunk_length("chunk_size", len(starts) + 1, chunk_size, usual_chunk())  # the last hides nothing
     task = prepare("occlusion", model, images, targets, resize, smooth, length, axes=layout.axes)
     fills = substitute("fill", fill, task.images, layout)
     return task.compute(_mean_of_falls, starts, fills, length=length, window=window, score=score)

@@ -188,6 +188,22 @@ def test_extremal_perturbation_that_goes_wrong_is_warned_of(monkeypatch: pytest.
         attribution.extremal_saliency(MODEL, IMAGE, 0)
 
 
+@pytest.mark.parametrize(("platform", "most"), [("cpu", 16), ("gpu", 128)])
+@pytest.mark.parametrize(
+    "call", [lambda model: attribution.rise(model, IMAGE, 0, num_masks=256), lambda model: attribution.occlusion(model, IMAGE, 0)]
+)
+def test_a_device_other_than_a_cpu_gets_more_altered_images_at_a_time(call: Any, platform: str, most: int, monkeypatch: Any) -> None:
+    seen = []
+
+    def model(images: Any) -> Any:
+        seen.append(len(images))
+        return MODEL(images)
+
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    call(model)
+    assert most / 2 < max(seen) <= most
+
+
 def test_rise_by_its_definition() -> None:
     masks = RNG.uniform(size=(7, 20, 24)).astype(np.float32)
     model = jax.jit(small.model())

@@ -147,11 +147,12 @@ def test_second_calls_compile_nothing(name: Any, compilations: list[str]) -> Non
 
 @each_kind
 def test_models_written_in_the_call_compile_once(name: Any, compilations: list[str]) -> None:
+    expected = usual(name)
     for weights in (WEIGHTS, small.weights(1), small.weights(2)):
         maps = explain(name, model=lambda images, weights=weights: small.classify(weights, images))
         executables = len(jax.devices()[0].client.live_executables())
         if weights is WEIGHTS:
-            close(maps, usual(name))
+            close(maps, expected)
             known = executables
             del compilations[:]
     assert not compilations

@@ -42,6 +42,12 @@ def test_what_is_here() -> None:
     assert found["speed"] is None
 
 
+@pytest.mark.parametrize(("plugin", "missing"), [("jax-cuda12-plugin", []), ("jax-cuda13-plugin", []), ("jax", ["jax[cuda12]"])])
+def test_any_plugin_of_cuda_will_do(plugin: str, missing: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "_version", {plugin: "0.11"}.get)
+    assert findings.extras()["cuda"] == missing
+
+
 def test_the_text_has_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "speed", lambda: FOUND["speed"])
     text = succeeds("doctor")

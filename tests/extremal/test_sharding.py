@@ -22,6 +22,7 @@ from extremal_jax.extremal import candidates, channels as of_channels, images as
 from extremal_jax.optimise import driver
 
 COUNT = len(jax.devices())
+pytestmark = pytest.mark.skipif(COUNT == 1 and jax.default_backend() != "cpu", reason="this machine has a single accelerator")
 IMAGES, TARGETS = small.images(COUNT), np.arange(COUNT, dtype=np.int32) % small.CLASSES
 
 

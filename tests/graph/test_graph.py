@@ -165,6 +165,11 @@ def test_canonical_convolutions(layout: Any, images: Any, kernels: Any, options:
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), actual, expected)  # sums of up to 180 products
 
 
+def lowered(function: Any, *arguments: Any) -> str:
+    """A function as XLA gets it for a CPU, whatever device is there."""
+    return jax.jit(function).trace(*arguments).lower(lowering_platforms=("cpu",)).as_text()
+
+
 POOLS = [
     ((2, 9, 10, 3), (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))),
     ((2, 9, 10, 3), (1, 2, 3, 1), (1, 2, 1, 1), ((0, 0), (0, 1), (2, 0), (0, 0))),
@@ -186,7 +191,7 @@ def test_canonical_max_pools(shape: Any, window: Any, strides: Any, padding: Any
 
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         np.testing.assert_allclose(jax.jit(canonical(gradient))(x), jax.jit(gradient)(x), atol=1e-6)
-    text = jax.jit(canonical(jax.vmap(gradient))).lower(x[None]).as_text()
+    text = lowered(canonical(jax.vmap(gradient)), x[None])
     assert ("select_and_scatter" in text) == (np.prod(window) > 49)
 
 
@@ -200,7 +205,7 @@ def test_canonical_form_is_canonical() -> None:
     def steps(x: Any) -> Any:
         return lax.scan(lambda x, _: (x - jax.grad(lambda x: jnp.square(model(x)).sum())(x), None), x, None, length=2)[0]
 
-    text = jax.jit(canonical(steps)).lower(jnp.ones((1, 3, 6, 6))).as_text()
+    text = lowered(canonical(steps), jnp.ones((1, 3, 6, 6)))
     assert text.count("stablehlo.convolution") == 2  # forward and backward of the 3x3
     assert text.count("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]") == 2
 

@@ -12,7 +12,8 @@ from typing import Any
 
 _PACKAGE = "extremal-jax"
 _DEVELOPERS = ("dev", "docs", "test")  # extras that users do not need
-_BY_PLUGIN = {"jax[cuda12]": "jax-cuda12-plugin", "jax[tpu]": "libtpu"}  # what an extra of JAX installs
+# What an extra of JAX installs; any one of them will do.
+_PLUGINS = {"jax[cuda12]": ("jax-cuda12-plugin", "jax-cuda13-plugin"), "jax[tpu]": ("libtpu",)}
 _STEPS = 20  # of the run that is timed: two parts, and the second is timed
 
 
@@ -28,7 +29,7 @@ def extras() -> dict[str, list[str]]:
     for name, extra in _requirements():
         if extra is not None and extra not in _DEVELOPERS:
             missing = found.setdefault(extra, [])
-            if _version(_BY_PLUGIN.get(name, name)) is None:
+            if all(_version(one) is None for one in _PLUGINS.get(name, (name,))):
                 missing.append(name)
     return found
 

@@ -56,7 +56,7 @@ def test_iou_against_sets(areas: Any, digits: int) -> None:
     for score, values, region, area in zip(np.asarray(iou(maps, REGIONS, areas)), maps, REGIONS, shares, strict=True):
         kept = set(np.argsort(-values.ravel(), kind="stable")[: round(area * values.size)].tolist())
         true = set(np.flatnonzero(region).tolist())
-        assert score == np.float32(len(kept & true) / len(kept | true))
+        assert score == pytest.approx(len(kept & true) / len(kept | true), rel=1e-6)
 
 
 def test_energy_against_a_loop() -> None:

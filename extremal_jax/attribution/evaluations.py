@@ -26,8 +26,8 @@ SCORES: dict[str, Callable[[Array], Array]] = {
 def usual_chunk() -> int:
     """How many altered images the model gets at a time where the caller does not say: 16 on a CPU, 128 on another device.
 
-    A CPU gains next to nothing from more, and a GPU has too little to do with 16 (`benchmarks/chunks.py`). Methods that send
-    gradients back keep more of each image in memory, and take fewer.
+    A CPU gains next to nothing from more, and a GPU has too little to do with 16 (`benchmarks/chunks.py`). Methods that
+    send gradients back keep more of each image in memory, and take fewer.
     """
     return 16 if jax.default_backend() == "cpu" else 128
 

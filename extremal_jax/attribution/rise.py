@@ -57,8 +57,8 @@ def rise(
       score: the function of the model's scores that weights the masks: "softmax"; "sigmoid", for several classes in an
         image, and as in TorchRay; or "logit" for the scores themselves.
       key: of the masks, which are the same for all images; None: `jax.random.key(0)`.
-      chunk_size: the most masked images that the model gets at a time, to bound memory; None for 16 on a CPU, and for 128 on
-        another device.
+      chunk_size: the most masked images that the model gets at a time, to bound memory; None for 16 on a CPU, and
+        for 128 on another device.
 
     Returns:
       (N, H, W); with all classes, (N, classes, H, W). For a single image, without the first axis.

@@ -35,6 +35,7 @@ class Method:
       function: of (model, images, targets), and options by keyword; returns (N, h, w), or (h, w) for a single image.
       signed: whether negative values of a map are evidence against the target.
       needs_gradient: whether the model must be differentiable.
+      all_classes: whether the function makes maps of all classes at once, for the cost of one, with None for the targets.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Method:
     function: Callable[..., Array]
     signed: bool = False
     needs_gradient: bool = True
+    all_classes: bool = False
 
     @property
     def options(self) -> frozenset[str]:

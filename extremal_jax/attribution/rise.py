@@ -179,4 +179,4 @@ def _tents(length: int, nodes: int, shifts: Float[Array, " M"]) -> Float[Array, 
     return jax.nn.relu(1 - jnp.abs(positions[:, :, None] - np.arange(nodes, dtype=np.float32)[None, None]))
 
 
-METHODS = (Method("rise", "the mean of random masks, weighted by the model's responses", rise, needs_gradient=False),)
+METHODS = (Method("rise", "the mean of random masks, weighted by the model's responses", rise, needs_gradient=False, all_classes=True),)

@@ -38,6 +38,7 @@ def test_the_table() -> None:
     assert METHODS["gradient"].needs == set()
     assert {"key", "chunk_size"} <= METHODS["rise"].options
     assert {name for name, method in METHODS.items() if not method.needs_gradient} == {"rise", "occlusion"}
+    assert {name for name, method in METHODS.items() if method.all_classes} == {"rise"}
     assert {name for name, method in METHODS.items() if method.signed} == {"linear_approx", "integrated_gradients", "occlusion"}
     for name, method in METHODS.items():
         assert method.name == name

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from extremal_jax.attribution import METHODS
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.suite import torchray
+from extremal_jax.evaluation.suite.pairs import maps_of_pairs
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
 from extremal_jax.extremal.result import EXPONENT, NEAR
@@ -124,7 +125,7 @@ def _of_registry(name: str) -> Any:
     def explain(model: Model, images: AnyArray, targets: AnyArray, areas: Areas, key: Array, layers: Layers = None) -> Explanation:
         if layers is None:
             layers = activations(model, images) if method.needs else ()
-        maps = method.function(model, images, targets, **method.complete(dict(key=key, resize=True), layers))
+        maps = maps_of_pairs(method, model, images, targets, **method.complete(dict(key=key, resize=True), layers))
         return Explanation(maps, maps)
 
     return explain

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from extremal_jax.attribution import METHODS
 from extremal_jax.boundary.models import Model
+from extremal_jax.evaluation.suite.pairs import maps_of_pairs
 from extremal_jax.ground.filters import resize
 from extremal_jax.ground.pytrees import AnyArray
 
@@ -93,4 +94,4 @@ def maps(method: str, model: Model, images: AnyArray, targets: AnyArray, key: Ar
     options = {**settings.options, **layers(method, known), "resize": (height, width), "key": key}
     options["smooth"] = settings.smooth * max(height, width) / min(height, width)
     shown = resize(jnp.asarray(images), (min(height, width),) * 2) if settings.square else images
-    return METHODS[method].function(model, shown, targets, **METHODS[method].complete(options, ()))
+    return maps_of_pairs(METHODS[method], model, shown, targets, **METHODS[method].complete(options, ()))

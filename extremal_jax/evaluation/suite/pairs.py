@@ -1,0 +1,44 @@
+"""Maps of pairs of an image and a class, where an image of several classes comes several times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from extremal_jax.attribution.method import Method
+from extremal_jax.boundary.models import Model
+from extremal_jax.ground.pytrees import AnyArray
+
+
+def maps_of_pairs(
+    method: Method, model: Model, images: Float[AnyArray, "N H W C"], targets: Int[AnyArray, " N"], **options: Any
+) -> Float[Array, "N h w"]:
+    """A method's maps of pairs. A method that makes maps of all classes at once, for the cost of one, does so once for
+    each image, unless all images differ.
+
+    Args:
+      method: a method of attribution.
+      model, images, options: as the method takes them.
+      targets: (N,), class indices.
+
+    Example:
+      >>> from extremal_jax.attribution import METHODS
+      >>> model = lambda x: jnp.stack([x[:, :, :8].mean((1, 2, 3)), x[:, :, 8:].mean((1, 2, 3))], axis=-1)
+      >>> maps = maps_of_pairs(METHODS["rise"], model, np.ones((2, 16, 16, 3)), np.array([0, 1]), num_masks=200, score="logit")
+      >>> bool(maps[0, :, :8].mean() > maps[0, :, 8:].mean()), bool(maps[1, :, :8].mean() < maps[1, :, 8:].mean())
+      (True, True)
+    """
+    places: dict[bytes, list[int]] = {}  # of each image in the batch
+    for place, image in enumerate(np.asarray(images) if method.all_classes else ()):
+        places.setdefault(image.tobytes(), []).append(place)
+    if not method.all_classes or len(places) == len(images):
+        return method.function(model, images, targets, **options)
+    found: dict[int, Array] = {}
+    for same in places.values():
+        of_classes = method.function(model, images[same[0]], None, **options)
+        found |= {place: of_classes[int(targets[place])] for place in same}
+    return jnp.stack([found[place] for place in range(len(images))])

@@ -25,14 +25,14 @@ def require() -> None:
 
 
 def device() -> str:
-    """PyTorch's name for the kind of device that JAX runs on, all cores of it; both sides have the same.
+    """PyTorch's name for the kind of device that JAX runs on, all cores of it that this process may use; both sides have the same.
 
     Raises:
       SystemExit: if PyTorch has no such device.
     """
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     backend = jax.default_backend()
     if backend == "cpu":
         return "cpu"

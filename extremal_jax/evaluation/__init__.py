@@ -28,6 +28,7 @@ from extremal_jax.evaluation.sanity.randomisation import Randomisation, paramete
 from extremal_jax.evaluation.sanity.robustness import average_sensitivity, max_sensitivity
 from extremal_jax.evaluation.sanity.similarity import rank_correlation, ssim
 from extremal_jax.evaluation.suite.benchmark import benchmark
+from extremal_jax.evaluation.suite.contenders import Contender, Explanation
 from extremal_jax.evaluation.suite.standard import TESTS
 from extremal_jax.evaluation.suite.summaries import Report, tabulate
 
@@ -35,11 +36,13 @@ __all__ = [
     "PROTOCOLS",
     "TESTS",
     "ClassAccuracy",
+    "Contender",
     "Curve",
     "DiFull",
     "DiPart",
     "Drop",
     "EfficientRandomisation",
+    "Explanation",
     "Grids",
     "Protocol",
     "Randomisation",

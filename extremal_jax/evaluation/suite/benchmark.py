@@ -24,7 +24,7 @@ from extremal_jax.boundary.models import Model
 from extremal_jax.data.examples import Dataset
 from extremal_jax.evaluation.suite.cases import Batch, Skipped, batches, grid_batches, recognise
 from extremal_jax.evaluation.suite.cell_models import CellModels, cell_models
-from extremal_jax.evaluation.suite.contenders import Contender, check_layers, contender
+from extremal_jax.evaluation.suite.contenders import Contender, check_explanation, check_layers, contender
 from extremal_jax.evaluation.suite.journal import Journal, Row
 from extremal_jax.evaluation.suite.standard import TESTS, Test, Trial
 from extremal_jax.evaluation.suite.summaries import Report, tabulate
@@ -42,7 +42,7 @@ def benchmark(
     tests: Sequence[str],
     dataset: Dataset,
     models: Mapping[str, Classifier],
-    methods: Sequence[str],
+    methods: Sequence[str | Contender],
     *,
     folder: str | os.PathLike[str] | None = None,
     transfer: Classifier | None = None,
@@ -70,7 +70,8 @@ def benchmark(
       models: classifiers by name, which know the dataset's classes.
       methods: names of contenders: methods of the registry; presets of extremal perturbation such as
         "extremal_perturbation:thorough"; methods with the settings of TorchRay's table, such as "gradient:torchray"; and
-        "center". A layer that a method needs is the last one with more than one place, or the one of TorchRay's table.
+        "center". A layer that a method needs is the last one with more than one place, or the one of TorchRay's table. A
+        method of your own is a `Contender`.
       folder: where rows are kept; None: nowhere.
       transfer: another classifier of the same classes, to which masks are transferred, by the test "reward".
       limit: how many images of the dataset are tested, from the first; None: all.
@@ -89,9 +90,11 @@ def benchmark(
       The table of all rows in the folder.
 
     Raises:
+      TypeError: for a method that is neither a name nor a `Contender`.
       ValueError: before any test, for names that are not known, a dataset without images or without regions where a test
         needs them, classes that a model does not know, a method that needs a layer of a model that has none, too few
-        images for grids, or a folder of other settings; and if no image shows a class to test.
+        images for grids, or a folder of other settings; if no image shows a class to test; and for an explanation of
+        another shape than that of the images.
       OSError: if the folder cannot be written, or another process is running the same shard there.
 
     Example:
@@ -103,7 +106,7 @@ def benchmark(
       'center'
     """
     chosen = _check(tests, dataset, models, methods, transfer, limit, num_grids, batch_size, shard)
-    contenders = [contender(name) for name in methods]
+    contenders = [one if isinstance(one, Contender) else contender(one) for one in methods]
     check_areas(areas, None)
     check_count("seed", seed, 0)
     datasets = {name: dataset.with_classes(model.classes) for name, model in models.items()}
@@ -246,6 +249,7 @@ class _Run:
         start = time.perf_counter()
         explanation = jax.block_until_ready(one.explain(model, batch.images, batch.targets, self.areas, self.key, layers))
         seconds = (time.perf_counter() - start) / len(batch.images)
+        check_explanation(one.name, explanation, batch.images.shape[:-1], len(self.areas))
         timed = model is self.model and (one.name, batch.images.shape) in self.warm  # else it compiles
         if model is self.model:
             self.warm.add((one.name, batch.images.shape))
@@ -309,7 +313,7 @@ def _check(
     tests: Sequence[str],
     dataset: Dataset,
     models: Mapping[str, Any],
-    methods: Sequence[str],
+    methods: Sequence[Any],
     transfer: Classifier | None,
     limit: int | None,
     num_grids: int,
@@ -320,8 +324,12 @@ def _check(
     for name, values in (("tests", tests), ("methods", methods), ("models", models)):
         if isinstance(values, str) or not len(values):
             raise ValueError(f"{name} must be a sequence of at least one name, got {values!r}")
-        if len(set(values)) < len(values):
-            raise ValueError(f"{name} must be named once each, got {list(values)}")
+        named = [one.name if isinstance(one, Contender) else one for one in values]
+        if len(set(named)) < len(named):
+            raise ValueError(f"{name} must be named once each, got {named}")
+    for one in methods:
+        if not isinstance(one, str | Contender):
+            raise TypeError(f"methods must be names, or Contenders for methods of your own, got {one!r}")
     for test in tests:
         check_choice("tests", test, TESTS)
     for name, value in (("num_grids", num_grids), ("batch_size", batch_size), ("limit", 1 if limit is None else limit)):

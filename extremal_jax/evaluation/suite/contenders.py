@@ -59,16 +59,35 @@ class Contender:
 
     Attributes:
       name: its name in the table.
-      settings: its settings, as a text that is the same in every process.
+      settings: its settings, as a text that is the same in every process. Rows of other settings are refused.
       explain: explains images; called with (model, images, targets, areas, key, layers). A layer that the method needs
         is one of `layers`; None: of the model's.
       needs: the names of the layers that the method needs: `at`, `contrast_at`.
+
+    Example:
+      >>> import extremal_jax as ej
+      >>> def brightness(model, images, targets, areas, key, layers=None):
+      ...     return Explanation(images.mean(axis=-1), images.mean(axis=-1))
+      >>> mine, scenes = Contender("brightness", "mean", brightness), ej.data.SceneDataset(2, objects=1)
+      >>> report = ej.evaluation.benchmark(["energy"], scenes, {"scenes": ej.models.load("scenes")}, [mine, "center"])
+      >>> [row["method"] for row in report.rows()]
+      ['brightness', 'center']
     """
 
     name: str
     settings: str
     explain: Callable[..., Explanation]
     needs: frozenset[str] = frozenset()
+
+
+def check_explanation(name: str, explanation: Any, shape: tuple[int, ...], areas: int) -> None:
+    """Raise an error unless an explanation of images (N, H, W) has their shape, and a mask for each area if it has masks."""
+    if not isinstance(explanation, Explanation):
+        raise TypeError(f"{name} must return an Explanation, such as Explanation(maps, maps), got {type(explanation).__name__}")
+    for field, found in explanation._asdict().items():
+        expected = (shape[0], areas, *shape[1:]) if field == "masks" else shape
+        if not (found is None and field in ("masks", "pointing")) and np.shape(found) != expected:
+            raise ValueError(f"{name} must return {field} of the shape {expected}, got {np.shape(found)}")
 
 
 def contender(name: str) -> Contender:

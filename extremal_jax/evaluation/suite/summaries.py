@@ -122,7 +122,7 @@ class Report:
             lost = {name: found.lost for name, found in line.estimates.items() if found.lost}
             if lost:
                 named = ", ".join(f"{name}: {count}" for name, count in lost.items())
-                notes.append(f"- Values of {line.method} on {line.model} that are not finite are left out ({named}).")
+                notes.append(f"- Values of {_escaped(line.method)} on {_escaped(line.model)} that are not finite are left out ({named}).")
         if self.skipped:
             count = len(self.skipped)
             reason = _escaped(next(iter(self.skipped.values())))

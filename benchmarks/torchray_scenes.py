@@ -71,7 +71,7 @@ def torchray(model: ej.models.Classifier, steps: int) -> ej.evaluation.Contender
 
 
 def differences(folder: Path) -> machine.Table:
-    """What the presets have more than TorchRay, on the scenes that both have."""
+    """How far the presets exceed TorchRay, on the scenes that both have."""
     found: dict[tuple[str, str], dict[int, float]] = {}
     for row in rows_in(folder):
         for name in COMPARED:
@@ -79,21 +79,21 @@ def differences(folder: Path) -> machine.Table:
     lines = []
     for method in PRESETS:
         for name in COMPARED:
-            ours, theirs = found.get((method, name), {}), found[PEER, name]
+            ours, theirs = (found.get((one, name), {}) for one in (method, PEER))
             images = np.array(sorted(ours.keys() & theirs.keys()), np.int64)
             if len(images):
                 difference = estimate(np.array([ours[image] - theirs[image] for image in images]), images)
                 lines.append((f"{method}, {name}", str(len(images)), str(difference)))
     note = "The means over scenes, with 95 % bootstrap intervals."
-    return machine.Table("What the presets have more than TorchRay, paired by scenes", ("", "scenes", "difference"), lines, note)
+    return machine.Table("How far the presets exceed TorchRay, paired by scenes", ("", "scenes", "difference"), lines, note)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="of the rows")
-    parser.add_argument("--scenes", type=int, default=50, help="how many, from the first")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of TorchRay")
-    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=PRESETS, help="of this library, beside it")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the rows")
+    parser.add_argument("--scenes", type=int, default=50, help="how many scenes, from the first")
+    parser.add_argument("--steps", type=int, default=STEPS, help="TorchRay's number of steps")
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=PRESETS, help="presets of this library to run as well")
     parser.add_argument("--shard", default="1/1", help="index/count, to share the scenes among processes")
     parser.add_argument("--table", action="store_true", help="only write the table of what is in the folder")
     return parser.parse_args()
@@ -103,6 +103,7 @@ def main() -> None:
     options = parse()
     if not options.table:
         peer.require()
+        machine.warn_if_busy()
         model = ej.models.load("scenes")
         index, count = map(int, options.shard.split("/"))
         with machine.progress() as bar:
@@ -120,9 +121,8 @@ def main() -> None:
     report = ej.evaluation.tabulate(options.folder)
     columns = ("", *report.measures, "seconds")
     rows = [(one.method, *(str(one.estimates[name]) for name in report.measures), f"{one.seconds:.3g}") for one in report.lines]
-    note = (
-        f"{max(one.images for one in report.lines)} scenes, one class of each. Seconds are those of one scene in a process of its own core."
-    )
+    count = max(one.images for one in report.lines)
+    note = f"{count} scenes, one class of each. Seconds are the median of a scene, on the cores that a process may use."
     tables = [machine.Table("The standard tests", columns, rows, note), differences(options.folder)]
     machine.report("torchray_scenes", "TorchRay in the standard tests on scenes", tables)
 

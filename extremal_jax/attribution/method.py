@@ -35,7 +35,8 @@ class Method:
       function: of (model, images, targets), and options by keyword; returns (N, h, w), or (h, w) for a single image.
       signed: whether negative values of a map are evidence against the target.
       needs_gradient: whether the model must be differentiable.
-      all_classes: whether the function makes maps of all classes at once, for the cost of one, with None for the targets.
+      all_classes: whether the function makes maps of all classes from the same evaluations of the model, with None for the
+        targets.
     """
 
     name: str

@@ -42,7 +42,7 @@ def rise(
         S = (1 / M) Σ_i p(m_i x) m_i
 
     A mask is a coarse grid of zeros and ones, enlarged by bilinear interpolation and shifted by a part of a cell.
-    Masks are made a chunk at a time, so that memory hardly grows with their number. The model need not be
+    Masks are enlarged a chunk at a time, so that memory hardly grows with their number. The model need not be
     differentiable.
 
     Args:

@@ -54,7 +54,13 @@ if TYPE_CHECKING:
     help="Test a part of the images. Shards of one folder make one table.",
 )
 @click.option("--strict", is_flag=True, help="Stop at an image that cannot be read, instead of skipping it.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Images explained at a time.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Pairs of an image and a class that are explained at a time.",
+)
 @commands.seed
 @click.option("--table", is_flag=True, help="Only print the table of what is in the folder.")
 @click.option(

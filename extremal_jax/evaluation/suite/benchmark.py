@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -11,7 +12,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from extremal_jax.boundary.models import Model
 from extremal_jax.data.examples import Dataset
 from extremal_jax.evaluation.suite.cases import Batch, Skipped, batches, grid_batches, recognise
 from extremal_jax.evaluation.suite.cell_models import CellModels, cell_models
-from extremal_jax.evaluation.suite.contenders import Contender, check_explanation, check_layers, contender
+from extremal_jax.evaluation.suite.contenders import Contender, check_explanation, check_layers, contenders_of
 from extremal_jax.evaluation.suite.journal import Journal, Row
+from extremal_jax.evaluation.suite.pairs import shared_images
 from extremal_jax.evaluation.suite.standard import TESTS, Test, Trial
 from extremal_jax.evaluation.suite.summaries import Report, tabulate
 from extremal_jax.graph import Activation, activations
@@ -61,7 +63,7 @@ def benchmark(
 
     Each class of an image is a case of its own. A run that was killed goes on where it stopped when it is started again
     with the same settings and folder: no case is lost or done twice. A higher `limit` or `num_grids` adds to what is
-    there; grids are made of the images within the limit, so with a test on grids it cannot change. Other methods and
+    there; grids are made of the images within the limit, so with a test on grids `limit` cannot change. Other methods and
     models are added as well. `tabulate` makes the table of what is there.
 
     Args:
@@ -84,17 +86,18 @@ def benchmark(
       shard: (index, count), the index from 1: every count-th image. The shards of one folder make one table.
       strict: stop at an image that cannot be read, instead of skipping and counting it.
       torchray_average: in means over classes, count classes that no image shows as zero, as TorchRay does.
-      progress: a function that is called after each batch.
+      progress: a function that is called with the numbers of finished and of all explained images, as they are done.
 
     Returns:
       The table of all rows in the folder.
 
     Raises:
-      TypeError: for a method that is neither a name nor a `Contender`.
-      ValueError: before any test, for names that are not known, a dataset without images or without regions where a test
-        needs them, classes that a model does not know, a method that needs a layer of a model that has none, too few
-        images for grids, or a folder of other settings; if no image shows a class to test; and for an explanation of
-        another shape than that of the images.
+      TypeError: for models that are no mapping, or a method that is neither a name nor a `Contender`; and for what a
+        method of your own returns, if it is no `Explanation`.
+      ValueError: before any test, for names that are not known or come twice, a dataset without images or without
+        regions where a test needs them, classes that a model does not know, a method that needs a layer of a model that
+        has none, or a folder of other settings; before the tests of a model, for too few images for grids; if no image
+        shows a class to test; and for an explanation of another shape than that of the images.
       OSError: if the folder cannot be written, or another process is running the same shard there.
 
     Example:
@@ -105,14 +108,14 @@ def benchmark(
       >>> report.rows()[0]["method"]
       'center'
     """
-    chosen = _check(tests, dataset, models, methods, transfer, limit, num_grids, batch_size, shard)
-    contenders = [one if isinstance(one, Contender) else contender(one) for one in methods]
+    chosen = _check(tests, dataset, models, methods, transfer, limit, num_grids, batch_size, seed, shard)
+    contenders = contenders_of(methods)
     check_areas(areas, None)
-    check_count("seed", seed, 0)
+    areas, seed, shard = tuple(np.atleast_1d(np.asarray(areas, np.float64)).tolist()), int(seed), (int(shard[0]), int(shard[1]))
     datasets = {name: dataset.with_classes(model.classes) for name, model in models.items()}
     layers = {name: _layers(model, contenders) for name, model in models.items()}
     cells = {name: _cells(model, chosen, contenders) for name, model in models.items()}
-    count = len(dataset) if limit is None else min(limit, len(dataset))
+    count = len(dataset) if limit is None else min(int(limit), len(dataset))
     settings = dict(
         **_tested(chosen, dataset, models, contenders, transfer),
         grids_of=count if any(test.of != "images" for test in chosen) else None,
@@ -131,7 +134,8 @@ def benchmark(
     ):
         for name, model in models.items():
             run = _Run(name, model, layers[name], cells[name], contenders, transfer, areas, jax.random.key(seed), strict, journal)
-            sources = _grid_sources(kinds, datasets[name], count, model, numbers, batch_size, seed)
+            skipped = {row["skipped"] for row in journal.rows() if "skipped" in row}
+            sources = _grid_sources(kinds, datasets[name], count, model, numbers, batch_size, seed, skipped)
             if "images" in kinds:
                 pairs = _translated(difficult, dataset, model)
                 sources["images"] = _image_batches(kinds["images"], datasets[name], images, model, transfer, pairs, batch_size)
@@ -152,7 +156,7 @@ def benchmark(
 def _tested(
     tests: list[Test], dataset: Dataset, models: Mapping[str, Classifier], contenders: list[Contender], transfer: Classifier | None
 ) -> dict[str, Any]:
-    """What is tested, on what and by what, by names, digests and versions."""
+    """The settings that identify the tests, data, models and methods, by names, digests and versions."""
     return dict(
         tests=[test.name for test in tests],
         data=dataset.name,
@@ -166,13 +170,22 @@ def _tested(
 
 
 def _grid_sources(
-    kinds: Iterable[str], dataset: Dataset, count: int, model: Classifier, numbers: Iterable[int], batch_size: int, seed: int
+    kinds: Iterable[str],
+    dataset: Dataset,
+    count: int,
+    model: Classifier,
+    numbers: Iterable[int],
+    batch_size: int,
+    seed: int,
+    skipped: Collection[str],
 ) -> dict[str, Source]:
-    """The batches of each kind of grids of a dataset's first images, for which the model must recognise them."""
+    """The batches of each kind of grids of a dataset's first images, for which the model must recognise them. Images that
+    were skipped before stay out, though they can be read by now, so that the grids stay as they are."""
     kinds = [kind for kind in kinds if kind != "images"]
     if not kinds:
         return {}
-    known = recognise(dataset, range(count), model, batch_size)
+    readable = (index for index in range(count) if dataset.names[index] not in skipped)
+    known = recognise(dataset, readable, model, batch_size)
     return {kind: grid_batches(known, numbers, batch_size, seed, corners=kind != "grids") for kind in kinds}
 
 
@@ -213,7 +226,7 @@ class _Run:
     key: jax.Array
     strict: bool
     journal: Journal
-    warm: set[Any] = dataclasses.field(default_factory=set)  # the contenders and shapes that are compiled
+    warm: set[Any] = dataclasses.field(default_factory=set)  # the programs that are compiled
 
     def evaluate(self, kind: str, tests: list[Test], source: Source) -> Iterator[float]:
         """Evaluate the cases of a kind that have no rows yet, and append their rows. Yields how many images, times
@@ -238,21 +251,24 @@ class _Run:
                 yield sum(case.share for case in batch.cases)
 
     def _explained(self, one: Contender, batch: Batch, kind: str) -> tuple[Model, tuple[Activation, ...]]:
-        """The model that a contender explains, and its layers."""
+        """The model that a contender explains, and its layers, for a method that needs some."""
         if self.cells is not None and batch.cell is not None:
-            return self.cells.connected(kind, batch.cell, one.needs)
-        return self.model, self.layers
+            model, layers = self.cells.connected(kind, batch.cell, one.needs)
+            return model, layers if one.needs else ()
+        return self.model, self.layers if one.needs else ()
 
     def _rows(self, kind: str, tests: list[Test], one: Contender, batch: Batch) -> list[Row]:
         """A contender's rows of a batch."""
         model, layers = self._explained(one, batch, kind)
         start = time.perf_counter()
         explanation = jax.block_until_ready(one.explain(model, batch.images, batch.targets, self.areas, self.key, layers))
-        seconds = (time.perf_counter() - start) / len(batch.images)
+        shared = len(shared_images(batch.images, batch.targets)) if one.all_classes else 0
+        seconds = (time.perf_counter() - start) / (shared or len(batch.images))
         check_explanation(one.name, explanation, batch.images.shape[:-1], len(self.areas))
-        timed = model is self.model and (one.name, batch.images.shape) in self.warm  # else it compiles
+        program = one.name, batch.images.shape, shared > 0
+        timed = model is self.model and program in self.warm  # else it compiles
         if model is self.model:
-            self.warm.add((one.name, batch.images.shape))
+            self.warm.add(program)
         transfer = None if self.transfer is None or not batch.others else (self.transfer, batch.others[0])
         known = batch.regions, batch.sizes, transfer, self.areas, self.key, layers
         trial = Trial(self.model, batch.images, batch.targets, explanation, one, *known)
@@ -275,10 +291,10 @@ class _Run:
 
 def _layers(model: Classifier, contenders: list[Contender]) -> tuple[Activation, ...]:
     """The layers of an image of the model's input size, where methods need them. Raises a ValueError if one is missing."""
-    needing = [one.name for one in contenders if one.needs]
+    needing = [one for one in contenders if one.needs]
     layers = activations(model, jax.ShapeDtypeStruct((1, *model.input_size, 3), np.float32)) if needing else ()
-    for name in needing:
-        check_layers(name, layers)
+    for one in needing:
+        check_layers(one, layers)
     return tuple(layers)
 
 
@@ -295,7 +311,7 @@ def _cells(model: Classifier, tests: list[Test], contenders: list[Contender]) ->
     if cells is not None:
         for one in contenders:
             if one.needs:
-                check_layers(one.name, cells.difull if "difull" in kinds else cells.dipart)
+                check_layers(one, cells.difull if "difull" in kinds else cells.dipart)
     return cells
 
 
@@ -310,33 +326,40 @@ def _json(value: Any) -> float | None:
 
 
 def _check(
-    tests: Sequence[str],
+    tests: Any,
     dataset: Dataset,
-    models: Mapping[str, Any],
-    methods: Sequence[Any],
+    models: Any,
+    methods: Any,
     transfer: Classifier | None,
-    limit: int | None,
-    num_grids: int,
-    batch_size: int,
-    shard: tuple[int, int],
+    limit: Any,
+    num_grids: Any,
+    batch_size: Any,
+    seed: Any,
+    shard: Any,
 ) -> list[Test]:
     """The tests by their names, once all arguments are checked."""
+    if not isinstance(models, Mapping):
+        raise TypeError(f"models must be a mapping from names to classifiers, such as {{'scenes': model}}, got {models!r}")
     for name, values in (("tests", tests), ("methods", methods), ("models", models)):
-        if isinstance(values, str) or not len(values):
+        if isinstance(values, str | Contender) or not len(values):
             raise ValueError(f"{name} must be a sequence of at least one name, got {values!r}")
+        for one in values:
+            if not isinstance(one, str | Contender):
+                raise TypeError(f"{name} must be names{', or Contenders for methods of your own' * (name == 'methods')}, got {one!r}")
         named = [one.name if isinstance(one, Contender) else one for one in values]
         if len(set(named)) < len(named):
             raise ValueError(f"{name} must be named once each, got {named}")
-    for one in methods:
-        if not isinstance(one, str | Contender):
-            raise TypeError(f"methods must be names, or Contenders for methods of your own, got {one!r}")
     for test in tests:
         check_choice("tests", test, TESTS)
-    for name, value in (("num_grids", num_grids), ("batch_size", batch_size), ("limit", 1 if limit is None else limit)):
-        check_count(name, value, 1)
+    counts = ("num_grids", num_grids, 1), ("batch_size", batch_size, 1), ("limit", 1 if limit is None else limit, 1), ("seed", seed, 0)
+    for name, value, least in counts:
+        check_count(name, value, least)
     check_shard(shard)
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name} has no images")
+    if len(set(dataset.names)) < len(dataset):
+        twice, _ = collections.Counter(dataset.names).most_common(1)[0]
+        raise ValueError(f"the images of {dataset.name} must have different names, and {twice} comes several times")
     for name, model in models.items():
         if transfer is not None and tuple(transfer.classes) != tuple(model.classes):
             raise ValueError(f"transfer must have the classes of the models, and those of {transfer.name} and {name} differ")

@@ -198,7 +198,7 @@ def grid_batches(known: Recognised, grids: Iterable[int], size: int, seed: int, 
 
     Args:
       known: the images to choose from.
-      grids: the numbers of the grids; a number and the seed determine a grid.
+      grids: the numbers of the grids; a number, the seed and the images to choose from determine a grid.
       size: the number of grids in a batch.
       seed: seeds the choice of images.
       corners: whether the class is in two opposite corners, one of which is the cell; each batch then has one cell.
@@ -207,8 +207,12 @@ def grid_batches(known: Recognised, grids: Iterable[int], size: int, seed: int, 
     Raises:
       ValueError: if too few images of different classes are recognised.
     """
-    yield from known.skipped
     _check_recognised(known, corners)
+    return _grids(known, grids, size, seed, corners)
+
+
+def _grids(known: Recognised, grids: Iterable[int], size: int, seed: int, corners: bool) -> Iterator[Batch | Skipped]:
+    yield from known.skipped
     options: Any = dict(count=1, cells=CELLS, threshold=CONFIDENT, corners=corners, seed=seed)
     waiting: dict[tuple[int, int] | None, list[_Prepared]] = {}
     for number in grids:

@@ -35,14 +35,14 @@ Layers = Sequence[Activation] | None
 
 
 class Explanation(NamedTuple):
-    """What a method makes of a batch of images.
+    """A method's explanation of a batch of images.
 
     Attributes:
       maps: (N, H, W), of the images' size; for extremal perturbation `ExtremalResult.evidence`, or with the published
         settings the smoothed mean of the masks.
       order: (N, H, W), by which pixels are shown or removed, the most important highest: the maps themselves; for
         extremal perturbation the ranking of its nested masks.
-      masks: (N, K, H, W), a mask for each area; None for maps, whose highest pixels serve for every area.
+      masks: (N, K, H, W), a mask for each area; None: the highest places of `order` serve for every area.
       pointing: (N, H, W), highest where the method points; None: the maps themselves. For extremal perturbation with its
         own settings, `ExtremalResult.point`.
     """
@@ -60,9 +60,15 @@ class Contender:
     Attributes:
       name: its name in the table.
       settings: its settings, as a text that is the same in every process. Rows of other settings are refused.
-      explain: explains images; called with (model, images, targets, areas, key, layers). A layer that the method needs
-        is one of `layers`; None: of the model's.
-      needs: the names of the layers that the method needs: `at`, `contrast_at`.
+      explain: explains a batch; called with the model, images (N, H, W, C), targets (N,), the areas of masks, a random
+        key and layers, `graph.Activation`s in the order of computation. In tests of sanity the model has other
+        parameters.
+      needs: the names of the layers that the method needs, such as `at`; without any it gets no layers, ().
+      all_classes: whether it explains an image that comes with several classes once, so that its time is that of the
+        images.
+
+    Raises:
+      TypeError, ValueError: for a name or settings that are not text, or a function that cannot be called.
 
     Example:
       >>> import extremal_jax as ej
@@ -78,6 +84,19 @@ class Contender:
     settings: str
     explain: Callable[..., Explanation]
     needs: frozenset[str] = frozenset()
+    all_classes: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ValueError(f"the name of a Contender must be a text, got {self.name!r}")
+        if not isinstance(self.settings, str):
+            raise TypeError(f"the settings of the Contender {self.name!r} must be a text, got {self.settings!r}")
+        if not callable(self.explain):
+            raise TypeError(
+                f"explain of the Contender {self.name!r} must be a function (model, images, targets, areas, key, layers) ->"
+                f" Explanation, got {self.explain!r}"
+            )
+        object.__setattr__(self, "needs", frozenset(self.needs))
 
 
 def check_explanation(name: str, explanation: Any, shape: tuple[int, ...], areas: int) -> None:
@@ -88,6 +107,26 @@ def check_explanation(name: str, explanation: Any, shape: tuple[int, ...], areas
         expected = (shape[0], areas, *shape[1:]) if field == "masks" else shape
         if not (found is None and field in ("masks", "pointing")) and np.shape(found) != expected:
             raise ValueError(f"{name} must return {field} of the shape {expected}, got {np.shape(found)}")
+
+
+def contenders_of(methods: Sequence[str | Contender]) -> list[Contender]:
+    """The contenders of a benchmark: by name, or the caller's own.
+
+    Raises:
+      ValueError: for an unknown name, or a contender of the caller's whose name is that of another method.
+    """
+    for one in methods:
+        if isinstance(one, Contender) and _is_known(one.name):
+            raise ValueError(f"a Contender is called {one.name!r}, as a method of the library is; give it another name")
+    return [one if isinstance(one, Contender) else contender(one) for one in methods]
+
+
+def _is_known(name: str) -> bool:
+    try:
+        contender(name)
+    except ValueError:
+        return False
+    return True
 
 
 def contender(name: str) -> Contender:
@@ -111,11 +150,11 @@ def contender(name: str) -> Contender:
         return Contender(name, _settings(config) + ("" if published else f" {_EVIDENCE}"), _extremal(config, published))
     if _in_table(name):
         settings = torchray.SETTINGS[method]
-        return Contender(name, str(settings), _of_torchray(method), frozenset(settings.layers))
+        return Contender(name, str(settings), _of_torchray(method), frozenset(settings.layers), METHODS[method].all_classes)
     if name not in METHODS:
         others = *(f"{_EXTREMAL}:{one}" for one in PRESETS), *(f"{one}:{_TORCHRAY}" for one in torchray.SETTINGS)
         raise ValueError(f"unknown method {name!r}; {nearest(name, [*METHODS, 'center', *others])}")
-    return Contender(name, "", _of_registry(name), METHODS[name].needs)
+    return Contender(name, "", _of_registry(name), METHODS[name].needs, METHODS[name].all_classes)
 
 
 def _in_table(name: str) -> bool:
@@ -130,12 +169,14 @@ def _settings(config: Config) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", f"Config({', '.join(fields)})")
 
 
-def check_layers(name: str, layers: Sequence[Activation]) -> None:
+def check_layers(one: Contender, layers: Sequence[Activation]) -> None:
     """Raise a ValueError if a contender needs a layer and none of these is suitable."""
-    if _in_table(name):
-        torchray.layers(name.partition(":")[0], [layer.name for layer in layers])
-    elif name in METHODS:
-        METHODS[name].complete({}, layers)
+    if _in_table(one.name):
+        torchray.layers(one.name.partition(":")[0], [layer.name for layer in layers])
+    elif one.name in METHODS:
+        METHODS[one.name].complete({}, layers)
+    elif one.needs and not layers:
+        raise ValueError(f"{one.name} needs {', '.join(sorted(one.needs))}, a layer of the model, and it has none")
 
 
 def _of_registry(name: str) -> Any:

@@ -38,19 +38,25 @@ class Journal:
           shard: (index, count), the index from 1.
 
         Raises:
-          ValueError: if the folder holds a benchmark of other settings, with the differences.
+          ValueError: if the folder holds a benchmark of other settings, or one is running there, with the differences.
           BlockingIOError: if another process is running the shard.
           OSError: if it cannot be written.
         """
         self.folder, self.shard = as_path(folder), shard
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        with in_turn(self.folder / "settings.lock"):  # shards that start at once add to the settings one after another
-            self._claim()
         self._path = self.folder / f"rows-{shard[0]}-of-{shard[1]}.jsonl"
-        self._file = self._path.open("a+b")
-        if not locked(self._file):
-            self._file.close()
-            raise BlockingIOError(f"another process is running shard {shard[0]} of {shard[1]} in {self.folder}")
+        with in_turn(self.folder / "settings.lock"):  # shards that start at once add to the settings one after another
+            self._file = self._path.open("a+b")
+            if not locked(self._file):
+                self._file.close()
+                raise BlockingIOError(f"another process is running shard {shard[0]} of {shard[1]} in {self.folder}")
+            try:
+                self._claim()
+            except BaseException:
+                self._file.close()
+                if self._path.stat().st_size == 0:
+                    self._path.unlink()
+                raise
         self._drop_unfinished_line()
 
     def __enter__(self) -> Journal:
@@ -61,7 +67,7 @@ class Journal:
 
     def _claim(self) -> None:
         path = self.folder / "settings.json"
-        begun = next(rows_in(self.folder), None) is not None
+        begun = next(rows_in(self.folder), None) is not None or self._others_run()
         if path.exists() and begun:
             kept = read_settings(self.folder)
             merged = {name: kept.get(name, {}) | self.settings.get(name, {}) for name in GROWING}
@@ -75,6 +81,15 @@ class Journal:
             raise ValueError(f"{self.folder} holds rows without settings.json, which says what they are; choose another folder")
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
+
+    def _others_run(self) -> bool:
+        """Whether another process holds another shard, which may have no rows yet."""
+        for path in self.folder.glob("rows-*.jsonl"):
+            if path != self._path:
+                with path.open("rb") as file:
+                    if not locked(file):
+                        return True
+        return False
 
     def _drop_unfinished_line(self) -> None:
         self._file.seek(0)

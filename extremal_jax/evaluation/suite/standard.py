@@ -18,6 +18,7 @@ from extremal_jax.evaluation.localisation.overlap import energy, iou, relevance_
 from extremal_jax.evaluation.localisation.pointing import highest_point, is_hit
 from extremal_jax.evaluation.sanity.randomisation import parameter_randomisation
 from extremal_jax.evaluation.sanity.robustness import max_sensitivity
+from extremal_jax.evaluation.suite.cases import CELLS, CONFIDENT
 from extremal_jax.evaluation.suite.contenders import Contender, Explanation
 from extremal_jax.graph import Activation
 from extremal_jax.ground.pytrees import AnyArray
@@ -76,7 +77,7 @@ class Trial:
     def placed(self, maps: AnyArray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Maps laid on the original images, and regions: all at once, (N, H', W'), where their sizes are alike, or one by one.
 
-        Both are padded to a multiple of 128 pixels a side, because tests compile for each size; the padding of a map is
+        Both are padded to a multiple of `_PIECE` pixels a side, because tests compile for each size; the padding of a map is
         lower than all of its values. A batch that is not full repeats its last case.
         """
         pairs = []
@@ -237,7 +238,8 @@ TESTS = {
             "how much of the map lies in the class's cell of a grid of images",
             (Measure("share"), Measure("point")),
             _grid,
-            "2x2 images of different classes, each recognised alone, at half of the input size, with a probability of at least 0.8",
+            f"{CELLS}x{CELLS} images of different classes, each recognised alone, at half of the input size, with a probability of at least"
+            f" {CONFIDENT}",
             of="grids",
         ),
         Test(
@@ -275,7 +277,7 @@ TESTS = {
             "the probability as pixels are imputed, least minus most important first",
             (Measure("road"),),
             _road,
-            "combined; 10, 30, 50, 70 and 90 % removed",
+            f"combined; {', '.join(f'{share:.0%}'[:-1] for share in _ROAD_SHARES)} % removed",
         ),
         Test(
             "reward",

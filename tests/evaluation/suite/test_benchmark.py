@@ -62,10 +62,9 @@ def test_a_method_may_point_elsewhere_than_where_its_map_is_highest(monkeypatch:
         alike = np.exp(-((images - colours) ** 2).sum(axis=-1))
         return Explanation(1 - alike, alike, None, alike if elsewhere else None)
 
-    monkeypatch.setattr(module, "contender", lambda name: Contender(name, "", explain))
     monkeypatch.setattr(standard, "TOLERANCE", 1.0)
     tests, models = ("pointing-game", "energy", "grid-pointing"), {"colours": classifier(300.0)}
-    [row] = run(tests, Squares(13), methods=("any",), models=models, num_grids=2).rows()
+    [row] = run(tests, Squares(13), methods=(Contender("any", "", explain),), models=models, num_grids=2).rows()
     assert row["pointing-game hit"] == row["grid-pointing point"] == elsewhere
     assert row["energy iou"] == 0
 
@@ -263,6 +262,17 @@ def test_seconds_are_those_after_compilation() -> None:
     assert run(batch_size=1).lines[0].seconds > 0
 
 
+def test_an_image_that_was_skipped_stays_out_of_grids(tmp_path: Any) -> None:
+    """Once it can be read, the grids that are left are still those of the first run."""
+    given: Any = dict(methods=("gradient",), models={"colours": classifier(300.0)})
+    run(("grid-pointing",), Squares(13, corrupt=1), folder=tmp_path / "whole", num_grids=5, **given)
+    run(("grid-pointing",), Squares(13, corrupt=1), folder=tmp_path / "mended", num_grids=2, **given)
+    run(("grid-pointing",), Squares(13), folder=tmp_path / "mended", num_grids=5, **given)
+    assert rows(tmp_path / "mended") == rows(tmp_path / "whole")
+    run(("grid-pointing",), Squares(13), folder=tmp_path / "other", num_grids=5, **given)
+    assert rows(tmp_path / "other") != rows(tmp_path / "whole")
+
+
 def test_grids(tmp_path: Any) -> None:
     models = {"colours": classifier(300.0)}
     report = run(("grid-pointing", "energy"), Squares(13), ("gradient",), num_grids=5, folder=tmp_path, models=models)
@@ -316,6 +326,7 @@ def test_progress_reaches_the_end() -> None:
         (dict(methods=("extremal_perturbation:quick",)), "unknown preset 'quick'"),
         (dict(models={}), "models must be a sequence of at least one name"),
         (dict(dataset=Squares(0)), "squares has no images"),
+        (dict(dataset=Squares().select([1, 1, 2])), r"must have different names, and 1\.png comes several times"),
         (dict(dataset=Squares(located=False)), "squares does not say where objects are, which pointing-game, energy must know"),
         (
             dict(dataset=Squares(classes=("red", "green", "blue", "gold"))),

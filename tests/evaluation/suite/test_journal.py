@@ -57,8 +57,20 @@ def test_a_line_that_another_shard_is_writing_is_left_alone(tmp_path: Any) -> No
 
 def test_a_shard_that_another_process_is_running(tmp_path: Any) -> None:
     with Journal(tmp_path, SETTINGS), pytest.raises(BlockingIOError, match="another process is running shard 1 of 1 in"):
-        Journal(tmp_path, SETTINGS)
+        Journal(tmp_path, SETTINGS | {"seed": 1})
+    assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
     append(tmp_path, [])
+
+
+def test_a_shard_without_rows_keeps_its_settings_while_it_runs(tmp_path: Any) -> None:
+    """It may still compile: other settings are refused then as well, and other methods added."""
+    methods = {"methods": {"gradient": ""}}
+    with Journal(tmp_path, SETTINGS | methods, (1, 2)):
+        with pytest.raises(ValueError, match="other settings: seed was 0 and is 17"):
+            Journal(tmp_path, SETTINGS | {"seed": 17}, (2, 2))
+        assert not (tmp_path / "rows-2-of-2.jsonl").exists()
+        append(tmp_path, [], SETTINGS | {"methods": {"center": ""}}, (2, 2))
+        assert json.loads((tmp_path / "settings.json").read_text())["methods"] == {"gradient": "", "center": ""}
 
 
 def test_other_settings_are_refused_with_the_difference(tmp_path: Any) -> None:

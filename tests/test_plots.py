@@ -159,6 +159,12 @@ def test_arguments_that_comparison_refuses(maps: Any, mask: Any, message: str) -
         ej.plots.comparison(picture(), maps, mask)
 
 
+@pytest.mark.parametrize("columns", [0, -1])
+def test_comparison_needs_a_column(columns: int) -> None:
+    with pytest.raises(ValueError, match=f"^columns must be .* at least 1, got {columns}"):
+        ej.plots.comparison(picture(), {}, columns=columns)
+
+
 def test_smallest_areas() -> None:
     figure = ej.plots.smallest_area(picture(2), smallest(), CLASSES)
     first, second = np.asarray(figure.axes).reshape(2, 3)
@@ -180,6 +186,14 @@ def test_smallest_areas_of_a_layer() -> None:
     result = dataclasses.replace(smallest(), masks=smallest().masks[:, ::2, ::2], at="layer")
     figure = ej.plots.smallest_area(picture(2), result)
     np.testing.assert_allclose(drawn(figure.axes[1])[:4], picture(2)[0, :4] / 255, atol=1e-6)
+
+
+def test_responses_that_are_not_finite_can_be_drawn(tmp_path: Path) -> None:
+    """An area without a response has no point."""
+    ej.plots.responses([0.1, 0.2], np.full((3, 2), np.nan)).savefig(tmp_path / "none.png")
+    figure: Any = ej.plots.responses([0.1, 0.2], [[1, np.nan], [3, np.nan]])
+    figure.savefig(tmp_path / "one.png")
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [2, np.nan])
 
 
 def test_responses_by_area() -> None:

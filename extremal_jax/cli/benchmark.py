@@ -101,6 +101,10 @@ def benchmark(
         return _tell(ej.evaluation.tabulate(folder, torchray_average=options["torchray_average"]))
     if not tests:
         raise click.UsageError(f"name at least one test, of {', '.join(tables.TESTS.records())}")
+    if "reward" not in tests:
+        commands.refuse(["transfer"], "only with the test `reward`")
+    if transfer is None:
+        commands.refuse(["transfer_weights"], "only with --transfer")
     if weights is not None and len(models) > 1:
         raise click.BadParameter("applies only to a single classifier", param_hint="--weights")
     classifiers = {name: ej.models.load(name, weights="default" if weights is None else weights) for name in models}

@@ -67,8 +67,6 @@ def channels(
         chunk_size=chunk_size,
     )
 
-    job.write_page(page, result, chunk_size=chunk_size)
-
     def tell(path: Path, one: ChannelResult) -> dict[str, Any]:
         name, whole = job.model.classes[int(one.targets)], float(one.image_rewards)
         output.say(f"{path}: {name}, response {whole:.2f} to {one.masks.shape[-1]} channels of {at}", bold=True)
@@ -84,4 +82,6 @@ def channels(
             "sets": [dict(count=int(count), channels=some, response=value, share=share) for count, some, value, share in sets],
         }
 
-    return {"at": at} | job.report(result, tell, lambda _, one: ej.plots.channels(one), page)
+    document = job.report(result, tell, lambda _, one: ej.plots.channels(one), page)
+    job.write_page(page, result, chunk_size=chunk_size)
+    return {"at": at} | document

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import errno
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             raise exits.Interrupted("interrupted") from None
         except Exception as error:
-            if context.meta.get(_DEBUG):
+            if context.meta.get(_DEBUG) or (isinstance(error, OSError) and error.errno == errno.EPIPE):  # click ends in silence
                 raise
             raise exits.end(error) from error
 
@@ -59,9 +60,14 @@ class Weights(click.ParamType):
     name = "file|hub[:...]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "hub" or value.startswith("hub:"):
+        if is_hub(value):
             return value
         return click.Path(exists=True, dir_okay=False).convert(value, param, ctx)
+
+
+def is_hub(weights: str) -> bool:
+    """Whether the value of `--weights` names a repository on the hub, and no file."""
+    return weights == "hub" or weights.startswith("hub:")
 
 
 class Several(click.ParamType):
@@ -117,6 +123,19 @@ def report_page(report: str | None, out: Path) -> Path | None:
     return page
 
 
+def refuse(names: Iterable[str], where: str) -> None:
+    """Raise a `BadParameter` for the first of some options that is given; `where` says where it applies.
+
+    Args:
+      names: of the parameters, such as "num_steps".
+      where: the end of the sentence, such as "only with --transfer".
+    """
+    source = click.get_current_context().get_parameter_source
+    for name in names:
+        if source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.BadParameter(f"applies {where}", param_hint=f"--{name.replace('_', '-')}")
+
+
 def config(preset: str, settings: Mapping[str, Any]) -> Config:
     """The settings of a preset, with those that options give in place of its own."""
     import extremal_jax as ej
@@ -159,7 +178,7 @@ preset = click.option("--preset", type=tables.PRESET_NAMES, default="default", s
 game = click.option("--game", type=tables.GAMES, help="Which masks the model sees.  [default: preserve]")
 reward = click.option("--reward", type=tables.REWARDS, help="The quantity to maximise.  [default: logit]")
 steps = click.option("--num-steps", "--steps", "num_steps", type=click.IntRange(min=1), help="Number of optimisation steps.")
-seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+seed = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of all random numbers.")
 chunk_size = click.option("--chunk-size", type=click.IntRange(min=1), help="Most masks shown to the model at once, to bound memory.")
 report = click.option(
     "--report",

@@ -87,7 +87,7 @@ def explain(
 
     key = jax.random.key(seed)
     if methods != (_PERTURBATION,):
-        _check_options_of_other_methods()
+        commands.refuse(_ITS_OWN, f"only when {_PERTURBATION} is the sole method")
         page = commands.report_page(report, out)
         job = run.start(images, model_name, weights, out, figure_format, axes_name, frames)
         _check_images("--method", job.model, axes_name, "the maps of other methods are of images")
@@ -95,7 +95,7 @@ def explain(
     if contrast_at is not None:
         raise click.BadParameter(f"applies only to contrastive methods, not to {_PERTURBATION}", param_hint="--contrast-at")
     page = commands.report_page(report, out)
-    job = run.start(images, model_name, weights, out, figure_format, axes_name, frames)
+    job = run.start(images, model_name, weights, out, figure_format, axes_name, frames, reference)
     axes = kinds.find_axes(job.model, axes_name, frames)
     other = None if reference is None else run.prepare(job.model, [reference], axes, frames)[0]
     result = ej.extremal_perturbation(
@@ -112,10 +112,11 @@ def explain(
         chunk_size=chunk_size,
     )
 
-    job.write_page(page, result, reference=other, chunk_size=chunk_size)
-    return job.report(
+    document = job.report(
         result, lambda path, one: _tell(path, one, job), lambda picture, one: kinds.draw(picture, one, job.model.classes), page
     )
+    job.write_page(page, result, reference=other, chunk_size=chunk_size)
+    return document
 
 
 def _check_images(option: str, model: Classifier, axes_name: str | None, reason: str) -> None:
@@ -124,15 +125,6 @@ def _check_images(option: str, model: Classifier, axes_name: str | None, reason:
 
     if (axes := kinds.find_axes(model, axes_name, None)) != IMAGE:
         raise click.BadParameter(f"{reason}, and the inputs are ({', '.join(names(axes))})", param_hint=option)
-
-
-def _check_options_of_other_methods() -> None:
-    """Raise a `BadParameter` for an option that only extremal perturbation has."""
-    source = click.get_current_context().get_parameter_source
-    for name in _ITS_OWN:
-        if source(name) is click.core.ParameterSource.COMMANDLINE:
-            option = f"--{name.replace('_', '-')}"
-            raise click.BadParameter(f"applies only when {_PERTURBATION} is the sole method", param_hint=option)
 
 
 def _tell(path: Path, one: ExtremalResult, job: run.Run) -> dict[str, Any]:

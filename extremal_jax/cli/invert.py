@@ -84,17 +84,15 @@ def invert(
         chunk_size=chunk_size,
     )
 
-    job.write_page(
-        page,
-        {name: jax.tree.map(lambda leaf: leaf[k * count :][:count], result) for k, name in enumerate(masks)},  # noqa: B023
-    )
-
     def tell(path: Path, one: InversionResult) -> dict[str, Any]:
         cosines = dict(zip(masks, map(float, one.cosines), strict=True))
         output.say(f"{path}: cosine " + ", ".join(f"{cosine:.2f} ({name})" for name, cosine in cosines.items()))
         return {"cosines": cosines}
 
     each = [jax.tree.map(lambda leaf: leaf[index::count], result) for index in range(count)]  # noqa: B023
-    return {"at": at} | job.report(
-        each, tell, lambda picture, one: ej.plots.inversion(picture, dict(zip(masks, one.images, strict=True))), page
+    document = job.report(each, tell, lambda picture, one: ej.plots.inversion(picture, dict(zip(masks, one.images, strict=True))), page)
+    job.write_page(
+        page,
+        {name: jax.tree.map(lambda leaf: leaf[k * count :][:count], result) for k, name in enumerate(masks)},  # noqa: B023
     )
+    return {"at": at} | document

@@ -54,7 +54,7 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
     import extremal_jax as ej
 
     known = {name: ej.attribution.METHODS[name] for name in methods}
-    for name in ("at", "contrast_at"):
+    for name in ("at", "contrast_at", "chunk_size"):
         if options[name] is not None and not any(name in method.options for method in known.values()):
             raise click.UsageError(f"--{name.replace('_', '-')} does not apply to {', '.join(known)}")
     layers = ej.graph.activations(run.model, run.images)
@@ -62,8 +62,6 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
         name: np.asarray(method.function(run.model, run.images, targets, **method.complete(options, layers)))
         for name, method in known.items()
     }
-
-    run.write_page(page, None, maps=maps, targets=targets)
 
     def tell(path: Path, one: _Maps) -> dict[str, Any]:
         target = run.named(one.target)
@@ -74,4 +72,6 @@ def write(run: Run, methods: Sequence[str], targets: Any, options: Mapping[str, 
         _Maps(int(target), {name: values[index] for name, values in maps.items()})
         for index, target in enumerate(np.broadcast_to(targets, len(run.images)))
     ]
-    return run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps), page)
+    document = run.report(results, tell, lambda picture, one: ej.plots.comparison(picture, one.maps), page)
+    run.write_page(page, None, maps=maps, targets=targets)
+    return document

@@ -45,6 +45,8 @@ def plan(model_name: str, weights: str | None, preset: str, num_steps: int | Non
 
     import extremal_jax as ej
 
+    if options["accelerator"] is None:
+        commands.refuse(["utilisation"], "only with --accelerator")
     model = ej.models.load(model_name, weights="default" if weights is None else weights)
     found = ej.sweeps.plan(model, config=commands.config(preset, dict(num_steps=num_steps)), **options)
     output.answer(str(found))

@@ -6,12 +6,13 @@ import itertools
 import math
 import os
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from extremal_jax.cli import commands
 from extremal_jax.cli.console import output
 from extremal_jax.cli.inputs import kinds, paths as input_paths
 from extremal_jax.ground.files import check_writable, whole_file
@@ -56,7 +57,8 @@ class Run(NamedTuple):
         import extremal_jax as ej
 
         if page is not None:
-            ej.report.write(page, self.images, result, model=self.model, names=[path.name for path in self.paths], **options)
+            names = [f"{stem.name}{path.suffix}" for path, stem in zip(self.paths, self.outputs, strict=True)]  # unique
+            ej.report.write(page, self.images, result, model=self.model, names=names, **options)
             output.say(f"wrote {page}")
 
     def report(
@@ -95,12 +97,14 @@ def start(
     figure_format: str,
     axes_name: str | None = None,
     frames: int | None = None,
+    reference: Path | None = None,
 ) -> Run:
     """Check the output folder, load the classifier, and read the inputs, which are images unless the classifier takes something
     else. The arguments are the values of the commands' options."""
     import extremal_jax as ej
 
-    outputs = output_paths(paths, out, figure_format)
+    others = {"reference image": reference, "weights": None if weights is None or commands.is_hub(weights) else Path(weights)}
+    outputs = output_paths(paths, out, figure_format, {name: path for name, path in others.items() if path is not None})
     model = ej.models.load(model_name, weights="default" if weights is None else weights)
     axes = kinds.find_axes(model, axes_name, frames)
     return Run(model, paths, prepare(model, paths, axes, frames), outputs, figure_format)
@@ -145,15 +149,22 @@ def responses(result: Any) -> Responses:
     return Responses(name, values.tolist(), shares.tolist())
 
 
-def output_paths(images: tuple[Path, ...], out: Path, figure_format: str) -> list[Path]:
-    """The output path of each image without a suffix, once it is known to be writable and to overwrite no image."""
+def output_paths(images: tuple[Path, ...], out: Path, figure_format: str, others: Mapping[str, Path]) -> list[Path]:
+    """The output path of each image without a suffix, once it is known to be writable and to overwrite no input.
+
+    Args:
+      images: the inputs that are explained.
+      out: the output folder.
+      figure_format: the suffix of figures.
+      others: by name, further inputs.
+    """
     outputs = [out / name for name in _stems(images)]
-    inputs = [input_paths.parts(image)[0] for image in images]
     for stem in outputs:
-        for what, written in (("figure", Path(f"{stem}.{figure_format}")), ("result", Path(f"{stem}.npz"))):
-            if written.exists() and any(os.path.samefile(written, given) for given in inputs):
-                kind = "image" if what == "figure" else "input"
-                raise click.BadParameter(f"the {what} would overwrite the {kind} {written}; choose another folder", param_hint="--out")
+        for what, kind, written in (("figure", "image", Path(f"{stem}.{figure_format}")), ("result", "input", Path(f"{stem}.npz"))):
+            given = [*((kind, image) for image in images), *others.items()]
+            for name, path in given if written.exists() else []:
+                if os.path.samefile(written, input_paths.parts(path)[0]):
+                    raise click.BadParameter(f"the {what} would overwrite the {name} {written}; choose another folder", param_hint="--out")
             check_writable(written)
     return outputs
 
@@ -165,15 +176,20 @@ def _stems(paths: tuple[Path, ...]) -> list[str]:
     ignore such differences.
     """
     stems: list[str] = []
-    taken = {_folded(path.stem) for path in paths}
+    taken = {_folded(_stem(path)) for path in paths}
     used: set[str] = set()
     for path in paths:
-        stem = path.stem
+        stem = _stem(path)
         if _folded(stem) in used:
             stem = next(name for number in itertools.count(2) if _folded(name := f"{stem}-{number}") not in taken | used)
         used.add(_folded(stem))
         stems.append(stem)
     return stems
+
+
+def _stem(path: Path) -> str:
+    """The name of an input without its suffix; of a folder that is given as `.` or `..`, its own name."""
+    return (path.resolve().name if path.name in ("", "..") else path.stem) or "input"
 
 
 def _folded(name: str) -> str:

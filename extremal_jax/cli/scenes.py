@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import click
 
 from extremal_jax.cli import commands
 from extremal_jax.cli.console import output
-from extremal_jax.ground.files import whole_file
+from extremal_jax.ground.files import check_writable, whole_file
 
 
 @commands.command(short_help="Write generated scenes and the exact masks of their objects.")
@@ -20,7 +21,9 @@ from extremal_jax.ground.files import whole_file
 @click.option("--objects", type=click.IntRange(1, 6), help="Number of objects in each scene.  [default: 1 to 3]")
 @commands.out
 def scenes(count: int, seed: int, size: int, objects: int | None, out: Path) -> dict[str, Any]:
-    """Write generated scenes, the exact mask of each object, and a list of the objects.
+    """Write generated scenes, the exact mask of each object, and a list of the objects, labels.json.
+
+    Scenes join the list of those that are in the folder.
 
     \b
     Example:
@@ -30,6 +33,8 @@ def scenes(count: int, seed: int, size: int, objects: int | None, out: Path) -> 
 
     import extremal_jax as ej
 
+    check_writable(file := out / "labels.json")
+    before = _known(file)
     generated = ej.data.scenes.generate(seed, count, size, objects=objects or (1, 3))
     contents = {}
     for index, scene in enumerate(generated):
@@ -38,11 +43,22 @@ def scenes(count: int, seed: int, size: int, objects: int | None, out: Path) -> 
         files = {f"{name}.png": scene.images[0]}
         for label in shown:
             files[f"{name}-{label}.png"] = scene.masks[0, scene.classes.index(label)].astype("uint8") * 255
-        for file, pixels in files.items():
-            with whole_file(out / file) as temporary:
+        for picture, pixels in files.items():
+            with whole_file(out / picture) as temporary:
                 Image.fromarray(pixels).save(temporary)
         contents[f"{name}.png"] = shown
-    with whole_file(out / "labels.json") as temporary:
-        temporary.write_text(json.dumps(contents, indent=1) + "\n")
+    with whole_file(file) as temporary:
+        temporary.write_text(json.dumps(before | contents, indent=1) + "\n")
     output.say(f"wrote {count} scenes, their masks and labels.json to {out}")
     return {"folder": out, "labels": contents}
+
+
+def _known(file: Path) -> dict[str, list[str]]:
+    """The list of the scenes that are in the folder."""
+    found: Any = None
+    with contextlib.suppress(ValueError):
+        found = json.loads(file.read_text()) if file.exists() else {}
+    lists = list(found.values()) if isinstance(found, dict) else [None]
+    if not all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in lists):
+        raise click.BadParameter(f"{file} is not a list of scenes that this command wrote; choose another folder", param_hint="--out")
+    return found

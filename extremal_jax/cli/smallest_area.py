@@ -67,8 +67,6 @@ def smallest_area(
         **search,
     )
 
-    job.write_page(page, result, chunk_size=chunk_size)
-
     def tell(path: Path, one: SmallestArea) -> dict[str, Any]:
         found = f"{float(one.areas):.1%} of the image" if one.reached else "no area suffices; the best"
         target, whole, response = job.named(one.targets), float(one.image_responses), float(one.responses)
@@ -82,4 +80,6 @@ def smallest_area(
             "response_of_area": response,
         }
 
-    return job.report(result, tell, lambda picture, one: ej.plots.smallest_area(picture, one, job.model.classes), page)
+    document = job.report(result, tell, lambda picture, one: ej.plots.smallest_area(picture, one, job.model.classes), page)
+    job.write_page(page, result, chunk_size=chunk_size)
+    return document

@@ -10,6 +10,7 @@ import click
 from extremal_jax.cli import commands, tables
 from extremal_jax.cli.console import exits, output
 from extremal_jax.cli.console.progress import bar
+from extremal_jax.ground.files import address, check_writable
 
 if TYPE_CHECKING:
     from extremal_jax.sweeps import Sweep
@@ -80,8 +81,11 @@ def sweep(
     import extremal_jax as ej
 
     if status is not None:
+        commands.refuse(["report"], "only to a sweep that is run, not with --status")
         return _tell(ej.open_sweep(status))
     source, out = _required("argument", "SOURCE", source), _required("option", "--out", out)
+    if report is not None:
+        _check_pages(report, out)
     settings = {name: options.pop(name) for name in ("game", "perturbation", "reward", "num_steps")}
     model = ej.models.load(model_name, weights="default" if weights is None else weights)
     try:
@@ -123,10 +127,23 @@ def export(store: str, file_format: str, input_size: bool, binary: bool, out: Pa
     """
     from extremal_jax.sweeps import export as write, open_sweep
 
+    if file_format != "png":
+        commands.refuse(["binary"], "only with --format png; masks of COCO are binary")
+    if file_format == "npz":
+        commands.refuse(["input_size"], "only with --format png or coco; NPZ files have the size of the model's input")
     found = write(open_sweep(store), out, file_format, on_picture=not input_size, binary=binary)
     files = "1 file" if found.files == 1 else f"{found.files} files"
     output.say(f"wrote {files} of {found.pictures} pictures to {out}")
     return {"folder": out, "files": found.files, "pictures": found.pictures}
+
+
+def _check_pages(folder: Path, out: str) -> None:
+    """Raise now the errors that the pages of a sweep would raise after it."""
+    store = None if address(out) else Path(out).resolve()
+    if store == folder.resolve():
+        raise click.BadParameter(f"{folder} is the folder of the sweep; choose another one for the pages", param_hint="--report")
+    if store not in folder.resolve().parents:  # a folder inside must not be there before the store
+        check_writable(folder / "index.html")
 
 
 def _required(kind: str, name: str, value: str | None) -> str:

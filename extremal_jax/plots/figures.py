@@ -12,6 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from extremal_jax.extremal.result import ExtremalResult, SmallestArea
 from extremal_jax.extremal.summary import summarize
+from extremal_jax.ground.checks import check_count
 from extremal_jax.operators.axes import masked, names
 from extremal_jax.plots.panels import (
     CHART,
@@ -113,13 +114,14 @@ def comparison(
 
     Raises:
       TypeError: if the image or a map is not an array of numbers.
-      ValueError: if a map or the mask is not of two dimensions, or the mask not of the image's size.
+      ValueError: if a map or the mask is not of two dimensions, the mask not of the image's size, or `columns` not positive.
 
     Example:
       >>> figure = comparison(np.zeros((8, 8, 3)), {"gradient": np.eye(4), "occlusion": np.eye(2)})
       >>> [axes.get_title() for axes in figure.axes]
       ['', 'gradient', 'occlusion']
     """
+    check_count("columns", columns, 1)
     picture = rgb_pictures(image)
     if len(picture) > 1:
         raise ValueError(f"comparison draws a single image, (H, W, C), got the shape {np.shape(image)}")

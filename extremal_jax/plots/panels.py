@@ -102,6 +102,9 @@ def percent(area: float) -> str:
 def label_axes(axes: Axes, horizontal: str, vertical: str, logarithmic: Callable[[float], str] | None = None) -> None:
     """Label the axes; `logarithmic` formats 1, 2, 5, 10, 20 and so on along a logarithmic horizontal axis."""
     if logarithmic is not None:
+        low, high = axes.dataLim.intervalx
+        if not 0 < low <= high < np.inf:  # no point is drawn
+            axes.set_xlim(0.1, 1)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, overload
 
 import numpy as np
@@ -118,7 +119,8 @@ def responses(
       >>> axes.lines[0].get_ydata().tolist()
       [2.0, 3.0]
     """
-    low, median, high = np.nanpercentile(values, [25, 50, 75], axis=0)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # an area without a finite response has no point
+        low, median, high = np.nanpercentile(values, [25, 50, 75], axis=0)
     inches = checked_width(width, COLUMN)
     axes = panel(ax, inches, 0.7 * inches)
     axes.fill_between(areas, low, high, color="0.85", linewidth=0)

@@ -2,6 +2,9 @@
 
 const finite = (values) => values.filter((value) => value !== null);
 
+/** The least and the greatest of any number of values, of which a call takes only some ten thousand. */
+const range = (values) => [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+
 /** Round numbers between two ends. */
 function ticks(low, high, count) {
   const raw = (high - low) / count || 1;
@@ -26,7 +29,7 @@ function logTicks(low, high) {
 }
 
 function linear(values, zero, count = 4) {
-  let [low, high] = [Math.min(...values), Math.max(...values)];
+  let [low, high] = range(values);
   if (zero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
   const room = (high - low || Math.abs(high) || 1) * 0.06;
   [low, high] = [low - (zero && low === 0 ? 0 : room), high + room];
@@ -34,7 +37,8 @@ function linear(values, zero, count = 4) {
 }
 
 function logarithmic(values) {
-  const [low, high] = [Math.min(...values) * 0.85, Math.max(...values) * 1.18];
+  const [least, most] = range(values);
+  const [low, high] = [least * 0.85, most * 1.18];
   const at = (v) => Math.log(v / low) / Math.log(high / low);
   return { at, ticks: logTicks(low, high) };
 }

@@ -12,7 +12,7 @@ function words({ form, noun, layer }) {
 const amount = (stop) => (state.picture.form === "channels" ? counted(stop.asked) : share(stop.area));
 
 function setForm(picture) {
-  const { form, labels } = picture;
+  const { form, labels, upright } = picture;
   const said = words(picture);
   picture.all = said.all;
   const texts = { "area-label": said.slider, "fact-size": said.size, "fact-whole": said.whole, "view-kept": said.kept, "view-without": said.without };
@@ -28,7 +28,7 @@ function setForm(picture) {
   only.parentElement.hidden = form === "channels";
   if (form === "channels" && only.checked) document.querySelector("input[value=kept]").click();
   find("directions").hidden = form !== "image" || labels.length < 2;
-  if (labels.length === 2) find("directions").textContent = `${labels[1]} to the right, ${labels[0]} ${labels[1] === "time" ? "upwards" : "downwards"}`;
+  if (labels.length === 2) find("directions").textContent = `${labels[1]} to the right, ${labels[0]} ${upright ? "upwards" : "downwards"}`;
   find("charts-title").textContent = picture.stops.length === 0 ? "The run" : "Response and run";
 }
 

@@ -92,6 +92,7 @@ def _image(shown: Shown) -> dict[str, Any]:
         form="image",
         size=pictures[0].shape[:2],
         labels=[] if shown.axes == IMAGE else [*names(masked(shown.axes))][:: -1 if upright else 1],
+        upright=upright,
         thumbnail=jpeg(pictures[0], THUMBNAIL),
         image=jpeg(pictures[0]),
         removed=jpeg(pictures[1]) if len(pictures) > 1 else None,

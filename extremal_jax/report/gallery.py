@@ -116,6 +116,8 @@ class _Pictures:
                 f" sweep's model had no preprocessing of its own, got {preprocess!r}"
             )
         self._dataset = dataset_of(source, sweep.classes or (), limit=None, labelled=False)
+        if len(self._dataset) < len(sweep) and isinstance(source, str | os.PathLike):  # 500 scenes, and the sweep may be of more
+            self._dataset = dataset_of(source, sweep.classes or (), limit=len(sweep), labelled=False)
         self._places = _places(sweep, self._dataset.names, self._dataset.name)
 
     def subject(self, index: int) -> Subject:

@@ -161,16 +161,16 @@ def _check_smallest(smallest: SmallestArea, single: bool, count: int, masks: tup
 
 
 def _names(names: Any, count: int) -> list[str]:
-    """A name for each picture."""
+    """A name for each picture. Names of files need not be Unicode, and a page must be."""
     if names is None:
         return ["picture"] if count == 1 else [f"picture {index + 1}" for index in range(count)]
     if isinstance(names, str) and count == 1:
-        return [names]
+        names = [names]
     if isinstance(names, str | bytes | Set | Mapping | Iterator) or not (isinstance(names, Sequence | np.ndarray)):
         raise TypeError(f"names must be a sequence with a name for each picture, got {type(names).__name__}")
     if len(names) != count:
         raise ValueError(f"names must name each picture, got {len(names)} for {count} picture{'s' if count > 1 else ''}")
-    return [str(name) for name in names]
+    return [str(name).encode(errors="replace").decode() for name in names]
 
 
 def _targets(targets: Any, count: int | None, classes: Names) -> list[str]:

@@ -91,6 +91,8 @@ def test_transfer_and_photographs() -> None:
         (["energy", "--models", " ,"], 2, "expected names separated by commas, got ' ,'"),
         (["energy", "--data", "voc:nowhere"], 2, "no folder nowhere"),
         (["energy", "--data", "scene"], 2, "no folder scene; data must be one of scenes, scenes:SEED"),
+        (["energy", "--transfer", "scenes"], 2, "Invalid value for --transfer: applies only with the test `reward`"),
+        (["reward", "--transfer-weights", "a.png"], 2, "Invalid value for --transfer-weights: applies only with --transfer"),
         (
             ["energy", "--models", "scenes,vit_b_16", "--weights", "a.png"],
             2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import re
 from pathlib import Path
@@ -109,6 +110,20 @@ def test_errors_have_exit_codes(folder: Any, monkeypatch: pytest.MonkeyPatch, er
         assert result.stdout == ""
 
 
+def test_a_file_that_cannot_be_written_is_no_mistake() -> None:
+    for error in (FileNotFoundError, FileExistsError, PermissionError):
+        assert isinstance(exits.end(error("cannot write out/a.png: a reason; choose another output folder")), exits.Failed)
+
+
+def test_a_reader_that_has_gone_ends_a_command_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(ej.models, "available", gone)
+    result = invoke("models")
+    assert (result.exit_code, result.output) == (1, "")
+
+
 @pytest.mark.parametrize(("command", "sentence"), [("explain", "interrupted"), ("benchmark", "the same command goes on in rows")])
 def test_interruptions(folder: Any, tiny: Any, monkeypatch: pytest.MonkeyPatch, command: str, sentence: str) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
@@ -150,3 +165,4 @@ def test_the_page_has_the_keys_of_the_documents(folder: Any, asked: Any) -> None
     assert set(document("models")["classifiers"][0]) <= lines["models"]
     assert set(document("scenes", "--count", 1)) <= lines["scenes"]
     assert set(document("doctor", "--no-speed")) <= lines["doctor"]
+    assert set(document("benchmark", "energy", "--methods", "center", "--limit", 1)) <= lines["benchmark"]

@@ -104,14 +104,23 @@ def test_lines() -> None:
     assert "cpu cpu, memory unknown" in [" ".join(line.split()) for line in lines(FOUND | {"devices": CPU, "hints": []})]
 
 
-def test_jax_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("Unable to initialize\n backend 'cuda'"), "Unable to initialize backend 'cuda'"),
+        (AssertionError(), "AssertionError with JAX_PLATFORMS='cuda'; unset it, or set it to cpu"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_jax_without_a_device(monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
     def none() -> None:
-        raise RuntimeError("Unable to initialize\n backend 'cuda'")
+        raise error
 
     monkeypatch.setattr(jax, "devices", none)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     found = document("doctor")
     assert (found["devices"], found["speed"]) == ([], None)
-    assert found["hints"][0] == "JAX finds no device: Unable to initialize backend 'cuda'"
+    assert found["hints"][0] == f"JAX finds no device: {said}"
 
 
 def test_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

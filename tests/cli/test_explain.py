@@ -74,9 +74,9 @@ def test_options(folder: Any, asked: Any, arguments: Any, changes: Any) -> None:
 
 
 def test_seed(folder: Any, asked: Any) -> None:
-    for seed in (0, 1):
+    for call, seed in enumerate((0, 1, 2**32 - 1)):
         succeeds("explain", "a.png", "--seed", seed)
-        assert asked[seed]["key"] == jax.random.key(seed)
+        assert asked[call]["key"] == jax.random.key(seed)
 
 
 def test_reference(folder: Any, asked: Any, tiny: Any) -> None:

@@ -51,6 +51,7 @@ def test_at(tiny: Any) -> None:
         (["--contrast-at", "pool"], 2, "Invalid value for --contrast-at: applies only to contrastive methods"),
         ([*methods("occlusion", "rise"), "--at", "pool"], 2, "--at does not apply to occlusion, rise"),
         ([*methods("gradient"), "--contrast-at", "pool"], 2, "--contrast-at does not apply to gradient"),
+        ([*methods("gradient", "grad_cam"), "--chunk-size", 2], 2, "--chunk-size does not apply to gradient, grad_cam"),
         ([*methods("grad_cam"), "--at", "blocks.4"], 2, "unknown activation 'blocks.4'; did you mean"),
         ([*methods("grad_cam"), "--at", "pool"], 2, "at must name a map"),
     ],
@@ -59,3 +60,7 @@ def test_at(tiny: Any) -> None:
 def test_mistakes(tiny: Any, arguments: Any, code: int, message: str) -> None:
     fails(invoke("explain", "a.png", *arguments), code, message)
     assert not Path("out").exists() or files() == []
+
+
+def test_chunks_are_of_the_methods_that_have_them(tiny: Any) -> None:
+    succeeds("explain", "a.png", *methods("gradient", "occlusion"), "--chunk-size", 2)

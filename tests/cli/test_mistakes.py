@@ -41,6 +41,8 @@ WEIGHTS = Path(str(importlib.resources.files("extremal_jax.models") / "pretraine
         (["--num-steps", "0"], ["--num-steps", "x>=1"]),
         (["--chunk-size", "0"], ["--chunk-size"]),
         (["--seed", "x"], ["--seed"]),
+        (["--seed", "-1"], ["--seed", "0<=x<=4294967295"]),
+        (["--seed", str(2**32)], ["--seed", "0<=x<=4294967295"]),
         (["--weights", "missing.safetensors"], ["--weights", "'missing.safetensors' does not exist"]),
         (["missing.png"], ["'missing.png' does not exist"]),
         (["--colour", "red"], ["--colour"]),
@@ -112,5 +114,7 @@ def test_a_report_is_a_page(folder: Any, asked: Any, arguments: Any) -> None:
 
 def test_a_report_that_cannot_be_written(folder: Any, asked: Any) -> None:
     Path("page.html").mkdir()
+    Path("file").touch()
     fails(invoke("explain", "a.png", "--report", "page.html"), 1, "cannot write page.html: Is a directory")
+    fails(invoke("explain", "a.png", "--report", "file/page.html"), 1, "cannot write file/page.html: File exists")
     assert not asked

@@ -44,6 +44,29 @@ def test_bad_scenes(folder: Any, option: str) -> None:
     assert not Path("out").exists()
 
 
+def test_scenes_join_those_of_the_folder(folder: Any) -> None:
+    succeeds("scenes", "--count", 2, "--size", 32)
+    first = json.loads(Path("out/labels.json").read_text())
+    succeeds("scenes", "--count", 1, "--size", 32, "--seed", 1)
+    both = json.loads(Path("out/labels.json").read_text())
+    assert list(both) == ["scene-0-000.png", "scene-0-001.png", "scene-1-000.png"]
+    assert {name: both[name] for name in first} == first
+
+
+@pytest.mark.parametrize("content", ['{"a.png": "dog"}', "[]", '{"a.png": [1]}', "no JSON", '{"classes": {}}'])
+def test_a_list_of_something_else_is_kept(folder: Any, content: str) -> None:
+    Path("out").mkdir()
+    Path("out/labels.json").write_text(content)
+    fails(invoke("scenes"), 2, "--out", "out/labels.json is not a list of scenes that this command wrote; choose another folder")
+    assert (files(), Path("out/labels.json").read_text()) == (["labels.json"], content)
+
+
+def test_a_list_that_cannot_be_written(folder: Any) -> None:
+    Path("out/labels.json").mkdir(parents=True)
+    fails(invoke("scenes"), 1, "cannot write out/labels.json: Is a directory")
+    assert files() == ["labels.json"]
+
+
 def test_convert(folder: Any) -> None:
     source = Path(__file__).parents[1] / "golden" / "pytorch_files" / "checkpoint.pth.tar"
     expected = read_tensors(source)

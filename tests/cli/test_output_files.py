@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import extremal_jax as ej
+import report_pages
 from command_line import fails, files, invoke, succeeds
 from extremal_jax.cli import run
 
@@ -80,6 +83,36 @@ def test_an_image_is_recognised_under_another_name(folder: Any, asked: Any) -> N
     fails(invoke("explain", "a.png", "b.png"), 2, "would overwrite the image out/b.png; choose another folder")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.png", ("--perturbation", "reference", "--reference"), "the figure would overwrite the reference image refs/a.png"),
+        ("a.npz", ("--weights",), "the result would overwrite the weights refs/a.npz"),
+    ],
+)
+def test_no_other_input_is_overwritten(folder: Any, asked: Any, name: str, options: Any, message: str) -> None:
+    Path("refs").mkdir()
+    given = Path("refs", name)
+    given.write_bytes(Path("b.png").read_bytes())
+    fails(invoke("explain", "a.png", *options, given, "--out", "refs"), 2, f"{message}; choose another folder")
+    assert given.read_bytes() == Path("b.png").read_bytes()
+    assert not asked
+
+
+def test_weights_on_the_hub_are_no_file(folder: Any, asked: Any) -> None:
+    for weights in ("hub", "hub:a/b"):
+        succeeds("explain", "a.png", "--weights", weights)
+    succeeds("explain", "a.png")  # over its own files
+    assert files() == ["a.npz", "a.png"]
+
+
+def test_a_folder_that_is_given_without_its_name(folder: Any) -> None:
+    Path("x").mkdir()
+    assert run._stems((Path(), Path("x/.."), Path(".."), Path("/"))) == [folder.name, f"{folder.name}-2", folder.parent.name, "input"]
+    assert run.output_paths((Path(),), Path("out"), "png", {}) == [Path("out", folder.name)]
+    assert files(".") == ["a.png", "b.png", "out", "x"]
+
+
 def test_folder_that_cannot_be_written(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ej.models, "load", lambda *_: pytest.fail("the folder was checked after the run"))
     Path("file").touch()
@@ -96,3 +129,32 @@ def test_interruption_leaves_no_part_of_a_file(folder: Any, asked: Any, monkeypa
     result = invoke("explain", "a.png")
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
     assert files() == ["a.npz"]
+
+
+def test_a_page_that_fails_loses_no_result(folder: Any, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(ej.report, "write", full)
+    fails(invoke("explain", "a.png", "--report"), 1, "no space left")
+    assert files() == ["a.npz", "a.png"]
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names of files are Unicode")
+def test_a_name_that_is_not_unicode(folder: Any, tiny: Any) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    Path("a.png").rename(name)
+    output = succeeds("explain", name, "--num-steps", 2, "--areas", "0.1", "--report")
+    assert output.startswith("caf?.png: ")
+    assert files() == [name.replace(".png", ".npz"), name, "report.html"]
+    [found] = report_pages.Page(Path("out/report.html").read_text()).pictures
+    assert found["name"] == "caf?.png"
+
+
+def test_images_of_one_name_have_two_on_the_page(folder: Any, tiny: Any) -> None:
+    """The names of their files."""
+    Path("x").mkdir()
+    Path("x/a.png").write_bytes(Path("b.png").read_bytes())
+    succeeds("explain", "a.png", "x/a.png", "--method", "gradient", "--report")
+    assert [one["name"] for one in report_pages.Page(Path("out/report.html").read_text()).pictures] == ["a.png", "a-2.png"]
+    assert files() == ["a-2.npz", "a-2.png", "a.npz", "a.png", "report.html"]

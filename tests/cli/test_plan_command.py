@@ -45,5 +45,11 @@ def test_options_reach_the_plan(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> N
     )
 
 
+def test_utilisation_is_of_an_accelerator(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ej.sweeps, "plan", lambda *_, **__: FOUND)
+    fails(invoke("plan", "--utilisation", "0.4"), 2, "Invalid value for --utilisation: applies only with --accelerator")
+    succeeds("plan", "--accelerator", "v5e")
+
+
 def test_unknown_accelerators_are_refused() -> None:
     fails(invoke("plan", "--accelerator", "v5"), 2, "--accelerator", "did you mean 'v5p'")

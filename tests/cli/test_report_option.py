@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import pytest
 
 import report_pages
-from command_line import fails, invoke, succeeds
+from command_line import fails, files, invoke, succeeds
 
 COMMANDS: dict[str, tuple[Any, ...]] = {
     "channels": ("--at", "blocks.3", "--areas", "1,2", "--num-steps", 2, "--target", "dog"),
@@ -36,3 +37,13 @@ def test_a_page_of_all_images(folder: Any, tiny: Any, command: str) -> None:
 def test_an_image_is_no_page(folder: Any, command: str) -> None:
     options = [option for option in COMMANDS[command] if option != "--report"]
     fails(invoke(command, *options, "--report", "a.png"), 2, "the report is a page, FILE.html, got 'a.png'")
+
+
+@pytest.mark.parametrize(("command", "options"), [("channels", ()), ("smallest-area", ("--response", 1))])
+def test_an_answer_of_nan(folder: Any, tiny: Any, command: str, options: Any) -> None:
+    """All files are written, though the curve has no point."""
+    tiny.network.head[...] = jnp.full_like(tiny.network.head[...], jnp.nan)
+    result = invoke(command, "a.png", *COMMANDS[command], *options, "--report")
+    assert result.exit_code == 3, result.output
+    assert files() == ["a.npz", "a.png", "report.html"]
+    assert report_pages.Page(Path("out/report.html").read_text()).pictures[0]["whole"] is None

@@ -93,6 +93,7 @@ def test_status(kept: Any, out: Path) -> None:
     assert succeeds("sweep", "--status", "out", "--quiet") == ""
     assert document("sweep", "--status", "out") == dict(pictures=3, explained=3, faulty=0, skipped=[], absent=0)
     fails(invoke("sweep", "--status", "nowhere"), 2, "no sweep in nowhere")
+    fails(invoke("sweep", "--status", "out", "--report", "pages"), 2, "--report: applies only to a sweep that is run, not with --status")
 
 
 def test_another_sweep_is_refused_with_the_difference(out: Path) -> None:
@@ -100,7 +101,7 @@ def test_another_sweep_is_refused_with_the_difference(out: Path) -> None:
         invoke("sweep", *SWEEP, "--seed", 1), 2, "out holds another sweep: key was [0, 0] and is [0, 1]. Choose another folder, or the same"
     )
     fails(invoke("sweep", *SWEEP, "--steps", 3), 2, "config, num_steps was 2 and is 3")
-    fails(invoke("sweep", "scenes:5", *SWEEP[1:]), 2, "data was 'scenes:4000' and is 'scenes:5'; names was")
+    fails(invoke("sweep", "scenes:5", *SWEEP[1:]), 2, "data was 'scenes:4000' and is 'scenes:5'; ", "names was")
 
 
 @pytest.mark.parametrize("after", [0, 1])
@@ -170,11 +171,52 @@ def test_export(out: Path) -> None:
     fails(invoke("export", "out", "--out", "a.png"), 2, "'a.png' is a file")
 
 
+@pytest.mark.parametrize(
+    ("file_format", "option", "message"),
+    [
+        ("npz", "--binary", "--binary: applies only with --format png"),
+        ("coco", "--binary", "--binary: applies only with --format png; masks of COCO are binary"),
+        ("npz", "--input-size", "--input-size: applies only with --format png or coco"),
+    ],
+)
+def test_options_of_other_formats(out: Path, file_format: str, option: str, message: str) -> None:
+    fails(invoke("export", "out", "--format", file_format, option), 2, message)
+    assert not Path("masks").exists()
+
+
 def test_report(out: Path) -> None:
     assert succeeds("sweep", *SWEEP, "--report", "pages").splitlines()[1:] == [f"wrote {Path('pages/index.html')}"]
     assert files("pages") == ["index.html", "page-0001.html"]
     assert document("sweep", *SWEEP, "--report", "pages")["report"] == "pages/index.html"
     fails(invoke("sweep", *SWEEP, "--report", "a.png"), 2, "'a.png' is a file")
+
+
+def test_a_report_of_more_scenes_than_there_are_by_default(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extremal_jax.data.specifications.SCENES", 1)
+    succeeds("sweep", *SWEEP, "--report", "pages")
+    assert files("pages") == ["index.html", "page-0001.html"]
+
+
+def test_a_report_inside_the_folder_of_the_sweep() -> None:
+    for _ in range(2):
+        succeeds("sweep", *SWEEP, "--report", "out/pages")
+    assert files("out/pages") == ["index.html", "page-0001.html"]
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "message"),
+    [
+        ("a.png/pages", 1, "cannot write a.png/pages/index.html: Not a directory"),
+        ("/proc/pages", 1, "cannot write /proc/pages/index.html: "),
+        ("out", 2, "Invalid value for --report: out is the folder of the sweep; choose another one for the pages"),
+        ("../{}/out", 2, "/out is the folder of the sweep"),
+        ("gs://bucket/pages", 2, "path must be a local file, got the address gs://bucket/pages/index.html"),
+    ],
+)
+def test_a_report_is_checked_before_the_sweep(folder: Path, loaded: Any, report: str, code: int, message: str) -> None:
+    fails(invoke("sweep", *SWEEP, "--report", report.format(folder.name)), code, message)
+    assert not loaded
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +260,31 @@ def test_an_old_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.Monke
         written(path)
     assert Page(path.read_text()).text == before
     assert [found.name for found in path.parent.iterdir()] == ["report.html"]
+
+
+def run_script(*parts: str) -> Any:
+    """What a script prints as JSON."""
+    if shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    return json.loads(subprocess.run(["node", "-e", "\n".join(parts)], capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.parametrize(("upright", "direction"), [(True, "upwards"), (False, "downwards")])
+def test_the_directions_of_an_image_are_those_of_its_content(upright: bool, direction: str) -> None:
+    page = """
+const elements = {}, stage = {}, document = { querySelector: () => ({ parentElement: {} }) };
+const find = (id) => (elements[id] ??= {});"""
+    picture = json.dumps(dict(form="image", noun="spectrogram", labels=["frequency", "time"], stops=[], upright=upright))
+    told = f'setForm({picture}); console.log(JSON.stringify(find("directions").textContent));'
+    assert run_script(page, (ROOT / "forms.js").read_text(), told) == f"time to the right, frequency {direction}"
+
+
+def test_charts_of_long_runs() -> None:
+    """A call takes only some ten thousand arguments."""
+    program = """
+const values = Array.from({ length: 300000 }, (_, i) => [0.5, 5, 1][i % 3]);
+console.log(JSON.stringify([linear(values, false), linear(values, true), logarithmic(values)].map(({ at }) => [at(0.5), at(5)])));"""
+    found = run_script((ROOT / "charts.js").read_text(), program)
+    room = np.log(10 * 1.18 / 0.85)
+    expected = [[0.06 / 1.12, 1.06 / 1.12], [0.1 / 1.06, 1 / 1.06], [-np.log(0.85) / room, 1 - np.log(1.18) / room]]
+    np.testing.assert_allclose(found, expected)

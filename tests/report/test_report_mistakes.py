@@ -51,6 +51,12 @@ def test_json_cannot_leave_its_element(text: str) -> None:
     assert not set("<>&\u2028\u2029") & set(json_text({text: text}))
 
 
+@pytest.mark.parametrize("names", [["a\udce9.png"], "a\udce9.png"])
+def test_names_that_are_not_unicode(tmp_path: Path, names: Any) -> None:
+    [found] = written(tmp_path / "report.html", names=names).pictures
+    assert found["name"] == "a?.png"
+
+
 def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=r"^cannot write .*: Is a directory; choose another output folder$"):
         written(tmp_path)

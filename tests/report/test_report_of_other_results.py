@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import extremal_jax as ej
 import report_results
+from extremal_jax.operators.axes import AXES
 from plot_results import AREAS, picture, result
 from report_pages import Page, pixels, written
 from report_results import channels, inversion, values
@@ -112,9 +114,19 @@ def test_a_volume_and_a_spectrogram(tmp_path: Path) -> None:
     volume, spectrogram = content(tmp_path, "volume"), content(tmp_path, "spectrogram")
     assert (volume["form"], volume["noun"], volume["labels"][0]) == ("slices", "volume", "depth")
     assert (spectrogram["form"], spectrogram["noun"], spectrogram["labels"]) == ("image", "spectrogram", ["frequency", "time"])
-    assert spectrogram["size"] == [12, 20]
+    assert (spectrogram["size"], spectrogram["upright"]) == ([12, 20], True)
     mask = report_results.result("spectrogram").masks[2]
     np.testing.assert_array_equal(pixels(spectrogram["stops"][2]["mask"]), np.rint(mask.T[::-1] * 255))
+
+
+def test_a_spectrogram_of_frequency_and_time_is_shown_as_it_is(tmp_path: Path) -> None:
+    time, frequency, channel = AXES["spectrogram"]
+    one = report_results.result("spectrogram")
+    masks = one.masks.swapaxes(1, 2)
+    one = dataclasses.replace(one, masks=masks, params=masks, config=ej.Config(axes=(frequency, time, channel)))
+    [found] = written(tmp_path / "report.html", values("spectrogram").swapaxes(0, 1), one).pictures
+    assert (found["form"], found["labels"], found["size"], found["upright"]) == ("image", ["frequency", "time"], [12, 20], False)
+    np.testing.assert_array_equal(pixels(found["stops"][2]["mask"]), np.rint(masks[2] * 255))
 
 
 @pytest.mark.parametrize("kind", ["series", "moments"])

@@ -14,6 +14,7 @@ CODES = {
     MEANINGLESS: "finished, but the answer for an image means nothing; standard error says where and why",
     INTERRUPTED: "interrupted by Ctrl-C",
 }
+_CANNOT_WRITE = "cannot write "  # the beginning of what `extremal_jax.ground.files` says
 _MISTAKES = (ValueError, TypeError, FileNotFoundError, FileExistsError)  # what the library raises at its boundary
 
 
@@ -48,8 +49,8 @@ def end(error: Exception) -> click.ClickException:
     """The end of a command in which the library raised an error.
 
     Example:
-      >>> end(ValueError("areas must be positive, got 0")), end(PermissionError("cannot write a.png"))
+      >>> end(ValueError("areas must be positive, got 0")), end(FileNotFoundError("cannot write a.png"))
       (Mistake('areas must be positive, got 0'), Failed('cannot write a.png'))
     """
     sentence = " ".join(str(error).split()) or type(error).__name__
-    return (Mistake if isinstance(error, _MISTAKES) else Failed)(sentence)
+    return (Mistake if isinstance(error, _MISTAKES) and not sentence.startswith(_CANNOT_WRITE) else Failed)(sentence)

@@ -35,13 +35,13 @@ def options() -> list[click.Option]:
 def say(text: str, **style: Any) -> None:
     """Print a remark for people."""
     if not (_given(_QUIET) or is_json()):
-        click.secho(text, **style)
+        click.secho(_unicode(text), **style)
 
 
 def answer(text: str) -> None:
     """Print what was asked for, which --json prints as a document instead."""
     if not is_json():
-        click.echo(text)
+        click.echo(_unicode(text))
 
 
 def table(columns: Mapping[str, Iterable[str]], text: str = "") -> None:
@@ -117,6 +117,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _unicode(text: str) -> str:
+    """Text that every terminal takes: names of files need not be Unicode."""
+    return text.encode(errors="replace").decode()
 
 
 def _given(name: str) -> bool:

@@ -40,8 +40,9 @@ def devices() -> tuple[list[dict[str, Any]], str | None]:
 
     try:
         found = jax.devices()
-    except RuntimeError as error:
-        return [], " ".join(str(error).split())
+    except Exception as error:  # a plugin that fails may raise anything
+        unsaid = f"{type(error).__name__} with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')!r}; unset it, or set it to cpu"
+        return [], " ".join(str(error).split()) or unsaid
     memory = [(one.memory_stats() or {}).get("bytes_limit") for one in found]
     return [
         {"platform": one.platform, "kind": one.device_kind, "memory_bytes": limit} for one, limit in zip(found, memory, strict=True)

@@ -105,7 +105,7 @@ def igos(
     The mask is coarse, and enlarged by bilinear interpolation. It starts as one everywhere. A step descends along the
     gradient, in which that of p is replaced by its mean over the line from M to the mask of zeros:
 
-        (1 / S) Σ_s ∂p(Φ(x, s/S M)) / ∂M
+        (1 / S) Σ_s ∂p(Φ(x, m)) / ∂m  at  m = s/S M
 
     So the direction aims at the global change that full deletion makes, and does not vanish where p is saturated. A step
     is as long as Armijo's rule allows: of six lengths, the first of which changes one cell by one and each of the others
@@ -142,7 +142,8 @@ def igos(
     Source: Qi, Khorram and Li, "Visualizing Deep Networks by Optimizing with Integrated Gradients", AAAI 2020.
 
     Differences from the authors' implementation: its defaults 1 and 20 of the weights, 15 steps, 20 points and 28 cells
-      are ours too; the lengths of a step and the amount of noise are ours.
+      are ours too; the lengths of a step and the amount of noise are ours. It differentiates by M rather than by m, so
+      that the point s counts s/S, and the scores weigh half as much against the penalties.
     """
     check_choice("score", score, SCORES)
     length = chunk_length("num_points", num_points, chunk_size, _USUAL_CHUNK)
@@ -206,7 +207,7 @@ def igos_plus_plus(
     Source: Khorram, Lawson and Li, "iGOS++: Integrated Gradient Optimized Saliency by Bilateral Perturbations", CHIL 2021.
 
     Differences from the authors' implementation: its defaults are 20 points and 15 steps, three times the cost; σ is a
-      share of the image's range; otherwise as in `igos`.
+      share of the image's range; its scores weigh half as much again against the penalties; otherwise as in `igos`.
     """
     check_choice("score", score, SCORES)
     check_positive("similarity", similarity, ", a share of the image's range")

@@ -73,7 +73,7 @@ def ascend_best(
             part = {name: values[begin:end] for name, values in schedule.items()}
             state, latest = ascend(current, state, part, later(watcher, begin, settings.num_steps))
             record = latest if record is None else joined([record, latest])
-            if candidates > left or exchange:
+            if candidates > left or (exchange and (end < settings.num_steps or settings.final_evaluation)):
                 pool = candidates * (num_areas if exchange else 1)
                 best = best_rows(_judge(task, model, problem, pool, candidates), state, pool, width, left)
                 state, record = _selected(state, record, best)

@@ -104,8 +104,10 @@ def channel_perturbation(
 
 
 def random_start(settings: ChannelConfig, key: Array, shape: tuple[int, ...]) -> Array | None:
-    """Initial parameters a little below one, or None where the settings have no spread."""
-    return 1 - settings.spread * jax.random.uniform(key, shape, jnp.float32) if settings.spread else None
+    """Initial parameters a little below one, the same for all images and counts, or None where the settings have no spread."""
+    if not settings.spread:
+        return None
+    return jnp.broadcast_to(1 - settings.spread * jax.random.uniform(key, shape[-1:], jnp.float32), shape)
 
 
 def check_channels(

@@ -32,7 +32,7 @@ from extremal_jax.ground.progress import Watcher
 from extremal_jax.ground.pytrees import pytree
 from extremal_jax.operators.games import GAMES, PRESERVE, Game
 from extremal_jax.operators.masks import ChannelMasks
-from extremal_jax.operators.rewards import REWARDS
+from extremal_jax.operators.rewards import REWARDS, Reward
 from extremal_jax.optimise.settings import check_settings
 from extremal_jax.optimise.storage import Saved
 
@@ -145,8 +145,11 @@ def class_channels(
     settings, key = check_settings(config, ChannelConfig), check_key(key)
     if find("game", settings.game, GAMES, Game) != PRESERVE:
         raise ValueError(f"class_channels searches for sufficient sets, which is the game 'preserve', got {settings.game!r}")
-    if isinstance(settings.reward, str) and REWARDS[settings.reward].arity != 1:
+    reward = REWARDS[settings.reward] if isinstance(settings.reward, str) else settings.reward
+    if isinstance(reward, Reward) and reward.arity != 1:
         raise ValueError(f"class_channels explains one class per image, got the reward {settings.reward!r}, of several")
+    if counts is not None and np.ndim(counts) > 1:
+        raise ValueError(f"counts must be numbers of channels (K,), the same for all images, got the shape {np.shape(counts)}")
     if counts is None:
         _, _, activation = part_before(model, at, jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype))
         counts = [2**power for power in range(max(1, (activation.shape[-1] // 2).bit_length()))]

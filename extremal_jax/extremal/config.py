@@ -126,7 +126,7 @@ class Config(MaskSettings):
         layer would not make them of a flipped image.
       shift: the most pixels by which the images shown are shifted at each step, all together, periodic at the border:
         what excites the target at one alignment only is not evidence. The key draws the shifts. None: with jitter, a
-        37th of the image's shorter side; otherwise, and for activations of a layer, 0.
+        37th of the shortest side of a mask, of a clip also its frames; otherwise, and for activations of a layer, 0.
       min_strength: the weakest perturbation shown, as a share of the full one. At each step a mask m is shown as 1 − s (1
         − m), and the key draws s from here to 1, one for all masks: what excites the target under one strength of the
         blur only is not evidence. 1: always the full perturbation; also for activations of a layer.
@@ -149,7 +149,7 @@ class Config(MaskSettings):
       final_update: whether the masks of the result include the last update. TorchRay returns those of the last forward
         pass.
       final_evaluation: whether the rewards of the result are evaluated anew, on unflipped images. TorchRay reports the
-        last step's.
+        last step's; then areas exchange no masks after it.
 
     Example:
       >>> config = Config(game="delete", num_steps=100)
@@ -338,7 +338,7 @@ class Config(MaskSettings):
             return lengths[0] if self.axes is None else lengths
 
         pitch = None if self.pitch is None else each(axes, shape, self.pitch, float)
-        kernel = tuple(3 * step for step in pitch) if pitch else None
+        kernel = tuple(3 * step * axis.smooth for step, axis in zip(pitch, masked(axes), strict=True)) if pitch else None
         detail = 1 / 16 if inner else 3 / 32
         sigmas = each(axes, shape, kernel if self.sigma is None else self.sigma, lambda side: max(1.0, side * detail))
         steps = tuple(max(1, round(step)) for step in pitch or [sigma / 3 for sigma in sigmas])

@@ -136,14 +136,20 @@ class ExtremalResult(Printed, OfImages, Saved):
           reference: as in `extremal_perturbation`.
 
         Raises:
-          ValueError: if the masks are those of a layer.
+          ValueError: if the masks are those of a layer, for images of another shape than those that were explained, or if
+            the perturbation needs a reference and there is none.
         """
         if self.at is not None:
             raise ValueError(f"evidence is for masks of images, and these are of the layer {self.at!r}; `saliency()` says where")
         axes, rank = self.config.input_axes, self._rank
         single = images.ndim == len(axes)
+        sides = [side for side, axis in zip(images.shape[-len(axes) :], axes, strict=False) if axis.masked]
+        if (*images.shape[: -len(axes)], *sides) != (*self.masks.shape[: -1 - rank], *self.masks.shape[-rank:]):
+            raise ValueError(f"images must be those that were explained, got {images.shape}, and the masks are {self.masks.shape}")
         batch = jnp.asarray(images[None] if single else images)
         perturbation = dataclasses.replace(self.config, num_levels=2).perturbation_record()
+        if perturbation.needs_reference and reference is None:
+            raise ValueError("reference must be the image that the perturbation led to, as it was given to extremal_perturbation")
         levels = perturbation.levels(batch, None if reference is None else jnp.asarray(reference))
         change = jnp.abs(levels[:, -1] - levels[:, 0]).mean(axis=[1 + place for place, axis in enumerate(axes) if not axis.masked])
         areas = jnp.expand_dims(jnp.asarray(self.requested_areas), range(-rank, 0))
@@ -151,17 +157,18 @@ class ExtremalResult(Printed, OfImages, Saved):
         density = (densities**EXPONENT).mean(axis=-1 - rank) ** (1 / EXPONENT)
         return self._smoothed(density, smooth) * self._smoothed(change[0] if single else change, _DETAIL)
 
-    def point(self, images: Float[AnyArray, "..."] | None = None) -> Int[Array, "..."]:
+    def point(self, images: Float[AnyArray, "..."] | None = None, *, reference: Float[AnyArray, "..."] | None = None) -> Int[Array, "..."]:
         """(..., 2): the row and the column at which the pointing game looks for the target; of masks with n axes (..., n).
 
         Args:
           images: if given, the point is the highest of `evidence` where `saliency` is near its peak, so that it lies on
             the object and not in a gap of it. If not, it is the peak itself, as in TorchRay.
+          reference: as in `extremal_perturbation`, where the perturbation needs one.
         """
         scores = self.saliency()
         if images is not None:
             near = scores >= NEAR * scores.max(axis=tuple(range(-self._rank, 0)), keepdims=True)
-            scores = jnp.where(near, self.evidence(images), 0)
+            scores = jnp.where(near, self.evidence(images, reference=reference), -1)
         best = scores.reshape(*scores.shape[: -self._rank], -1).argmax(axis=-1)
         return jnp.stack(jnp.unravel_index(best, scores.shape[-self._rank :]), axis=-1)
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from extremal_jax.boundary.images import batch_size
 from extremal_jax.boundary.models import Model, PartedModel, check_differentiable, for_rows, part
@@ -31,6 +31,8 @@ from extremal_jax.optimise import solver
 from extremal_jax.optimise.driver import drive
 from extremal_jax.optimise.elements import Elements
 from extremal_jax.optimise.status import Status
+
+_ROUNDING = 1e-5  # of blurs, as a share of the largest value
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,9 @@ def concluded(
     """The fields that the results of all masks share: of images and of channels."""
     evaluation = evaluate(problem, masks)
     elements = Elements(count, problem.plan.num_areas)
-    faults = state.nonfinite_step, state.no_gradient, ~jnp.isfinite(evaluation.image_responses), evaluation.depends_on_batch
+    lost = ~jnp.isfinite(evaluation.rewards[0]) & (state.nonfinite_step == solver.NEVER)
+    unheard = ~jnp.isfinite(evaluation.image_responses)
+    faults = state.nonfinite_step, state.no_gradient, unheard, evaluation.depends_on_batch, lost, unchanged(problem)
     return dict(
         masks=elements.by_image(masks),
         params=elements.by_image(params),
@@ -154,3 +158,10 @@ def concluded(
         history=History(elements.path(record.rewards), elements.path(record.area_losses)),
         status=Status(*map(elements.by_image, faults)),
     )
+
+
+def unchanged(problem: Problem) -> Bool[Array, " E"]:
+    """(E,), whether the perturbation changes nothing of each element's image, but for rounding."""
+    levels = problem.levels.reshape(*problem.levels.shape[:2], -1)
+    change, largest = jnp.ptp(levels, axis=1).max(axis=-1), jnp.abs(levels).max(axis=(1, 2))
+    return jnp.repeat(change <= _ROUNDING * largest, problem.plan.num_areas)

@@ -33,7 +33,7 @@ from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.images import Masking, check_masking, jitter, on_axes
 from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.result import SmallestArea
-from extremal_jax.extremal.run import ascend, check_call, start
+from extremal_jax.extremal.run import ascend, check_call, start, unchanged
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_key, is_positive
 from extremal_jax.ground.progress import Watcher, later, watching
@@ -41,6 +41,7 @@ from extremal_jax.operators.axes import Axes
 from extremal_jax.operators.games import PRESERVE, Game
 from extremal_jax.optimise import solver
 from extremal_jax.optimise.elements import Elements
+from extremal_jax.optimise.schedules import RunSchedule
 from extremal_jax.optimise.settings import check_settings
 from extremal_jax.optimise.status import Status
 
@@ -211,7 +212,8 @@ def _judged(judge: Problem, areas: Array, masks: Array, params: Array, nonfinite
     """One mask for each image, its area made exact, and the responses to it."""
     exact, cut_off = cut(masks, areas)
     (responses, binary_responses), whole, mixed = evaluate(judge, exact, cut_off)
-    status = Status(nonfinite_step, no_gradient, ~jnp.isfinite(whole), mixed)
+    lost = ~(jnp.isfinite(responses) & jnp.isfinite(binary_responses)) & (nonfinite_step == solver.NEVER)
+    status = Status(nonfinite_step, no_gradient, ~jnp.isfinite(whole), mixed, lost, unchanged(judge))
     return Tried(areas, exact, params, responses, binary_responses, status)
 
 
@@ -279,8 +281,10 @@ def _from_neighbours(config: Config) -> Config:
     steps = math.ceil(_SHARE * config.num_steps)
     chosen = np.linspace(0, config.num_steps - 1, steps).round().astype(int)
     values = config.schedules()
-    rates, weights = (values[name][chosen] for name in ("learning_rate", "area_weight"))
-    return dataclasses.replace(config, num_steps=steps, candidates=1, anneal=0.0, learning_rate=rates, area_weight=weights)
+    chosen_values: dict[str, Any] = {name: values[name][chosen] for name in ("learning_rate", "area_weight")}
+    if not isinstance(config.ramp, RunSchedule | float | int):  # those of a kind follow the number of steps
+        chosen_values["ramp"] = values["ramp"][chosen]
+    return dataclasses.replace(config, num_steps=steps, candidates=1, anneal=0.0, **chosen_values)
 
 
 def _halvings(sweep: np.ndarray, resolution: float) -> int:

@@ -39,6 +39,7 @@ from extremal_jax.ground.renamed import renamed
 from extremal_jax.operators.axes import Axis, Length, Steps, check_gaps
 
 _LOG_2 = math.log(2)
+_LARGEST = 119  # of the power of two of an exponent f, so that sums of f 2^f, f up to 120, stay finite in single precision
 _AddRow = Callable[[Array, list[Array], Array], Array]
 
 
@@ -86,6 +87,9 @@ class SmoothMasks:
             if isinstance(given := getattr(self, name), tuple) and len(given) != len(self.shape):
                 raise ValueError(f"{name} must be a number, or one for each of {len(self.shape)} axes, got {given}")
         check_gaps(self.pitch, self.sigma, tuple(Axis(f"axis{number}") for number in range(len(self.shape))))
+        least = 1 / (_LOG_2 * (_LARGEST - math.log2(math.prod(self._taps))))
+        if self.temperature < least:
+            raise ValueError(f"temperature must be at least {least:.3g}, or sums of exponentials overflow, got {self.temperature:g}")
 
     @property
     def lattice(self) -> tuple[int, ...]:

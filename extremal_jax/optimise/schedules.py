@@ -129,6 +129,8 @@ def schedule_values(name: str, schedule: Schedule, num_steps: int) -> np.ndarray
         values = np.full(num_steps, values) if values.ndim == 0 else values
     if values.shape != (num_steps,):
         raise ValueError(f"{name} must give one number for each of the {num_steps} steps, got an array of shape {values.shape}")
-    if not np.all(np.isfinite(values)) or np.any(values < 0):
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    if not np.all(np.isfinite(single)) or np.any(single < 0):
         raise ValueError(f"{name} must be finite and not negative at every step, got values from {values.min()} to {values.max()}")
-    return values.astype(np.float32)
+    return single

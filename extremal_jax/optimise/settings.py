@@ -41,6 +41,8 @@ class Settings:
     RECORDS: ClassVar[tuple[Any, ...]] = ()  # the dataclasses among the values of the fields, which JSON holds whole
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
         check_count("num_steps", self.num_steps, 1)
         if not isinstance(self.optimizer, optax.GradientTransformation | optax.GradientTransformationExtraArgs):
             raise TypeError(f"optimizer must be an optax transformation such as optax.adam(0.05), got {self.optimizer!r}")
@@ -122,6 +124,17 @@ def _default(value: Any) -> str:
     if isinstance(value, optax.GradientTransformation | optax.GradientTransformationExtraArgs):
         return optimizer_name(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value with Python's numbers in place of NumPy's, also in tuples and in the fields of schedules, so that JSON takes it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is tuple:
+        return tuple(map(_plain, value))
+    if type(value) in _SCHEDULES.values():
+        return type(value)(**{field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)})
+    return value
 
 
 def check_settings(value: object, kind: type[Kind]) -> Kind:

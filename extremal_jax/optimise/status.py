@@ -23,12 +23,16 @@ class Status:
         rounding noise.
       nonfinite_image: (..., K), whether the response to the image itself is not finite.
       depends_on_batch: (..., K), whether the response changed with the other images of the batch, as in training mode.
+      nonfinite_reward: (..., K), whether the reward of the result is not finite, though those of all steps were.
+      unchanged: (..., K), whether the perturbation changes nothing of the image, so that no mask differs from another.
     """
 
     nonfinite_step: Int[AnyArray, "*N"]
     no_gradient: Bool[AnyArray, "*N"] | None = None
     nonfinite_image: Bool[AnyArray, "*N"] | None = None
     depends_on_batch: Bool[AnyArray, "*N"] | None = None
+    nonfinite_reward: Bool[AnyArray, "*N"] | None = None
+    unchanged: Bool[AnyArray, "*N"] | None = None
 
     what = "mask"  # what was optimised, for the message
 
@@ -55,9 +59,12 @@ class Status:
         nonfinite = np.asarray(self.nonfinite_step) != NEVER
         yield nonfinite, f"the reward or its gradient was not finite at step {{step}}; the {self.what} is that of the step before"
         unmoved = None if self.no_gradient is None else ~nonfinite & np.asarray(self.no_gradient)
+        unchanged = None if self.unchanged is None else np.asarray(self.unchanged) & ~(False if unmoved is None else unmoved)
         for found, sentence in (
             (unmoved, f"no gradient of the reward reached the {self.what}, which therefore means nothing"),
             (self.nonfinite_image, "the response to the image itself is not finite"),
+            (self.nonfinite_reward, f"the reward of the {self.what} is not finite after the last step; take fewer steps or a lower rate"),
+            (unchanged, f"the perturbation changes nothing of the image, so that any other {self.what} would be as good"),
             (self.depends_on_batch, "the response depends on the other images of the batch; switch the model to inference: model.eval()"),
         ):
             if found is not None:

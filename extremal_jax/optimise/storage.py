@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
@@ -14,6 +16,10 @@ import numpy as np
 from extremal_jax.ground.files import as_path, whole_file
 from extremal_jax.optimise.settings import Settings, from_json, to_json
 
+_DAMAGED = (  # what NumPy and the zip archive raise for bytes that are not as they were written
+    *(ValueError, OSError, EOFError, AttributeError, KeyError, NotImplementedError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 Result = TypeVar("Result", bound="Saved")  # `Self`, for the type checker of the tests
 
 
@@ -87,6 +93,6 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{path} is not a whole result file ({error})") from error
     return {name: str(array) if array.dtype.kind == "U" else array for name, array in arrays.items()}

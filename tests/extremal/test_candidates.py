@@ -172,3 +172,17 @@ def test_smallest_areas_have_candidates_in_their_sweep() -> None:
 def test_bad_settings(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ej.Config(**settings)
+
+
+def test_rewards_of_the_last_step_are_those_of_the_masks() -> None:
+    """Where they are not evaluated anew, areas exchange no masks after the last step."""
+    settings: Any = dict(final_update=False, jitter=False, num_steps=6)
+    recorded, evaluated = (small.explain(config=dataclasses.replace(EXCHANGE, final_evaluation=kind, **settings)) for kind in (False, True))
+    again = small.explain(
+        config=dataclasses.replace(
+            CONFIG, num_steps=1, anneal=0.0, final_update=False, jitter=False, ramp=EXCHANGE.schedules()["ramp"][-1:]
+        ),
+        initial_params=recorded.params,
+    )
+    np.testing.assert_allclose(recorded.rewards, again.rewards, rtol=1e-4)
+    assert (np.asarray(evaluated.rewards) >= np.asarray(recorded.rewards) - 1e-4).all()

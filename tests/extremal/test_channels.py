@@ -166,6 +166,9 @@ def test_a_random_start() -> None:
     np.testing.assert_array_equal(params(0.2), params(0.2, key=keys[0]))
     assert not np.array_equal(params(0.2, key=keys[0]), params(0.2, key=keys[1]))
     np.testing.assert_array_equal(params(0.0, key=keys[0]), params(0.0, key=keys[1]))
+    batch = channels(config=dataclasses.replace(SOFT, spread=0.5))
+    alone = channels(small.IMAGES[1], small.TARGETS[1], config=dataclasses.replace(SOFT, spread=0.5))
+    np.testing.assert_allclose(alone.params, batch.params[1], atol=1e-5)  # an image starts alike in any batch
     start = np.full((2, 2, 8), 0.9, np.float32)  # takes the place of a random start
     np.testing.assert_array_equal(params(0.2, initial_params=start), params(0.0, initial_params=start))
 

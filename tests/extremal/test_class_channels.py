@@ -12,6 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 from extremal_jax import ChannelConfig
+from extremal_jax.operators.rewards import REWARDS
 
 # Two classes of eight channels: class 0 needs channels 1 and 4, class 1 needs 4, 5 and 6; no class needs the rest.
 WEIGHTS = np.zeros((8, 2), np.float32)
@@ -158,3 +159,11 @@ def test_similar_classes_share_channels(classifier: ej.models.Classifier) -> Non
     shared = result.overlap(5)
     pairs = np.triu(np.ones_like(alike), 1)
     assert shared[alike & pairs].mean() > 2 * shared[~alike & pairs].mean()
+
+
+def test_counts_for_each_image_and_rewards_of_several_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"counts must be numbers of channels \(K,\), the same for all images, got the shape \(5, 2\)"):
+        found(counts=[[1, 2]] * 5)
+    for reward in ("margin", REWARDS["margin"]):
+        with pytest.raises(ValueError, match="class_channels explains one class per image, got the reward"):
+            found(config=ChannelConfig(num_steps=10, reward=reward))

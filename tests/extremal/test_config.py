@@ -11,6 +11,8 @@ import pytest
 
 from extremal_jax import Config
 from extremal_jax.operators.perturbations import Blur
+from extremal_jax.optimise.schedules import Geometric
+from extremal_jax.optimise.settings import from_json, to_json
 
 
 @pytest.mark.parametrize(
@@ -120,3 +122,15 @@ def test_settings_of_a_layer() -> None:
     assert (inner.perturbation, inner.jitter, inner.area_weight) == ("fade", False, 0.0)
     assert (inner.smoothing, inner.feather, inner.shift, inner.min_strength, inner.noise) == (0, 0, 0, 1, 0)
     assert Config(perturbation="blur", area_weight=1.0).resolve((8, 8), inner=True).perturbation == "blur"
+
+
+def test_a_pitch_along_each_axis_has_no_kernel_where_masks_are_not_smooth() -> None:
+    assert Config(axes="series", pitch=(2, 1)).resolve((50, 3)).sigma == (6.0, 0.0)
+    assert Config(axes="series", pitch=2).resolve((50, 3)).sigma == (6.0, 0.0)
+
+
+def test_numbers_of_numpy_are_those_of_python() -> None:
+    numbers: Any = dict(num_steps=np.int64(7), sigma=np.float32(8), shift=np.int32(1), candidates=np.int64(2), jitter=np.bool_(True))
+    config = Config(**numbers, ramp=Geometric(np.float64(0.25), np.float64(0.125)), learning_rate=np.float32(0.5))
+    assert config == Config(num_steps=7, sigma=8.0, shift=1, candidates=2, jitter=True, ramp=Geometric(0.25, 0.125), learning_rate=0.5)
+    assert from_json(Config, to_json(config)) == config

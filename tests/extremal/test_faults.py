@@ -37,7 +37,7 @@ def rectified(bias: Any, images: Any) -> Any:
 
 
 DEAD, DARK = jax.tree_util.Partial(rectified, jnp.float32(-1e6)), jax.tree_util.Partial(rectified, jnp.float32(0))
-ONE_DARK = np.stack([0 * IMAGES[0] + 1, 0 * IMAGES[1] - 1])
+ONE_DARK = np.stack([0.1 * IMAGES[0] + 1, 0.1 * IMAGES[1] - 1])
 
 
 @pytest.mark.parametrize("call", [explain, lambda *a, **k: channels(*a, at="x", areas=(1, 2), **k)], ids=["extremal", "channels"])  # type: ignore[misc]
@@ -96,6 +96,39 @@ def test_a_response_to_the_image_that_is_not_finite() -> None:
     status: Any = explain(np.ones_like(IMAGES), (0, 1), model=model, config=config).status
     assert status.nonfinite_image.tolist() == [[False, False], [True, True]]
     assert "image 1, area 0: the response to the image itself is not finite" in status.message
+
+
+def test_a_reward_that_is_not_finite_after_the_last_step() -> None:
+    """The mask of the last update was never shown before; the first ones keep the whole image."""
+
+    def model(images: Any) -> Any:
+        return jnp.where(images.mean(axis=(1, 2, 3)) < 0.9, jnp.nan, 1.0)[:, None] * images.mean(axis=(1, 2))
+
+    config = dataclasses.replace(small.CONFIG, perturbation="fade", num_steps=1, learning_rate=0.1, exact_area=False, shift=0)
+    status: Any = explain(np.ones_like(IMAGES), (0, 1), model=model, config=config).status
+    assert status.nonfinite_reward.all()
+    assert status.message.splitlines()[0].startswith("image 0, area 0: the reward of the mask is not finite after the last step")
+
+
+# Nothing to find
+
+
+@pytest.mark.parametrize("kind", ["blur of a constant image", "reference that is the image", "layer of zeros"])
+def test_a_perturbation_that_changes_nothing(kind: str) -> None:
+    """Of the first image; the second is explained as usual."""
+    images = np.stack([0 * IMAGES[0] + 0.3, IMAGES[1]])
+    if kind == "layer of zeros":
+        model = lambda x: checkpoint_name(jax.nn.relu(x - jnp.where(x.std(axis=(1, 2, 3), keepdims=True) > 0.01, 0, 9)), "x").mean((1, 2))  # noqa: E731
+        status: Any = channels(images, (0, 1), model=model, at="x", areas=(1, 2)).status
+    elif kind == "blur of a constant image":
+        status = explain(images).status
+    else:
+        reference = np.stack([images[0], 0 * images[1]])
+        status = explain(images, config=dataclasses.replace(small.CONFIG, perturbation="reference", shift=0), reference=reference).status
+    assert status.unchanged.tolist() == [[True, True], [False, False]]
+    first, second = status.message.splitlines()
+    assert first == "image 0, area 0: the perturbation changes nothing of the image, so that any other mask would be as good"
+    assert second.startswith("image 0, area 1: ")
 
 
 def test_traced_targets_that_are_no_classes() -> None:

@@ -168,3 +168,24 @@ def test_monotone_fraction() -> None:
     assert monotone_fraction(curves) == 0.5
     assert monotone_fraction(curves, tolerance=1.0) == 1.0
     assert monotone_fraction(curves[1]) == 0.0
+
+
+@pytest.mark.parametrize("images", [small.IMAGES[0], small.IMAGES[:1], small.IMAGES[:, :-1]])
+def test_evidence_of_other_images_is_refused(images: Any) -> None:
+    with pytest.raises(ValueError, match=r"images must be those that were explained, got .*, and the masks are \(2, 2, 20, 24\)"):
+        small.explain().evidence(images)
+
+
+def test_a_point_in_a_run_with_a_reference() -> None:
+    config = dataclasses.replace(small.CONFIG, perturbation="reference")
+    reference = 0 * small.IMAGES
+    found = small.explain(config=config, reference=reference)
+    assert found.point(small.IMAGES, reference=reference).shape == (2, 2)
+    with pytest.raises(ValueError, match="reference must be the image that the perturbation led to"):
+        found.point(small.IMAGES)
+
+
+def test_a_point_stays_near_the_peak_where_there_is_no_evidence() -> None:
+    found = small.explain(config=dataclasses.replace(small.CONFIG, perturbation="fade"))
+    for saliency, (row, column) in zip(found.saliency(), found.point(0 * small.IMAGES), strict=True):
+        assert saliency[row, column] >= 0.8 * saliency.max()

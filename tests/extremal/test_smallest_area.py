@@ -14,6 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 from extremal_jax import Config
+from extremal_jax.extremal.smallest_area import _from_neighbours
 from extremal_jax.graph import functional
 from extremal_jax.operators.perturbations import blur_pyramid, perturb
 from small import CONFIG, IMAGES, LAYER, MAX_BLUR, MODEL
@@ -266,3 +267,13 @@ def test_errors_of_results() -> None:
         run()[2]
     with pytest.raises(TypeError, match="areas must be known numbers, not traced"):
         jax.eval_shape(lambda areas: run(areas=areas).areas, np.array(AREAS, np.float32))
+
+
+@pytest.mark.parametrize("ramp", [np.geomspace(0.15, 0.02, 4), lambda step: 0.15 * 0.5**step], ids=["values", "function"])
+def test_a_ramp_given_for_each_step(ramp: Any) -> None:
+    """Masks that start from a neighbour take fewer steps, and end with the same width."""
+    config = dataclasses.replace(CONFIG, ramp=ramp)
+    shorter = _from_neighbours(config)
+    assert shorter.num_steps < config.num_steps
+    assert shorter.schedules()["ramp"][-1] == pytest.approx(config.schedules()["ramp"][-1])
+    assert run(config=config).status.ok

@@ -91,9 +91,16 @@ def test_kernel_smaller_than_the_pitch() -> None:
 def test_temperature() -> None:
     """The lower the temperature, the closer a mask is to the maximum."""
     params = jnp.zeros((1, 4, 4)).at[0, 1:3, 1:3].set(0.5)
-    cold, warm = (SmoothMasks((16, 16), 4, 8.0, temperature)(params) for temperature in (0.01, 0.5))
-    assert float(cold.max()) == pytest.approx(0.5, abs=0.01)
+    cold, warm = (SmoothMasks((16, 16), 4, 8.0, temperature)(params) for temperature in (0.02, 0.5))
+    assert float(cold.max()) == pytest.approx(0.5, abs=0.02)
     assert float(warm.max()) < 0.4
+
+
+def test_a_temperature_below_which_sums_overflow() -> None:
+    with pytest.raises(ValueError, match=r"temperature must be at least 0\.01.*, or sums of exponentials overflow, got 0\.01$"):
+        SmoothMasks((16, 16), 4, 8.0, 0.01)
+    lowest = SmoothMasks((16, 16), 4, 8.0, 0.0135)(jnp.ones((1, 4, 4)))
+    assert float(lowest.min()) == pytest.approx(1, abs=0.05)
 
 
 def test_sigma_and_pitch() -> None:

@@ -30,6 +30,8 @@ def test_a_healthy_run() -> None:
         ),
         ("no_gradient", FIRST_OF_SECOND, "no gradient of the reward reached the mask, which therefore means nothing"),
         ("nonfinite_image", FIRST_OF_SECOND, "the response to the image itself is not finite"),
+        ("nonfinite_reward", FIRST_OF_SECOND, "the reward of the mask is not finite after the last step"),
+        ("unchanged", FIRST_OF_SECOND, "the perturbation changes nothing of the image, so that any other mask would be as good"),
         (
             "depends_on_batch",
             FIRST_OF_SECOND,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import json
@@ -68,7 +69,7 @@ def test_files_of_version_1(name: Any, tmp_path: Path) -> None:
     saved = result(name)
     config = {renamed.get(field, field): value for field, value in json.loads(to_json(saved.config)).items() if field not in missing}
     content = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(saved)}
-    for new in ("no_gradient", "nonfinite_image", "depends_on_batch"):
+    for new in ("no_gradient", "nonfinite_image", "depends_on_batch", "nonfinite_reward", "unchanged"):
         del content[f"status.{new}"]
     texts: dict[str, Any] = {} if saved.at is None else {"at": saved.at}
     np.savez(tmp_path / "old.npz", format=kind.MARK, config=json.dumps({**config, **changed}), **content, **texts)
@@ -118,3 +119,13 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a whole result file"):
         ExtremalResult.load(tmp_path / "trap.npz")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_bytes_that_changed_on_the_disk(tmp_path: Path) -> None:
+    """Wherever they are, the file is damaged, and nothing else is raised."""
+    result("extremal").save(tmp_path / "whole.npz")
+    content = (tmp_path / "whole.npz").read_bytes()
+    for place in range(0, len(content), len(content) // 60):
+        (tmp_path / "torn.npz").write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        with contextlib.suppress(ValueError):
+            ExtremalResult.load(tmp_path / "torn.npz")

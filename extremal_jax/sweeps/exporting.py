@@ -71,11 +71,11 @@ def export(
 
 
 def _png(sweep: Sweep, done: list[int], folder: Path, on_picture: bool, binary: bool) -> int:
-    count = 0
+    count, endings = 0, _endings(sweep.areas.tolist())
     for index, result in _results(sweep, done):
         masks = np.asarray(result.binary_masks() if binary else result.masks)
-        for area, mask in zip(sweep.areas, _laid(sweep, index, masks, on_picture), strict=True):
-            with whole_file(folder / f"{_stem(sweep, index)}-{area:g}.png") as temporary:
+        for ending, mask in zip(endings, _laid(sweep, index, masks, on_picture), strict=True):
+            with whole_file(folder / f"{_stem(sweep, index)}-{ending}.png") as temporary:
                 Image.fromarray(np.rint((mask >= 0.5) if binary else mask * 255).astype(np.uint8) * (255 if binary else 1)).save(temporary)
             count += 1
     return count
@@ -130,6 +130,12 @@ def _stem(sweep: Sweep, index: int) -> str:
     """The beginning of the names of a picture's files: its number and what is harmless of its name."""
     harmless = re.sub(r"[^\w.-]+", "_", Path(sweep.names[index]).stem)
     return f"{index:06d}-{harmless[:_LONGEST]}"
+
+
+def _endings(areas: list[float]) -> list[str]:
+    """The areas as the ends of names; with their number, where two read alike."""
+    texts = [f"{area:g}" for area in areas]
+    return texts if len(set(texts)) == len(texts) else [f"{number}-{text}" for number, text in enumerate(texts)]
 
 
 def _encoder() -> Callable[[np.ndarray], dict[str, Any]]:

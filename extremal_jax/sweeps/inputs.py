@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -25,11 +26,13 @@ class Inputs(NamedTuple):
       prepare: makes them.
       shapes: of the input of each picture; None for pictures that cannot be read.
       channels: C.
+      own: whether the caller's function makes them.
     """
 
     prepare: Prepare
     shapes: list[Shape | None]
     channels: int
+    own: bool
 
     @property
     def known(self) -> set[Shape]:
@@ -40,6 +43,19 @@ class Inputs(NamedTuple):
     def largest(self) -> Shape:
         """The shape that holds all."""
         return largest(self.known)
+
+    def digests(self, dataset: Dataset) -> list[str | None]:
+        """Digests of the inputs of the first picture, one in the middle and the last, so that a sweep does not go on with
+        others; None for those that cannot be read."""
+        found: list[str | None] = []
+        for index in sorted({0, len(dataset) // 2, len(dataset) - 1}):
+            try:
+                made = np.asarray(self.prepare(dataset[index].load()))
+            except (OSError, ValueError, TypeError):
+                found.append(None)
+                continue
+            found.append(hashlib.sha256(made.tobytes()).hexdigest()[:16])
+        return found
 
 
 def largest(shapes: set[Shape]) -> Shape:
@@ -85,7 +101,7 @@ def inputs_of(model: Any, dataset: Dataset, preprocess: Prepare | None) -> Input
     """
     preprocessing = getattr(model, "preprocessing", None)
     if preprocess is None and isinstance(preprocessing, Preprocessing):
-        return Inputs(model.preprocess, _shapes(dataset, preprocessing), 3)
+        return Inputs(model.preprocess, _shapes(dataset, preprocessing), 3, own=False)
     prepare = preprocess or getattr(model, "preprocess", None)
     if not callable(prepare):
         raise TypeError(
@@ -93,7 +109,7 @@ def inputs_of(model: Any, dataset: Dataset, preprocess: Prepare | None) -> Input
             f" `preprocess` of its own, got {preprocess!r}"
         )
     height, width, channels = _first(dataset, prepare).shape
-    return Inputs(prepare, [(height, width)] * len(dataset), channels)
+    return Inputs(prepare, [(height, width)] * len(dataset), channels, own=preprocess is not None)
 
 
 def _shapes(dataset: Dataset, preprocessing: Preprocessing) -> list[Shape | None]:

@@ -17,6 +17,7 @@ from extremal_jax.boundary.models import Model
 from extremal_jax.boundary.targets import check_targets
 from extremal_jax.data.examples import Dataset
 from extremal_jax.extremal.config import Config
+from extremal_jax.extremal.images import extremal_perturbation
 from extremal_jax.graph.functional import partition
 from extremal_jax.ground.checks import check_choice, check_chunk_size, check_count, check_key, check_shard
 from extremal_jax.operators.axes import names
@@ -96,7 +97,8 @@ class Job:
             data=self.dataset.name,
             names=[f"{row.name} {row.label}" for row in self.rows],
             targets=given or (TOP if self.top else LABELS),
-            model=described(self.model, digest),
+            inputs=self.inputs.digests(self.dataset),
+            model=described(self.model, digest, self.inputs.own),
             shape=[*self.inputs.largest, self.inputs.channels],
             areas=[round(area, 7) for area in self.areas.tolist()],  # single precision, as a person writes it
             config=self.config,
@@ -143,6 +145,7 @@ def pose(
         _lattice(settings, shape)
         check_pixels(areas, shape[0] * shape[1])
     job = Job(model, dataset, inputs, rows, None, top, areas, settings, key, masks, batch_size, sharding, chunk_size)
+    _try_shapes(job)
     if top:
         return job
     num_scores = jax.eval_shape(model, job.example()).shape[-1]
@@ -152,6 +155,24 @@ def pose(
         return job
     given = check_targets(targets, len(dataset), num_scores, settings.reward, classes or None)
     return replace(job, targets=np.asarray(given))
+
+
+def _try_shapes(job: Job) -> None:
+    """Raise what a run raises for the shapes of its smallest and its largest inputs, without computing anything."""
+    targets = jax.ShapeDtypeStruct((job.batch_size,), np.int32)
+    for height, width in {min(job.inputs.known), max(job.inputs.known)}:
+        images = jax.ShapeDtypeStruct((job.batch_size, height, width, job.inputs.channels), np.float32)
+        try:
+            job.sharding.shard_shape(images.shape)
+        except ValueError as error:
+            raise ValueError(f"sharding must divide a batch of inputs {images.shape}, got {job.sharding}: {error}") from error
+        jax.eval_shape(
+            lambda images, targets: extremal_perturbation(
+                job.model, images, targets, job.areas, config=job.config, key=job.key, chunk_size=job.chunk_size
+            ),
+            images,
+            targets,
+        )
 
 
 def shard_of(shard: Any) -> tuple[int, int]:
@@ -168,6 +189,8 @@ def _laid_out(sharding: Sharding | None, batch_size: int | None) -> tuple[Shardi
     if batch_size is not None:
         check_count("batch_size", batch_size, 1)
     if sharding is not None:
+        if not isinstance(sharding, Sharding):
+            raise TypeError(f"sharding must be a jax.sharding.Sharding, such as a NamedSharding, got {sharding!r}")
         return sharding, batch_size or _FOR_EACH_DEVICE * len(sharding.device_set)
     devices = jax.local_devices()
     count = batch_size or _FOR_EACH_DEVICE * len(devices)

@@ -41,7 +41,7 @@ class Field(NamedTuple):
     attributes: dict[str, Any] = {}  # noqa: RUF012 (never changed)
 
 
-_FAULTS = ("no_gradient", "nonfinite_image", "depends_on_batch")  # of a status, by bit
+_FAULTS = ("no_gradient", "nonfinite_image", "depends_on_batch", "nonfinite_reward", "unchanged")  # of a status, by bit
 STATUS = "status"
 
 

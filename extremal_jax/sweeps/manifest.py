@@ -9,6 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from extremal_jax.extremal.config import Config
 from extremal_jax.ground.differences import differences
 from extremal_jax.models.preprocessing import Preprocessing
@@ -22,6 +25,7 @@ def manifest(
     *,
     data: str,
     names: Sequence[str],
+    inputs: Sequence[str | None],
     targets: Any,
     model: Mapping[str, Any],
     shape: Sequence[int],
@@ -39,11 +43,13 @@ def manifest(
         data=data,
         pictures=len(names),
         names=hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16],
+        inputs=list(inputs),
         targets=targets,
         model=dict(model),
         shape=list(shape),
         areas=list(areas),
         config=json.loads(to_json(config)),
+        updates=_updates(config),
         key=list(key),
         masks=masks,
         batch_size=batch_size,
@@ -51,8 +57,23 @@ def manifest(
     return json.loads(json.dumps(entries))
 
 
+def _updates(config: Config) -> list[float]:
+    """What the optimizer makes of two gradients, which tells apart optimizers of one name and other settings."""
+    params, found = jnp.ones(2), []
+    state = config.optimizer.init(params)
+    for gradient in (jnp.array([1.0, -0.1]), jnp.array([0.5, 3.0])):
+        updates, state = config.optimizer.update(gradient, state, params)
+        found += np.asarray(updates).tolist()
+    return [float(f"{update:.5g}") for update in found]
+
+
 def check_same(kept: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
-    """Raise a ValueError, with the differences, unless a store holds the same sweep."""
+    """Raise a ValueError, with the differences, unless a store holds the same sweep. An input that could not be read then
+    or cannot be read now is no difference."""
+    before, after = kept.get("inputs"), now["inputs"]
+    if isinstance(before, list) and len(before) == len(after):
+        seen = [one if one is None or other is None else other for one, other in zip(before, after, strict=True)]
+        now = {**now, "inputs": seen}
     if found := differences(kept, now, _BESIDES):
         raise ValueError(f"{location} holds another sweep: {'; '.join(found)}. Choose another folder, or the same settings")
 
@@ -68,9 +89,9 @@ def check_format(kept: Any, location: str) -> None:
         )
 
 
-def described(model: Any, digest: str) -> dict[str, Any]:
-    """What the manifest says of a model."""
-    preprocessing = getattr(model, "preprocessing", None)
+def described(model: Any, digest: str, own_input: bool) -> dict[str, Any]:
+    """What the manifest says of a model; of its preprocessing only where the inputs are made by it, rather than by the caller."""
+    preprocessing = None if own_input else getattr(model, "preprocessing", None)
     classes = class_names(model)
     return dict(
         name=getattr(model, "name", None) or type(model).__name__,

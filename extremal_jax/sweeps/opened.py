@@ -92,7 +92,8 @@ class Sweep:
 
     def reason(self, index: int) -> str:
         """Why a picture was skipped; empty if it was not."""
-        return bytes(self._store.read(self._index(index))["reasons"]).rstrip(b"\0").decode(errors="ignore")
+        values = self._store.read(self._index(index))
+        return bytes(values["reasons"]).rstrip(b"\0").decode(errors="ignore") if values["status"] == State.SKIPPED else ""
 
     def done(self) -> Iterator[int]:
         """The indices of the pictures that have results."""

@@ -24,7 +24,7 @@ from extremal_jax.sweeps.job import LABELS, Job, pose, shard_of
 from extremal_jax.sweeps.layout import REASON_BYTES, State, laid
 from extremal_jax.sweeps.opened import Sweep
 from extremal_jax.sweeps.reading import Read, read_ahead
-from extremal_jax.sweeps.rows import Group, Row
+from extremal_jax.sweeps.rows import UNKNOWN, Group, Row
 from extremal_jax.sweeps.store import Store, create
 
 Watcher = Callable[[int, int], None]  # is called with the numbers of finished and of all pictures of the shard
@@ -123,8 +123,8 @@ def sweep(
 
 
 def _run(job: Job, store: Store, rows: Sequence[Row], strict: bool, progress: Watcher | None) -> None:
-    """Explain the rows that are absent, and write each batch while the next is computed."""
-    absent = store.statuses() == State.ABSENT
+    """Explain the rows that are absent, or were skipped before, and write each batch while the next is computed."""
+    absent = np.isin(store.statuses(), (State.ABSENT, State.SKIPPED))
     groups = [group for group in job.groups(rows) if any(absent[row.place] for row in group.rows)]
     left = sum(len(group.rows) for group in groups)
     finish: Callable[[], None] | None = None
@@ -132,10 +132,11 @@ def _run(job: Job, store: Store, rows: Sequence[Row], strict: bool, progress: Wa
         for group, read in read_ahead(groups, job.dataset, job.inputs.prepare):
             if progress is not None:
                 progress(len(rows) - left, len(rows))
-            fitting = [_fitting(one, (*group.shape, job.inputs.channels)) for one in read]
+            fitting = [_fitting(job, row, one, (*group.shape, job.inputs.channels)) for row, one in zip(group.rows, read, strict=True)]
             if strict and (reason := next((one.reason for one in fitting if one.reason), None)):
                 raise ValueError(f"{reason}; without strict it is skipped and recorded")
-            result = _explained(job, group, fitting)
+            new = any(absent[row.place] and one.image is not None for row, one in zip(group.rows, fitting, strict=True))
+            result = _explained(job, group, fitting) if new else None
             if finish is not None:
                 finish()
             finish = _written(job, store, group, fitting, result, absent)
@@ -147,11 +148,19 @@ def _run(job: Job, store: Store, rows: Sequence[Row], strict: bool, progress: Wa
         progress(len(rows), len(rows))
 
 
-def _fitting(one: Read, shape: tuple[int, int, int]) -> Read:
-    """A picture whose input has a shape; the reason, if it has another."""
-    if one.image is None or one.image.shape == shape:
+def _fitting(job: Job, row: Row, one: Read, shape: tuple[int, int, int]) -> Read:
+    """A picture with an input of a shape, of finite floats, and a class to explain; else the reason why it has none."""
+    if one.image is None:
         return one
-    return Read(None, one.size, f"its input has the shape {one.image.shape}, and not {shape} like the others")
+    if one.image.shape != shape:
+        return Read(None, one.size, f"the input of {row.name} has the shape {one.image.shape}, and not {shape} like the others")
+    if one.image.dtype.kind != "f":
+        return Read(None, one.size, f"the input of {row.name} is of {one.image.dtype}, and not of floats")
+    if not np.isfinite(one.image).all():
+        return Read(None, one.size, f"the input of {row.name} is not finite")
+    if job.targets is None and not job.top and row.label == UNKNOWN:
+        return Read(None, one.size, f"the labels of {row.name} could not be read")
+    return one
 
 
 def _explained(job: Job, group: Group, read: Sequence[Read]) -> Any:

@@ -137,6 +137,12 @@ def test_masks_of_a_model_without_a_preprocessing(sweep: Sweep, tmp_path: Path, 
         assert file.size == (32, 32)
 
 
+def test_areas_that_read_alike_have_files_of_their_own(sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "areas", np.array([0.1, 0.1], np.float32))
+    assert export(sweep, tmp_path / "masks").files == len(list((tmp_path / "masks").iterdir())) == 6
+    assert (tmp_path / "masks" / f"{STEMS[0]}-1-0.1.png").exists()
+
+
 def test_files_are_written_anew(sweep: Sweep, tmp_path: Path) -> None:
     for _ in range(2):
         assert export(sweep, tmp_path).files == len(names(tmp_path)) == 6

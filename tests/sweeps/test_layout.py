@@ -19,6 +19,8 @@ FAULTS = dict(
     no_gradient=np.eye(COUNT, dtype=bool),
     nonfinite_image=np.eye(COUNT, dtype=bool)[::-1],
     depends_on_batch=np.tril(np.ones((COUNT, 3), bool)),
+    nonfinite_reward=np.eye(COUNT, dtype=bool)[[1, 0, 2]],
+    unchanged=np.triu(np.ones((COUNT, 3), bool), 1),
 )
 
 

@@ -7,6 +7,7 @@ import types
 from typing import Any
 
 import numpy as np
+import optax
 import pytest
 
 import extremal_jax as ej
@@ -21,8 +22,9 @@ def made(**changes: Any) -> Any:
     given: dict[str, Any] = dict(
         data="photographs",
         names=["a.png 1", "é.png 2"],
+        inputs=["aa", None, "cc"],
         targets="labels",
-        model=described(MODEL, "0123456789abcdef"),
+        model=described(MODEL, "0123456789abcdef", own_input=False),
         shape=(32, 24, 3),
         areas=[0.1, 0.2],
         config=ej.Config(num_steps=7, shift=2),
@@ -36,8 +38,9 @@ def made(**changes: Any) -> Any:
 OTHERS: dict[str, Any] = dict(
     data="others",
     names=["a.png 1", "é.png 1"],
+    inputs=["aa", "bb", "dd"],
     targets=[1, 2],
-    model=described(MODEL, "f123456789abcdef"),
+    model=described(MODEL, "f123456789abcdef", own_input=False),
     shape=(32, 25, 3),
     areas=[0.1, 0.3],
     config=ej.Config(num_steps=8, shift=2),
@@ -56,7 +59,7 @@ def test_settings_and_preprocessing_come_back() -> None:
     found = json.loads(json.dumps(made()))
     assert config_of(found) == ej.Config(num_steps=7, shift=2)
     assert preprocessing_of(found) == PREPROCESSING
-    assert preprocessing_of(made(model=described(lambda images: images, ""))) is None
+    assert preprocessing_of(made(model=described(lambda images: images, "", own_input=False))) is None
 
 
 def test_the_same_sweep() -> None:
@@ -115,14 +118,26 @@ def test_formats() -> None:
 )
 def test_class_names(classes: Any, expected: tuple[str, ...]) -> None:
     assert class_names(types.SimpleNamespace(classes=classes)) == expected
-    assert described(types.SimpleNamespace(classes=classes), "")["classes"] == (list(expected) or None)
+    assert described(types.SimpleNamespace(classes=classes), "", own_input=False)["classes"] == (list(expected) or None)
 
 
 def test_what_is_said_of_a_model() -> None:
-    assert described(MODEL, "12") | {"preprocessing": None} == {
+    assert described(MODEL, "12", own_input=False) | {"preprocessing": None} == {
         "name": "network",
         "digest": "12",
         "classes": ["dog", "Ünïcode 猫"],
         "preprocessing": None,
     }
-    assert described(np.sin, "12") == {"name": "ufunc", "digest": "12", "classes": None, "preprocessing": None}
+    assert described(np.sin, "12", own_input=False) == {"name": "ufunc", "digest": "12", "classes": None, "preprocessing": None}
+    assert described(MODEL, "12", own_input=True)["preprocessing"] is None  # masks cannot be laid on the pictures
+
+
+def test_optimizers_of_one_name_and_other_settings() -> None:
+    first, second = (made(config=ej.Config(optimizer=optax.sgd(rate))) for rate in (0.1, 0.2))
+    with pytest.raises(ValueError, match="out holds another sweep: updates was"):
+        check_same(first, second, "out")
+
+
+def test_an_input_that_cannot_be_read_now_is_no_difference() -> None:
+    check_same(made(), made(inputs=["aa", "bb", None]), "out")
+    check_same(made(inputs=["aa", "bb", None]), made(), "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
 import extremal_jax as ej
@@ -155,8 +157,41 @@ def test_pictures_that_cannot_be_read_are_recorded_and_passed_by(tmp_path: Path,
     assert list(found.done()) == [0, 2, 3, 4, 5]
     with pytest.raises(ValueError, match=r"picture 1, 1\.png, was skipped: .*is not an image"):
         found[1]
-    with pytest.raises(ValueError, match="without strict it is skipped"):
-        run(tmp_path / "strict", folder, targets=2, strict=True)
+    for store in ("strict", "store"):  # also if it was skipped before
+        with pytest.raises(ValueError, match="without strict it is skipped"):
+            run(tmp_path / store, folder, targets=2, strict=True)
+    Image.fromarray(PICTURES[1]).save(folder / "1.png")
+    mended = run(tmp_path / "store", folder, targets=2)
+    assert mended.counts() == (6, 0, 0, 0)
+    assert mended.reason(1) == ""
+    np.testing.assert_allclose(mended[1].rewards, run(tmp_path / "whole", folder, targets=2)[1].rewards, rtol=1e-4)
+
+
+def test_inputs_that_are_not_finite_are_skipped(tmp_path: Path) -> None:
+    def torn(pixels: np.ndarray) -> np.ndarray:
+        return np.where(np.array_equal(pixels, PICTURES[2]), np.nan, prepare(pixels)).astype(np.float32)
+
+    found = run(tmp_path / "store", preprocess=torn, targets=2, limit=4)
+    assert found.counts() == (3, 0, 1, 0)
+    assert found.reason(2) == "the input of 000002 is not finite"
+
+
+def test_labels_that_could_not_be_read_are_no_class(tmp_path: Path) -> None:
+    class Flaky(ej.data.Dataset):
+        """Pictures of class 1, of which the annotation of one is there at the second reading only."""
+
+        name, classes, names = "flaky", named().classes, tuple("0123")
+        left = 1
+
+        def example(self, index: int) -> Any:
+            if index == 2 and self.left:
+                self.left -= 1
+                raise OSError("no disk")
+            return ej.data.Example(self.names[index], PICTURES[index], None, (ej.data.Object(1),))
+
+    found = run(tmp_path / "store", Flaky(), targets="labels")
+    assert found.states().tolist() == [1, 1, 3, 1]
+    assert found.reason(2) == "the labels of 2 could not be read"
 
 
 def test_pictures_of_several_sizes(tmp_path: Path, compilations: list[str]) -> None:
@@ -213,6 +248,8 @@ def test_runs_that_mean_nothing_are_marked(tmp_path: Path) -> None:
 
 
 REFUSED = dict(
+    preprocess=(dict(preprocess=lambda pixels: -prepare(pixels)), "inputs was .* and is"),
+    picture=(dict(source=[(255 - picture, label) for picture, label in SOURCE]), "inputs was .* and is"),
     key=(
         dict(key=jax.random.key(1)),
         r"holds another sweep: key was \[0, 0\] and is \[0, 1\]\. Choose another folder, or the same settings",
@@ -265,6 +302,12 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = dict(
         "scenes",
         dict(model=small.model()),
         "targets='labels' needs the names of the model's classes for the labels of scenes, and the model has no `classes`",
+    ),
+    smoothing=(SOURCE, dict(config=dataclasses.replace(small.CONFIG, smoothing=100.0)), "smoothing"),
+    layout=(
+        SOURCE,
+        dict(batch_size=3, sharding=NamedSharding(jax.make_mesh((2,), ("images",)), PartitionSpec("images"))),
+        r"sharding must divide a batch of inputs \(3, 20, 24, 3\)",
     ),
     reference=(SOURCE, dict(config=ej.Config(perturbation="reference")), "a sweep has no reference image"),
     reward=(

@@ -29,6 +29,7 @@ def extremal_saliency(
     axes: Axes | str | None = None,
     areas: Any = (0.05, 0.1, 0.2),
     config: Config | None = None,
+    reference: Any = None,
     key: Array | None = None,
     progress: bool | Watcher | None = None,
     chunk_size: int | None = None,
@@ -38,7 +39,7 @@ def extremal_saliency(
     """The mean of the masks of `extremal_perturbation`, smoothed.
 
     Args:
-      model, images, targets, at, axes, areas, config, key, progress, chunk_size: as in `extremal_perturbation`.
+      model, images, targets, at, axes, areas, config, reference, key, progress, chunk_size: as in `extremal_perturbation`.
       resize: True for maps of the images' size, (height, width) for another; by bilinear interpolation, after
         smoothing.
       smooth: standard deviation of a Gaussian blur, as a share of the shorter side; None: 0.09, as in
@@ -54,7 +55,8 @@ def extremal_saliency(
       >>> import jax.numpy as jnp
       >>> def model(x):  # the light of the upper half
       ...     return x[:, :8].sum((1, 2, 3))[:, None]
-      >>> map = extremal_saliency(model, jnp.ones((16, 16, 3)), 0, areas=[0.2], config=Config(num_steps=5))
+      >>> image = jnp.indices((16, 16, 3)).sum(0) % 4 / 3
+      >>> map = extremal_saliency(model, image, 0, areas=[0.2], config=Config(num_steps=5))
       >>> map.shape
       (16, 16)
 
@@ -63,7 +65,8 @@ def extremal_saliency(
     """
     config = on_axes(check_settings(config, Config), axes, model)
     finish = postprocess(resize, smooth, check_inputs(images, config.input_axes)[1])
-    result = extremal_perturbation(model, images, targets, areas, at=at, config=config, key=key, progress=progress, chunk_size=chunk_size)
+    options: Any = dict(at=at, config=config, reference=reference, key=key, progress=progress, chunk_size=chunk_size)
+    result = extremal_perturbation(model, images, targets, areas, **options)
     if not isinstance(result.masks, Tracer) and not result.status.ok:
         warnings.warn(f"extremal_perturbation: {result.status.message}", stacklevel=2)
     saliency = result.saliency() if smooth is None else result.saliency(finish.smooth)

@@ -277,5 +277,6 @@ def _conclude(problem: InversionProblem, state: solver.State, record: InversionR
 
     images, values, cosines = solver.in_chunks(final, problem.plan.chunk_size)(state.params)
     history = jnp.moveaxis(record.rewards, 0, -1)
-    status = InversionStatus(state.nonfinite_step, state.no_gradient)
+    lost = ~jnp.isfinite(values) & (state.nonfinite_step == solver.NEVER)
+    status = InversionStatus(state.nonfinite_step, state.no_gradient, nonfinite_reward=lost)
     return dict(images=images, values=values, cosines=cosines, params=state.params, history=history, status=status)

@@ -88,7 +88,8 @@ class InversionProblem:
         a, t = activation.reshape(len(images), -1), targets.reshape(len(images), -1)
         product, squared = (a * t).sum(axis=1), (t * t).sum(axis=1)
         # The root of a sum of squares has no slope at zero, where a picture excites nothing.
-        cosine = product * jax.lax.rsqrt(jnp.maximum((a * a).sum(axis=1) * squared, 1e-12))
+        known = jnp.where(squared > 0, squared, 1)
+        cosine = product / known * jax.lax.rsqrt(jnp.maximum((a * a).sum(axis=1) / known, 1e-12))
         if self.plan.objective == "l2":
             return -jnp.square(a - t).sum(axis=1) / squared, cosine
         if self.plan.objective == "mean":

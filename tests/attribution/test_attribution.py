@@ -176,6 +176,8 @@ def test_extremal_perturbation_of_a_layer() -> None:
     np.testing.assert_array_equal(maps, result.saliency())
     assert seen[-1].num_steps == 2
     sharp = attribution.extremal_saliency(MODEL, IMAGE, 0, areas=(0.3,), resize=True, smooth=0.0, **quick)
+    to_black: Any = dict(areas=(0.3,), config=Config(num_steps=2, pitch=4, sigma=4.0, perturbation="reference"), reference=0 * IMAGE)
+    assert np.abs(attribution.extremal_saliency(MODEL, IMAGE, 0, **to_black)).max() > 0  # the reference reaches the run
     np.testing.assert_allclose(sharp, resize(jnp.asarray(result.masks)[0, ..., None], (20, 24))[..., 0], atol=1e-6)
 
 

@@ -130,7 +130,14 @@ def test_a_pitch_along_each_axis_has_no_kernel_where_masks_are_not_smooth() -> N
 
 
 def test_numbers_of_numpy_are_those_of_python() -> None:
-    numbers: Any = dict(num_steps=np.int64(7), sigma=np.float32(8), shift=np.int32(1), candidates=np.int64(2), jitter=np.bool_(True))
-    config = Config(**numbers, ramp=Geometric(np.float64(0.25), np.float64(0.125)), learning_rate=np.float32(0.5))
+    numbers: Any = dict(
+        num_steps=np.int64(7),
+        sigma=np.float32(8),
+        shift=np.int32(1),
+        candidates=np.int64(2),
+        jitter=np.bool_(True),
+        learning_rate=np.float32(0.5),
+    )
+    config = Config(**numbers, ramp=Geometric(np.float64(0.25), np.float64(0.125)))
     assert config == Config(num_steps=7, sigma=8.0, shift=1, candidates=2, jitter=True, ramp=Geometric(0.25, 0.125), learning_rate=0.5)
     assert from_json(Config, to_json(config)) == config

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int, Num
 from extremal_jax.evaluation.calls import check_maps
 from extremal_jax.evaluation.localisation.overlap import energy
 from extremal_jax.evaluation.localisation.pointing import highest_point, is_hit
-from extremal_jax.ground.checks import as_array, check_count, check_flag, check_share
+from extremal_jax.ground.checks import as_array, check_count, check_flag, check_share, values_of
 from extremal_jax.ground.filters import resize
 from extremal_jax.ground.pytrees import AnyArray
 
@@ -180,6 +180,9 @@ def cell_regions(cells: Any, n: int, size: tuple[int, int]) -> Bool[Array, "*G H
     cells = as_array("cells", cells)
     if cells.ndim not in (1, 2) or cells.shape[-1] != 2 or not jnp.issubdtype(cells.dtype, jnp.integer):
         raise ValueError(f"cells must be rows and columns, (G, 2) or (2,), whole numbers, got {cells.dtype}{list(cells.shape)}")
+    values = values_of(cells)
+    if values is not None and not ((values >= 0) & (values < n)).all():
+        raise ValueError(f"cells must be rows and columns from 0 to {n - 1}, got values from {values.min()} to {values.max()}")
     if size[0] % n or size[1] % n:
         raise ValueError(
             f"a grid of {n}x{n} cells has sides that are multiples of {n}, got {tuple(size)}; pass size, the grid's, in pixels"

@@ -34,7 +34,8 @@ def aup(maps: Any, regions: Any, *, rule: str = "trapezoid", normalize: bool = T
         zeros and ones that marks the region exactly then scores (1 + share of the region) / 2, since there is no value
         in between. "step" is the integral itself, 1 for such a map.
       normalize: whether each map is scaled from its least and largest value to 0 and 1. Otherwise its values must lie in
-        [0, 1], and thresholds beyond them do not count.
+        [0, 1], and thresholds beyond them do not count. The range is enlarged by 1e-5, as in
+        time-interpret, so multiply maps of tiny values first.
 
     Returns:
       (N,), or () for a single image, in [0, 1]; higher is better. An empty region and a constant map score 0, and a map

@@ -160,5 +160,7 @@ def _perturbed(key: Array, images: Float[Array, "*N H W C"], radius: float | Flo
 
 @jax.jit
 def _change(original: Float[Array, "*N H W"], maps: Float[Array, "*N H W"]) -> Float[Array, "*N"]:
-    size, change = (jnp.sqrt((values**2).sum(axis=(-2, -1))) for values in (original, maps - original))
+    largest = jnp.abs(original).max(axis=(-2, -1), keepdims=True)
+    unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)  # squares of small maps would vanish
+    size, change = (jnp.sqrt(((values / unit) ** 2).sum(axis=(-2, -1))) for values in (original, maps - original))
     return change / jnp.where(size == 0, 1, size)

@@ -144,3 +144,10 @@ def test_shares_of_constant_and_broken_maps() -> None:
 def test_bad_input(call: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+@pytest.mark.parametrize("cell", [(2, 0), (0, -1)])
+@pytest.mark.parametrize("function", [grid_share, grid_hit])
+def test_cells_beyond_the_grid_are_refused(function: Any, cell: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"cells must be rows and columns from 0 to 1, got values from -?\d to \d"):
+        function(np.ones((8, 8), np.float32), cell)

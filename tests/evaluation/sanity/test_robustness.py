@@ -136,3 +136,13 @@ def test_constant_zero_and_damaged_maps() -> None:
 def test_what_does_not_fit(unchecked: None, options: Any, error: Any, message: Any) -> None:
     with pytest.raises(error, match=message):
         sensitivity(**options)
+
+
+@each
+def test_the_scale_of_maps_does_not_matter(function: Any) -> None:
+    """Squares of small maps would vanish, and leave a perfect score."""
+
+    def small_maps(*call: Any) -> Any:
+        return 1e-25 * linear_approx(*call)
+
+    np.testing.assert_allclose(sensitivity(function, small_maps), sensitivity(function), rtol=1e-4)

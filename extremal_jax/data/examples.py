@@ -8,10 +8,11 @@ import hashlib
 import io
 import json
 import operator
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -21,6 +22,7 @@ from extremal_jax.data.images import image_size, load_image, to_rgb
 from extremal_jax.ground.checks import nearest, quoted
 
 Box = tuple[int, int, int, int]
+_PILLOW = threading.Lock()  # an image of Pillow that is not decoded yet is a file with one position, and threads may share it
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,8 @@ class Example:
         if isinstance(self.image, np.ndarray):
             return self.image
         if isinstance(self.image, Image.Image):
-            return np.asarray(to_rgb(self.image, upright=self.size is None))
+            with _PILLOW:
+                return np.asarray(to_rgb(self.image, upright=self.size is None))
         if isinstance(self.image, Path):
             return load_image(self.image, upright=self.size is None)
         return load_image(self._file(self.image), upright=self.size is None)
@@ -194,15 +197,17 @@ class Dataset(abc.ABC):
     def with_classes(self, classes: Sequence[str]) -> Dataset:
         """The same examples, with the indices that a classifier's classes have; classes correspond by name.
 
+        Labels of a dataset without names of classes are the classifier's indices already.
+
         Raises:
           ValueError: if the classifier has no class, or several, of the name of one of the dataset's classes. A name such as
-            "7" is no index.
+            "7" is no index. Without names: when an example is asked for whose label is no index of the classifier's classes.
         """
         classes = tuple(classes)
         if classes == self.classes:
             return self
         labels = [class_index(name, classes, f"{self.name} has the class") for name in self.classes]
-        return _View(self, range(len(self)), labels, classes)
+        return _View(self, range(len(self)), labels if self.classes else range(len(classes)), classes)
 
 
 class _View(Dataset):
@@ -228,8 +233,27 @@ class _View(Dataset):
         example = self._dataset[self._indices[index]]
         if self._labels is None:
             return example
-        objects = tuple(dataclasses.replace(thing, label=self._labels[thing.label]) for thing in example.objects)
+        subject = f"{example.name} has the class"
+        labels = [self._labels[checked_index(thing.label, self._labels, subject)] for thing in example.objects]
+        objects = tuple(dataclasses.replace(thing, label=label) for thing, label in zip(example.objects, labels, strict=True))
         return dataclasses.replace(example, objects=objects)
+
+
+def own_labels(dataset: Dataset) -> Sequence[int]:
+    """The label in a dataset of each class of its annotations, in their order: 0, 1, 2, ... unless `with_classes` was called.
+
+    Example:
+      >>> from extremal_jax.data.scene_examples import SceneDataset
+      >>> scenes = SceneDataset(1)
+      >>> own_labels(scenes)[:3], own_labels(scenes.with_classes(scenes.classes[::-1]))[:3]
+      (range(0, 3), [25, 24, 23])
+    """
+    if not isinstance(dataset, _View):
+        return range(len(dataset.classes))
+    within, labels = own_labels(dataset._dataset), dataset._labels
+    if labels is None:
+        return within
+    return [labels[label] for label in within] if within else labels
 
 
 def class_index(name: str, classes: Sequence[str], subject: str, *, advice: str = "rename all but one of them") -> int:
@@ -262,9 +286,22 @@ def label_index(label: str, classes: Sequence[str], subject: str) -> int:
     """
     if label in classes or not label.isascii() or not label.isdigit():
         return class_index(label, classes, subject, advice="give an index")
-    if int(label) >= len(classes):
-        raise ValueError(f"{subject} {int(label)}, but the classifier's classes go from 0 to {len(classes) - 1}")
-    return int(label)
+    return checked_index(int(label), classes, subject)
+
+
+def checked_index(index: int, classes: Sequence[Any], subject: str) -> int:
+    """An index of a class, which is never read as a name.
+
+    Raises:
+      ValueError: if there is no such class. The message begins with `subject`.
+
+    Example:
+      >>> checked_index(1, ["1", "2"], "a.jpg has the class")
+      1
+    """
+    if not 0 <= index < len(classes):
+        raise ValueError(f"{subject} {index}, but the classifier's classes go from 0 to {len(classes) - 1}")
+    return index
 
 
 def some(names: Sequence[str]) -> str:

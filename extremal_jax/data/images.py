@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +29,7 @@ _UNTURNED = {
     8: Image.Transpose.ROTATE_270,
 }  # from an upright image back to the stored one, by EXIF orientation
 _SIDEWAYS = (5, 6, 7, 8)  # the EXIF orientations of images that are stored on their side
+_REFUSED = ("EPS", "WMF", "IPTC")  # Pillow gives these to another program, such as Ghostscript; IPTC may contain any of them
 
 
 def load_image(
@@ -36,8 +38,8 @@ def load_image(
     """Read an image file.
 
     Args:
-      path: a path, or an open binary file, of any format that Pillow reads. Of an animation, the first frame is read.
-        Transparency is laid on white.
+      path: a path, or an open binary file, of any format that Pillow reads by itself: not EPS, for which it runs
+        Ghostscript, WMF or IPTC. Of an animation, the first frame is read. Transparency is laid on white.
       max_pixels: the largest number of pixels to decode; a larger image is refused before it takes any memory. Pillow's
         own limit, 179 million, applies as well.
       upright: whether to apply the EXIF orientation, unless the metadata are malformed. Without it, the pixels are as
@@ -49,7 +51,7 @@ def load_image(
     Raises:
       TypeError: if `path` is neither a path nor an open binary file.
       FileNotFoundError: if there is no such file.
-      ValueError: if the file is not an image, is truncated, or is too large.
+      ValueError: if the file is not an image, is truncated, is too large, or needs another program.
 
     Example:
       >>> import io
@@ -93,7 +95,7 @@ def image_size(path: Path | BinaryIO | io.IOBase, *, upright: bool = True) -> tu
       (2, 3)
     """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # type: ignore[arg-type]  # any open file
+        with _opened(path) as file:
             width, height = (file.tag_v2[tag] for tag in (256, 257)) if isinstance(file, TiffImageFile) else file.size  # as stored
             turned = upright and _orientation(file) in _SIDEWAYS
     except FileNotFoundError:
@@ -105,11 +107,20 @@ def image_size(path: Path | BinaryIO | io.IOBase, *, upright: bool = True) -> tu
 
 
 def _decoded(path: Any, max_pixels: int, upright: bool) -> UInt8[np.ndarray, "H W 3"]:
-    with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # damaged metadata, and sizes below the limit
+    with _opened(path) as file:
         width, height = file.size
         if width * height > max_pixels:
             raise Image.DecompressionBombError(f"{width}x{height} pixels are more than max_pixels={max_pixels}")
         return np.asarray(to_rgb(file, upright=upright))
+
+
+@contextlib.contextmanager
+def _opened(path: Any) -> Iterator[Image.Image]:
+    """An image file whose pixels are not decoded yet, and need no other program."""
+    with warnings.catch_warnings(action="ignore"), Image.open(path) as file:  # damaged metadata, and sizes below the limit
+        if file.format in _REFUSED:
+            raise ValueError(f"its format is {file.format}, which Pillow may give to another program; convert it to PNG first")
+        yield file
 
 
 def _content(path: Any) -> bytes:
@@ -147,8 +158,10 @@ def to_rgb(picture: Image.Image, *, upright: bool = True) -> Image.Image:
     elif orientation in _UNTURNED and _orientation(picture) != orientation:  # Pillow turned it while loading: a TIFF
         picture = picture.transpose(_UNTURNED[orientation])
     if picture.mode.startswith("I;16"):  # Pillow itself would clip all values above 255
-        sixteen = np.asarray(picture).astype(np.uint32)
+        sixteen, transparent = np.asarray(picture).astype(np.uint32), picture.info.get("transparency")
         picture = Image.fromarray(((sixteen + 128) // 257).astype(np.uint8))
+        if transparent is not None:  # one of the 65,536 levels
+            picture.putalpha(Image.fromarray(np.where(sixteen == transparent, 0, 255).astype(np.uint8)))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
@@ -158,7 +171,8 @@ def to_rgb(picture: Image.Image, *, upright: bool = True) -> Image.Image:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, from 1 to 8; 1, as stored, where the metadata are malformed or have none."""
+    """The EXIF orientation, from 1 to 8; 1, as stored, where the metadata are malformed or have none. A text is no orientation."""
     with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
-        return int(picture.getexif().get(0x0112, 1))
+        found = picture.getexif().get(0x0112, 1)
+        return int(found) if found in range(1, 9) else 1
     return 1

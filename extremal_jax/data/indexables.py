@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from extremal_jax.data.examples import Dataset, Example, Object, label_index
+from extremal_jax.data.examples import Dataset, Example, Object, checked_index, label_index
 
 _IMAGES, _LABELS = ("image", "pixels"), ("label", "labels")
 
@@ -87,10 +87,12 @@ def _several(labels: Any) -> list[Any]:
 def _label(label: Any, classes: Sequence[str], name: str) -> int:
     if hasattr(label, "item"):  # a number of any library of arrays
         label = label.item()
-    if not isinstance(label, str | numbers.Integral):
+    if not isinstance(label, str | numbers.Integral) or isinstance(label, bool):
         raise TypeError(f"the label of item {name} must be the index or the name of a class, got {label!r}")
-    if classes or isinstance(label, str):
-        return label_index(str(label), classes, f"item {name} has the class")
+    if isinstance(label, str):
+        return label_index(label, classes, f"item {name} has the class")
+    if classes:
+        return checked_index(int(label), classes, f"item {name} has the class")
     if label < 0:
         raise ValueError(f"item {name} has the class {label}; indices of classes begin at 0")
     return int(label)

@@ -6,9 +6,9 @@ import csv
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from extremal_jax.data.examples import Dataset, Example, Object, label_index, some
+from extremal_jax.data.examples import Dataset, Example, Object, checked_index, label_index, some
 from extremal_jax.ground.checks import nearest
 from extremal_jax.ground.files import as_path
 
@@ -22,14 +22,14 @@ class PhotographDataset(Dataset):
     Args:
       folder: holds the image files. Other files, hidden ones and those of folders within are not read.
       classes: the names of the classifier's classes, by index.
-      labels: a CSV file with the columns `file` (a name within the folder) and `label` (the name of a class or its
+      labels: a CSV file with the columns `file` (a path within the folder) and `label` (the name of a class or its
         index); several rows may name one file, and images that it does not name are left out. None: the name of each
         file begins with an index, as in `281_tabby.jpg`.
 
     Raises:
       FileNotFoundError: if there is no such folder or CSV file, or the CSV file names a photograph that is missing.
-      ValueError: if there are no photographs, a name has no index, the columns are missing, or the classifier does not
-        know a class.
+      ValueError: if there are no photographs, a name has no index, the columns are missing, the CSV file names a
+        photograph by a path that leads out of the folder or has a shorter form, or the classifier does not know a class.
 
     Example:
       >>> import tempfile, numpy as np
@@ -61,7 +61,7 @@ class PhotographDataset(Dataset):
                 f"the names of photographs begin with the index of a class, as in '281_tabby.jpg', got {some(unlabelled)} in"
                 f" {self._folder}; rename them, or give the labels in a CSV file with the columns file,label"
             )
-        return {name: [label_index(index[0], self.classes, f"{name} has the class")] for name, index in found.items() if index}
+        return {name: [checked_index(int(index[0]), self.classes, f"{name} has the class")] for name, index in found.items() if index}
 
     def _of_table(self, table: Path) -> dict[str, list[int]]:
         """The classes of each photograph, from a CSV file."""
@@ -83,6 +83,8 @@ class PhotographDataset(Dataset):
             name, label = ((row[column] or "").strip() for column in COLUMNS)
             if not name or not (self._folder / name).is_file():
                 raise FileNotFoundError(f"{table} names the photograph {name!r}, which is not in {self._folder}")
+            if not _is_within(name):
+                raise ValueError(f"{table} must name photographs by their shortest paths in {self._folder}, as in 'a.jpg', got {name!r}")
             index = label_index(label, self.classes, f"{table}: {name} has the class")
             labels.setdefault(name, []).extend([] if index in labels.get(name, []) else [index])
         return labels
@@ -117,6 +119,12 @@ class PictureDataset(Dataset):
     def example(self, index: int) -> Example:
         """As in `Dataset`."""
         return Example(self.names[index], self._folder / self.names[index], None, ())
+
+
+def _is_within(name: str) -> bool:
+    """Whether a name is a path that stays in its folder, in its shortest form: two of them are two files."""
+    path = PurePath(name)
+    return not path.is_absolute() and ".." not in path.parts and path.as_posix() == name
 
 
 def _image_files(folder: Path) -> list[str]:

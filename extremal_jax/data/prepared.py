@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from extremal_jax.data.examples import Dataset, Example, Object
+from extremal_jax.data.images import image_size
 from extremal_jax.data.scene_examples import objects_of
 from extremal_jax.ground.checks import nearest
 from extremal_jax.ground.files import as_path
@@ -56,16 +57,13 @@ class PreparedDataset(Dataset):
         self.names = tuple(names[place] for place in self._order)
 
     def example(self, index: int) -> Example:
-        """As in `Dataset`. Raises a ValueError that names the image if its size cannot be read."""
+        """As in `Dataset`. Raises a ValueError that names the image if its size or its segmentation cannot be read."""
         record, name = self._source[self._order[index]], self.names[index]
-        try:
-            with Image.open(io.BytesIO(record["image"])) as image:
-                size = image.height, image.width
-        except Exception as error:  # each of Pillow's decoders reports a broken file in its own way
-            raise ValueError(f"{name} is not an image of a known format") from error
+        file = io.BytesIO(record["image"])
+        file.name = name  # for messages
+        size = image_size(file, upright=False)
         if "segmentation" in record:
-            with Image.open(io.BytesIO(record["segmentation"])) as segmentation:
-                return Example(name, record["image"], size, objects_of(np.asarray(segmentation).astype(int) - 1))
+            return Example(name, record["image"], size, objects_of(_segmentation(record["segmentation"], name)))
         return Example(name, record["image"], size, _objects(record["objects"], size))
 
 
@@ -125,6 +123,15 @@ def _source(builder: Any, name: str, split: str, encoded: dict[str, Any]) -> Any
     if split.split("[")[0] not in known:
         raise ValueError(f"the dataset {name} has no split {split!r}; {nearest(split, known)}")
     return builder.as_data_source(split, decoders=encoded)
+
+
+def _segmentation(content: bytes, name: str) -> np.ndarray:
+    """(H, W), the index of the class of each pixel, -1 for the background, from a PNG."""
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as segmentation:
+            return np.asarray(segmentation).astype(int) - 1
+    except Exception as error:  # Pillow reports a broken file in many ways
+        raise ValueError(f"the segmentation of {name} must be a PNG file, and cannot be read: {error}") from error
 
 
 def _objects(things: Any, size: tuple[int, int]) -> tuple[Object, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from extremal_jax.data.examples import Dataset, Example, Object
-from extremal_jax.data.scenes import CLASSES, generate
+from extremal_jax.data.scenes import CLASSES, generate, whole_pair
 from extremal_jax.ground.checks import check_count
 
 SEED = 4000  # no scene of it was seen in training (seed 0), when methods were tuned (1001 to 1006), or is packaged (2024, 2025)
@@ -40,8 +42,8 @@ class SceneDataset(Dataset):
         count: int,
         *,
         seed: int = SEED,
-        size: int | tuple[int, int] = 128,
-        objects: int | tuple[int, int] = (1, 3),
+        size: Any = 128,
+        objects: Any = (1, 3),
         first: int = 0,
     ) -> None:
         check_count("count", count, 1)
@@ -68,9 +70,9 @@ def objects_of(segmentation: np.ndarray) -> tuple[Object, ...]:
     return tuple(Object(label, box=_around(mask), mask=mask) for label, mask in masks.items())
 
 
-def _name(seed: int, size: int | tuple[int, int], objects: int | tuple[int, int], first: int) -> str:
-    height, width = (size, size) if isinstance(size, int) else map(int, size)
-    least, most = (objects, objects) if isinstance(objects, int) else map(int, objects)
+def _name(seed: int, size: Any, objects: Any, first: int) -> str:
+    height, width = whole_pair("size", size, "(height, width)")
+    least, most = whole_pair("objects", objects, "(least, most)")
     options = {"objects": (least, most), "size": height if height == width else (height, width), "first": first}
     return f"scenes:{seed}" + "".join(f" {option}={value}" for option, value in options.items() if value != _DEFAULTS[option])
 

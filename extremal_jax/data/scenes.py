@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import math
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int8, UInt8
@@ -73,9 +75,7 @@ class Scenes:
         return (self[i] for i in range(len(self)))
 
 
-def generate(
-    seed: int, count: int, size: int | tuple[int, int] = 128, *, objects: int | tuple[int, int] = (1, 3), first: int = 0
-) -> Scenes:
+def generate(seed: int, count: int, size: Any = 128, *, objects: Any = (1, 3), first: int = 0) -> Scenes:
     """Generate scenes.
 
     Args:
@@ -96,8 +96,8 @@ def generate(
       >>> scenes.images.shape, scenes.labels.sum(axis=1).tolist()
       ((2, 64, 64, 3), [2, 2])
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    least, most = (objects, objects) if isinstance(objects, int) else objects
+    height, width = whole_pair("size", size, "(height, width)")
+    least, most = whole_pair("objects", objects, "(least, most)")
     for name, value, minimum in (("seed", seed, 0), ("count", count, 1), ("first", first, 0)):
         check_count(name, value, minimum)
     if min(height, width) < 32:
@@ -113,6 +113,30 @@ def generate(
             pass
         images[i], segmentation[i] = scene
     return Scenes(images, segmentation)
+
+
+def whole_pair(name: str, value: Any, meaning: str) -> tuple[int, int]:
+    """Two whole numbers from a sequence of two, or from one that stands for both.
+
+    Args:
+      name: of the argument, for the message.
+      value: a whole number, or a sequence of two.
+      meaning: of the two, for the message, such as "(height, width)".
+
+    Returns:
+      The two numbers.
+
+    Raises:
+      ValueError: if it is something else.
+
+    Example:
+      >>> whole_pair("size", 64, "(height, width)"), whole_pair("size", (48, 64), "(height, width)")
+      ((64, 64), (48, 64))
+    """
+    parts = [value, value] if np.ndim(value) == 0 else list(value)
+    if len(parts) != 2 or not all(isinstance(part, numbers.Integral) and not isinstance(part, bool) for part in parts):
+        raise ValueError(f"{name} must be a whole number, or two of them, {meaning}, got {value!r}")
+    return int(parts[0]), int(parts[1])
 
 
 def _scene(rng: np.random.Generator, height: int, width: int, objects: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -113,9 +113,19 @@ def read_split(tree: Path, split: str) -> list[str]:
     if not path.is_file():
         present = sorted(other.stem for other in path.parent.glob("*.txt") if "_" not in other.stem)  # those with _ are of one class
         raise FileNotFoundError(f"split {split!r} is not in {path.parent}; it has {quoted(present) or 'none'}")
-    stems = [line.split()[0] for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return stems_of(path.read_text("utf-8"), str(path))
+
+
+def stems_of(listing: str, name: str) -> list[str]:
+    """The stems in the list of a split, which may have a flag after each. Raises a ValueError, with the list's name, if there are none.
+
+    Example:
+      >>> stems_of("000007 -1\\n000002  1\\n", "dog_test.txt")
+      ['000007', '000002']
+    """
+    stems = [line.split()[0] for line in listing.splitlines() if line.strip()]
     if not stems:
-        raise ValueError(f"{path} lists no images")
+        raise ValueError(f"{name} lists no images")
     return stems
 
 

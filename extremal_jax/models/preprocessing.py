@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from jaxtyping import Float, Num
 from PIL import Image
 
 from extremal_jax.data.images import MAX_PIXELS, to_rgb
-from extremal_jax.ground.checks import as_array, check_choice
+from extremal_jax.ground.checks import as_array, check_choice, is_number, is_positive
 
 _LONGEST = 16  # times the shorter side, of which a square input uses the middle
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -32,6 +33,10 @@ class Preprocessing:
       interpolation: "bilinear" or "bicubic".
       antialias: widen the filter when an image shrinks, so that nothing aliases; False needs bilinear interpolation.
 
+    Raises:
+      ValueError: if a length of `size` is no positive whole number, `mean` and `std` differ in length or are no numbers, `std` is
+        not positive, `crop` is not above 0 and at most 1, or the interpolation is unknown.
+
     Example:
       >>> prepare = Preprocessing((2, 2), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
       >>> prepare(np.full((4, 8, 3), 255, np.uint8))[0, 0].tolist()
@@ -48,6 +53,12 @@ class Preprocessing:
     antialias: bool = True
 
     def __post_init__(self) -> None:
+        _check_size(self.size, ("height", "width"))
+        _check_channels(self.mean, self.std)
+        if self.crop is not None and not (is_number(self.crop) and 0 < self.crop <= 1):
+            raise ValueError(
+                f"crop must be a share of the scaled image, above 0 and at most 1, got {self.crop!r}; None keeps the whole image"
+            )
         check_choice("interpolation", self.interpolation, _FILTERS if self.antialias else ["bilinear"])
 
     def __call__(self, image: Image.Image | np.ndarray | Any) -> Float[np.ndarray, "H W C"]:
@@ -149,6 +160,9 @@ class ClipPreprocessing:
       mean: the mean of each channel, for values in [0, 1].
       std: the standard deviation of each channel, likewise.
 
+    Raises:
+      ValueError: as `Preprocessing` raises it.
+
     Example:
       >>> prepare = ClipPreprocessing((8, 2, 2), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
       >>> clip = prepare(np.full((5, 4, 8, 3), 255, np.uint8))
@@ -159,6 +173,10 @@ class ClipPreprocessing:
     size: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _check_size(self.size, ("time", "height", "width"))
+        _check_channels(self.mean, self.std)
 
     @property
     def of_frames(self) -> Preprocessing:
@@ -225,6 +243,19 @@ class SeriesPreprocessing:
         return np.asarray(prepared, np.float32)
 
 
+def _check_size(size: Any, axes: tuple[str, ...]) -> None:
+    given = size if isinstance(size, tuple | list) and len(size) == len(axes) else [None]
+    if not all(isinstance(length, numbers.Integral) and not isinstance(length, bool) and int(length) > 0 for length in given):
+        raise ValueError(f"size must be ({', '.join(axes)}), positive whole numbers, got {size!r}")
+
+
+def _check_channels(mean: Any, std: Any) -> None:
+    if not len(mean) == len(std) > 0 or not all(is_number(value) and math.isfinite(value) for value in (*mean, *std)):
+        raise ValueError(f"mean and std must have one number for each channel, got {mean!r} and {std!r}")
+    if not all(map(is_positive, std)):
+        raise ValueError(f"std must be positive, got {std!r}; use 1 for channels that are not scaled")
+
+
 def _zoomed(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps (..., h, w), resized by bilinear interpolation."""
     factors = (*(1,) * (maps.ndim - 2), size[0] / maps.shape[-2], size[1] / maps.shape[-1])
@@ -241,14 +272,25 @@ def _bilinear(array: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
 def described(config: Mapping[str, Any], other: Preprocessing) -> Preprocessing:
     """The preprocessing in the config.json of one of timm's repositories; missing or invalid fields come from `other`.
 
+    Older files have the fields at the top, without "pretrained_cfg".
+
+    Raises:
+      ValueError: if it asks for another crop than the centre, or for another filter than `Preprocessing` has.
+
     Example:
-      >>> config = {"pretrained_cfg": {"input_size": [3, 288, 288], "crop_pct": 0.95, "interpolation": "random"}}
+      >>> config = {"pretrained_cfg": {"input_size": [3, 288, 288], "crop_pct": 0.95, "mean": "unknown"}}
       >>> described(config, Preprocessing((224, 224), mean=(0.5,) * 3, std=(0.5,) * 3, crop=0.875))
       Preprocessing(size=(288, 288), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop=0.95, interpolation='bilinear', antialias=True)
     """
-    found = config.get("pretrained_cfg")
-    if not isinstance(found, dict):
+    found = config.get("pretrained_cfg") or config
+    if not isinstance(found, dict) or (found is config and not {"input_size", "mean"} & {*config}):
         return other
+    for field, known in (("crop_mode", ["center"]), ("interpolation", [*_FILTERS])):
+        if found.get(field) not in (None, *known):
+            raise ValueError(
+                f"the {field} in config.json must be {' or '.join(map(repr, known))}, got {found[field]!r}; download the weights, give the"
+                " file, and set `preprocessing`"
+            )
     values: list[Any] = [found.get(key) for key in ("input_size", "mean", "std", "crop_pct", "interpolation")]
     size, mean, std, crop, interpolation = values
     return dataclasses.replace(
@@ -257,7 +299,7 @@ def described(config: Mapping[str, Any], other: Preprocessing) -> Preprocessing:
         mean=tuple(mean) if _numbers(mean) else other.mean,
         std=tuple(std) if _numbers(std) and min(std) > 0 else other.std,
         crop=crop if _numbers([crop] * 3) and 0 < crop <= 1 else other.crop,
-        interpolation=interpolation if interpolation in list(_FILTERS) else other.interpolation,
+        interpolation=interpolation or other.interpolation,
     )
 
 

@@ -75,8 +75,8 @@ def load(
 
     Raises:
       TypeError: for an argument of another type.
-      ValueError: for an unknown name, a broken file, or weights that do not fit: the message counts and shows what does not fit,
-        and names the classifier that the file looks like.
+      ValueError: for an unknown name, a broken file, a config.json that asks for another preparation than `Preprocessing` has, or
+        weights that do not fit: the message counts and shows what does not fit, and names the classifier that the file looks like.
       FileNotFoundError: if there is no such file.
       ImportError: if a package is needed that is not installed.
 

@@ -26,9 +26,12 @@ def read_weights(entry: Entry, weights: Any, *, ema: bool = False) -> tuple[dict
     if isinstance(weights, HubFile):
         return _read_file(weights.fetch(), ema), f"hub:{weights.repo}"
     if hasattr(weights, "read"):
+        content = None if hasattr(weights, "encoding") else weights.read()
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise TypeError(f"weights must be a file of bytes, got one of text ({type(weights).__name__}); open it in binary mode")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights"
-            path.write_bytes(weights.read())
+            path.write_bytes(content)
             return _read_file(path, ema), "the given file"
     if not isinstance(weights, str | os.PathLike):
         raise TypeError(f'weights must be a file or its name, "default", "hub", "hub:OWNER/NAME", or None, got {weights!r}')

@@ -73,6 +73,7 @@ def test_the_packaged_clip_and_series_can_be_regenerated() -> None:
         (lambda: moving_scenes.generate(0, 1, 31), "size must be a whole number, at least 32, got 31"),
         (lambda: moving_scenes.generate(0, 1, frames=5), "frames must be a whole number, at least 6, got 5"),
         (lambda: moving_scenes.generate(0, 1, objects=4), "objects must be a number from 1 to 3"),
+        (lambda: moving_scenes.generate(0, 1, objects=1.0), "objects must be a whole number, or two of them"),
         (lambda: series.generate(0, 0), "count must be a whole number, at least 1, got 0"),
         (lambda: series.generate(0, 1, 39), "length must be a whole number, at least 40, got 39"),
         (lambda: series.generate(0, 1, features=1), r"events must be a number from 1 to 1, .* got \(1, 2\)"),

@@ -86,6 +86,23 @@ def test_compressed_runs(files: tuple[Path, Path]) -> None:
     np.testing.assert_array_equal(COCODataset(files[0], path)[0].region(2), expected)
 
 
+def test_compressed_runs_of_noise(files: tuple[Path, Path]) -> None:
+    """Their lengths rise and fall, so that some of the differences are negative and take several characters."""
+    masks = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(0)
+    expected = np.repeat(rng.random(300) < 0.5, rng.integers(1, 99, 300))[:1500].reshape(30, 50).T
+    counts = masks.encode(np.asfortranarray(expected.astype(np.uint8)))["counts"].decode()
+    path = change(files[1], lambda content: content["annotations"][3].update(segmentation={"counts": counts, "size": [50, 30]}))
+    np.testing.assert_array_equal(COCODataset(files[0], path)[0].region(2), expected)
+
+
+def test_an_empty_segmentation_leaves_the_box(files: tuple[Path, Path]) -> None:
+    path = change(files[1], lambda content: content["annotations"][3].update(segmentation=[], bbox=[3, 2, 5, 4]))
+    example = COCODataset(files[0], path)[0]
+    assert (example.objects[0].mask, example.objects[0].box) == (None, (2, 3, 6, 8))
+    assert example.region(2).sum() == 20
+
+
 @pytest.mark.parametrize(("box", "expected"), [([10, 5, 20, 20], (5, 10, 25, 30)), ([40.0, 30.5, 10.2, 4.5], (30, 40, 35, 51))])
 def test_boxes(box: Any, expected: Any) -> None:
     assert _box(box) == expected
@@ -109,11 +126,59 @@ def test_missing_files(files: tuple[Path, Path]) -> None:
         (lambda content: content["annotations"][0].pop("segmentation"), "some annotations have no 'segmentation'"),
         (lambda content: content["annotations"][0].update(image_id=5), "an object of the image 5, which it does not list"),
         (lambda content: content["annotations"][0].update(category_id=5), "an object of the category 5, which it does not list"),
+        (lambda content: content["images"][0].update(height=10.0), "height of its images must be a positive whole number, got 10.0"),
+        (lambda content: content["images"][0].update(width=0), "width of its images must be a positive whole number, got 0"),
+        (lambda content: content["images"][0].update(file_name=7), "file_name of its images must be a text, got 7"),
+        (lambda content: content["images"][0].update(id="42"), "id of its images must be numbers or texts, got both"),
+        (lambda content: content["images"][0].update(id=[1]), r"id of its images must be a number or a text, got \[1\]"),
+        (lambda content: content["annotations"][0].update(image_id=[1]), r"image_id of its annotations must be .*, got \[1\]"),
+        (lambda content: content["images"].append(5), "its images must be objects of JSON, got 5"),
     ],
 )
 def test_malformed_files(files: tuple[Path, Path], edit: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         COCODataset(files[0], change(files[1], edit))
+
+
+SHORT = {"counts": [5, 10], "size": [50, 30]}
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (SHORT, "the runs of a mask must add up to the 1500 pixels of its image, got 15"),
+        (SHORT | {"counts": [5, 10, 1486]}, "the runs of a mask must add up to the 1500 pixels of its image, got 1501"),
+        (SHORT | {"counts": [-5, 1505]}, "the length of a run must be a whole number, at least 0, got -5"),
+        (SHORT | {"counts": [5.5, 1494.5]}, "the length of a run must be a whole number, at least 0, got 5.5"),
+        (SHORT | {"counts": "5:"}, "the runs of a mask must add up to the 1500 pixels of its image, got 15"),
+        (SHORT | {"counts": "5:a"}, "compressed runs end in the middle of a length"),
+        (SHORT | {"counts": "5 "}, "compressed runs must be characters from '0' to 'o'"),
+        (SHORT | {"size": [30, 50]}, "a mask is 30x50 pixels large, and its image 50x30"),
+    ],
+)
+def test_runs_that_do_not_fill_the_image(files: tuple[Path, Path], runs: Any, message: str) -> None:
+    """The decoder of pycocotools would leave the rest of the mask as the memory was."""
+    path = change(files[1], lambda content: content["annotations"][3].update(segmentation=runs))
+    with pytest.raises(ValueError, match=f"the annotation of COCO_val2014_000000000007.jpg has a malformed mask or box: {message}"):
+        COCODataset(files[0], path)[0]
+
+
+SQUARE = [0, 0, 9, 0, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("polygons", "message"),
+    [
+        ([[*SQUARE, 0]], r"a polygon must be a list of x and y in turn, got \[0, 0, 9"),
+        ([SQUARE, []], r"a polygon must be a list of x and y in turn, got \[\]"),
+        ([[1e300, *SQUARE[1:]]], r"a coordinate of a polygon must be a number from -500 to 500, got 1e\+300"),
+        ([[float("nan"), *SQUARE[1:]]], "a coordinate of a polygon must be a number from -500 to 500, got nan"),
+    ],
+)
+def test_malformed_polygons(files: tuple[Path, Path], polygons: Any, message: str) -> None:
+    path = change(files[1], lambda content: content["annotations"][3].update(segmentation=polygons))
+    with pytest.raises(ValueError, match=f"the annotation of COCO_val2014_000000000007.jpg has a malformed mask or box: {message}"):
+        COCODataset(files[0], path)[0]
 
 
 @pytest.mark.parametrize("mask", [5, {"counts": [5], "size": [3, 4]}, [["a"]], {"counts": [0, 6], "size": [2, 3]}])

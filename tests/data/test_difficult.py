@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from annotated_files import VOC, write_voc
-from extremal_jax.data import VOCDataset, difficult_pairs
+from extremal_jax.data import Dataset, Example, VOCDataset, difficult_pairs
 from extremal_jax.data.voc import CLASSES
 
 EXPECTED = {("000007.jpg", "dog"), ("000019.jpg", "chair"), ("000019.jpg", "cat")}
@@ -37,6 +37,31 @@ def test_forms(dataset: VOCDataset, tmp_path: Path, name: str, text: str) -> Non
     (tmp_path / name).write_text(text)
     found = difficult_pairs(tmp_path / name, dataset)
     assert {(image, CLASSES[label]) for image, label in found} == EXPECTED
+
+
+@pytest.mark.parametrize("text", [FLAGS, "000007 11\n000019 8\n000019 7\n", "000007 dog\n000019 chair\n000019 cat\n"])
+def test_flags_and_indices_are_those_of_the_data(dataset: VOCDataset, tmp_path: Path, text: str) -> None:
+    """Also in a dataset whose classes have the indices of a classifier, which may know more of them."""
+    (tmp_path / "a.txt").write_text(text)
+    for classes in (CLASSES[::-1], ("zebra", *CLASSES[5:], *CLASSES[:5])):
+        for view in (dataset.with_classes(classes), dataset.with_classes(CLASSES[3:] + CLASSES[:3]).with_classes(classes)):
+            assert {(image, classes[label]) for image, label in difficult_pairs(tmp_path / "a.txt", view)} == EXPECTED
+
+
+class Pictures(Dataset):
+    name, classes, names = "pictures", ("dog", "fox"), ("cat", "cat.png", "cat.jpg", "bat.png", "bat.jpg")
+
+    def example(self, index: int) -> Example:
+        return Example(self.names[index], b"", None, ())
+
+
+def test_names_without_a_suffix_that_several_images_have(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("bat fox")
+    with pytest.raises(ValueError, match=r"a.txt names 'bat', and pictures has several such images; add the suffixes"):
+        difficult_pairs(path, Pictures())
+    path.write_text("bat.png fox\ncat dog")
+    assert difficult_pairs(path, Pictures()) == {("bat.png", 1), ("cat", 0)}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extremal_jax.data import Dataset, Example, Object, SceneDataset
+from extremal_jax.data import Dataset, Example, IndexableDataset, Object, SceneDataset
 from extremal_jax.data.examples import label_index
 from extremal_jax.data.scene_examples import _DEFAULTS, SEED
 from extremal_jax.data.scenes import generate
@@ -197,6 +198,17 @@ def test_with_classes_that_lack_one() -> None:
         Two().with_classes(["dog", "cat", "cat"])
 
 
+def test_with_classes_of_a_dataset_without_names() -> None:
+    """Its labels are the classifier's indices."""
+    source = [(PIXELS, 1), (PIXELS, [0, 2])]
+    dataset = IndexableDataset(source, ())
+    view = dataset.with_classes(["a", "b", "c"])
+    assert (view.classes, [one.labels for one in view.select([1, 0])]) == (("a", "b", "c"), [(0, 2), (1,)])
+    assert [one.labels for one in view.with_classes(["b", "c", "a"])] == [(0,), (1, 2)]
+    with pytest.raises(ValueError, match="000001 has the class 2, but the classifier's classes go from 0 to 1"):
+        dataset.with_classes(["a", "b"])[1]
+
+
 def test_with_classes_whose_names_are_numbers() -> None:
     """A name of the dataset's is never an index of the classifier's classes."""
     dataset = Two()
@@ -254,6 +266,8 @@ def test_scenes_have_exact_masks() -> None:
         ({"objects": (1, 2)}, "scenes:4000 objects=(1, 2)"),
         ({"size": (32, 40)}, "scenes:4000 size=(32, 40)"),
         ({"first": 1}, "scenes:4000 first=1"),
+        ({"size": np.int64(64), "objects": np.int32(1)}, "scenes:4000 objects=(1, 1) size=64"),
+        ({"size": np.array([32, 40])}, "scenes:4000 size=(32, 40)"),
     ],
 )
 def test_name_of_scenes(options: Any, name: str) -> None:
@@ -278,3 +292,14 @@ def test_default_seed_is_fresh() -> None:
     """Scenes that the packaged classifier was not trained on, nor any setting chosen."""
     used = {0, 1, 2024, 2025, *range(1001, 1007)}
     assert SEED not in used
+
+
+def test_threads_may_share_an_image_of_pillow(tmp_path: Path) -> None:
+    """Which is decoded when it is first needed."""
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for _ in range(4):
+        with Image.open(tmp_path / "a.png") as image, ThreadPoolExecutor(4) as pool:
+            example = Example("a.png", image, None, ())
+            for found in pool.map(lambda _: example.load(), range(8)):  # noqa: B023
+                np.testing.assert_array_equal(found, pixels)

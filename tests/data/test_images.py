@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import EpsImagePlugin, Image, PngImagePlugin
 
 from extremal_jax.data import load_image
 from extremal_jax.data.images import image_size, to_rgb
@@ -81,6 +81,13 @@ def test_sixteen_bits(file: Any) -> None:
     grey = PICTURE[..., 0]
     loaded = load_image(file(Image.fromarray(grey.astype(np.uint16) * 257)))
     np.testing.assert_array_equal(loaded, np.stack([grey] * 3, axis=-1))
+
+
+def test_the_transparent_level_of_sixteen_bits(file: Any) -> None:
+    """One of 65,536: its neighbours, which have the same 8 bits, are opaque."""
+    grey = np.array([[1000, 1001, 999], [65535, 0, 1000]], np.uint16)
+    loaded = load_image(file(Image.fromarray(grey), transparency=1000))
+    assert loaded[..., 0].tolist() == [[255, 4, 4], [255, 0, 255]]
 
 
 def test_palette(file: Any) -> None:
@@ -166,6 +173,7 @@ OPTIONS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True}, "JP
         b"Exif\0\0MM\0*\0\0\0\x08\0\x10\x01\x12",  # sixteen entries promised, none whole
         b"Exif\0\0II*\0\xff\xff\xff\x7f",  # the directory lies beyond the end
         b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x01\0\0\0AAAA\0\0\0\0",  # the orientation "A"
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x02\0\0\x006\0\0\0\0\0\0\0",  # the orientation "6", a text
         b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x09\0\0\0\0\0\0\0",  # the orientation 9
     ],
 )
@@ -173,6 +181,7 @@ def test_malformed_metadata_leave_the_pixels_as_they_are(file: Any, kind: str, e
     options = OPTIONS[kind]
     path = file(encoded(PICTURE, kind, exif=exif, **options))
     np.testing.assert_array_equal(load_image(path, upright=False), load_image(path))
+    assert image_size(path) == load_image(path).shape[:2]
     np.testing.assert_array_equal(load_image(path), load_image(file(encoded(PICTURE, kind, **options))))
     path = file(encoded(PICTURE, kind, exif=exif, **options))
     with warnings.catch_warnings():
@@ -248,6 +257,33 @@ def test_open_files(file: Any) -> None:
 def test_other_things_than_paths(path: Any) -> None:
     with pytest.raises(TypeError, match=f"path must be a str or a pathlib.Path, .* got {type(path).__name__}$"):
         load_image(path)
+
+
+def within_iptc(content: bytes) -> bytes:
+    """An IPTC file whose pixels are a file of another format."""
+    fields = ((3, 60, b"\1\0"), (3, 20, b"\0\0\0\x04"), (3, 30, b"\0\0\0\x04"), (3, 120, b"\5"), (8, 10, content))
+    return b"".join(struct.pack(">BBBH", 0x1C, *place, len(value)) + value for *place, value in fields)
+
+
+EPS = encoded(np.zeros((4, 4, 3), np.uint8), "EPS")
+
+
+WMF = b"\xd7\xcd\xc6\x9a\0\0" + struct.pack("<4HH6x", 0, 0, 4, 4, 72) + b"\1\0\t\0" + bytes(60)
+
+
+@pytest.mark.parametrize(("kind", "content"), [("EPS", EPS), ("WMF", WMF), ("IPTC", within_iptc(EPS))])
+def test_formats_that_run_programs(tmp_path: Path, kind: str, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the file's name is: Pillow looks at the content."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(content)
+    for read in (load_image, image_size):
+        with pytest.raises(
+            ValueError, match=f"image {path} cannot be decoded: its format is {kind}, .* another program; convert it to PNG"
+        ):
+            read(path)
+        with pytest.raises(ValueError, match=f"its format is {kind}"):
+            read(io.BytesIO(content))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])

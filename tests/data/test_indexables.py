@@ -65,6 +65,11 @@ def test_labels(label: Any, expected: tuple[int, ...]) -> None:
     assert one({"image": PIXELS, "label": label}).labels == expected
 
 
+def test_numbers_are_indices_where_names_are_digits() -> None:
+    digits = ["1", "2", "3"]
+    assert [one((PIXELS, label), digits).labels for label in (1, np.int64(1), "1", "0")] == [(1,), (1,), (0,), (0,)]
+
+
 def test_a_model_without_names_takes_indices_as_they_are() -> None:
     assert one((PIXELS, [700, 3]), classes=()).labels == (3, 700)
     for label in ("cat", -1):
@@ -78,7 +83,8 @@ def test_a_model_without_names_takes_indices_as_they_are() -> None:
         ("fix", ValueError, "item 000000 has the class 'fix', which the classifier does not know; did you mean 'fox'"),
         ("dog", ValueError, "item 000000 has the class 'dog', but 2 classes of the classifier have this name; give an index: 0, 3"),
         (4, ValueError, "item 000000 has the class 4, but the classifier's classes go from 0 to 3"),
-        (-1, ValueError, "item 000000 has the class '-1', which the classifier does not know"),
+        (-1, ValueError, "item 000000 has the class -1, but the classifier's classes go from 0 to 3"),
+        (True, TypeError, "the label of item 000000 must be the index or the name of a class, got True"),
         (1.0, TypeError, "the label of item 000000 must be the index or the name of a class, got 1.0"),
         (b"cat", TypeError, "the label of item 000000 must be the index or the name of a class, got b'cat'"),
     ],

@@ -40,6 +40,13 @@ def test_indices_in_names(folder: Path) -> None:
     assert not any(example.has_regions for example in dataset)
 
 
+def test_indices_in_names_are_no_names_of_classes(folder: Path) -> None:
+    """A label in a table is a text, so that names come first."""
+    digits = ["1", "2", "3"]
+    assert [example.labels for example in PhotographDataset(folder, digits)] == [(1,), (1,), (2,)]
+    assert PhotographDataset(folder, digits, labels=table(folder, "file,label\n1.PNG,1\n"))[0].labels == (0,)
+
+
 def test_labels_of_a_table(folder: Path) -> None:
     path = table(folder, '\ufefffile,label\n1.PNG,cat\n2_shark.png, 0\n1.PNG,"great white shark"\n1.PNG,1\n')
     dataset = PhotographDataset(folder, CLASSES, labels=path)
@@ -96,6 +103,19 @@ def test_index_that_the_classifier_lacks(folder: Path) -> None:
 def test_malformed_tables(folder: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PhotographDataset(folder, CLASSES, labels=table(folder, text))
+
+
+@pytest.mark.parametrize("name", ["../s.jpg", "./1.PNG", "1_folder/../1.PNG", ".//1.PNG", "{folder}/1.PNG"])
+def test_tables_name_photographs_in_one_way_within_the_folder(folder: Path, name: str) -> None:
+    (folder.parent / "s.jpg").write_bytes((folder / "1.PNG").read_bytes())
+    name = name.format(folder=folder)
+    with pytest.raises(ValueError, match=f"must name photographs by their shortest paths in {folder}, as in 'a.jpg', got '{name}'"):
+        PhotographDataset(folder, CLASSES, labels=table(folder, f"file,label\n1.PNG,cat\n{name},cat\n"))
+
+
+def test_tables_name_photographs_of_folders_within(folder: Path) -> None:
+    (folder / "1_folder" / "a.png").write_bytes((folder / "1.PNG").read_bytes())
+    assert PhotographDataset(folder, CLASSES, labels=table(folder, "file,label\n1_folder/a.png,cat\n")).names == ("1_folder/a.png",)
 
 
 def test_table_that_is_no_text(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import sys
 import tarfile
@@ -170,15 +171,70 @@ def test_features_of_other_datasets(devkit: Path, tmp_path: Path) -> None:
 @needs_tfds
 def test_corrupt_image_is_named(devkit: Path, tmp_path: Path) -> None:
     tree = write_voc(tmp_path)
-    (tree / "VOC2007" / "JPEGImages" / "000007.jpg").write_bytes(b"no image")
     path = tree / "VOC2007" / "JPEGImages" / "000011.jpg"
     path.write_bytes(path.read_bytes()[:700])
     builders.voc(tree, data_dir=tmp_path).download_and_prepare()
     dataset = PreparedDataset("extremal_voc/2007", data_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"000007\.jpg is not an image of a known format"):
-        dataset[1]
     with pytest.raises(ValueError, match=r"image 000011\.jpg cannot be decoded"):
         dataset[2].load()
+    dataset._source = [{**record, "image": b"no image"} for record in dataset._source]
+    with pytest.raises(ValueError, match=r"000007\.jpg is not an image of a known format"):
+        dataset[1]
+
+
+@needs_tfds
+def test_a_corrupt_segmentation_is_named(tmp_path: Path) -> None:
+    """It is a PNG: no other format is decoded."""
+    builder = builders.scenes(1, data_dir=tmp_path, size=32)
+    builder.download_and_prepare()
+    dataset = PreparedDataset(f"extremal_scenes/{builder.builder_config.name}", data_dir=tmp_path)
+    record, file = dataset._source[0], io.BytesIO()
+    Image.new("L", (32, 32)).save(file, "EPS")
+    for content in (b"no image", file.getvalue()):
+        dataset._source = [{**record, "segmentation": content}]
+        with pytest.raises(ValueError, match=r"the segmentation of scene-4000-000000\.png must be a PNG file, and cannot be read"):
+            dataset[0]
+
+
+@needs_tfds
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda image: Image.new("RGB", (9, 8)).save(image), r"image 000007\.jpg is 8x9 pixels large, but its annotation says 48x64"),
+        (lambda image: image.write_bytes(b"no image"), r"000007\.jpg is not an image of a known format"),
+    ],
+)
+def test_boxes_are_divided_by_the_size_of_the_image(tmp_path: Path, change: Any, message: str) -> None:
+    tree = write_voc(tmp_path)
+    change(tree / "VOC2007" / "JPEGImages" / "000007.jpg")
+    with pytest.raises(ValueError, match=message):
+        builders.voc(tree, data_dir=tmp_path).download_and_prepare()
+
+
+@needs_tfds
+def test_a_folder_holds_one_split_of_one_source(devkit: Path, prepared: Path, tmp_path: Path) -> None:
+    builders.voc(devkit, data_dir=prepared)  # the same data
+    other = write_voc(tmp_path, "val") / "VOC2007"
+    with pytest.raises(ValueError, match="holds the split 'test', not 'val'; give another data_dir"):
+        builders.voc(other, data_dir=prepared, split="val")
+    (other / "ImageSets" / "Main" / "test.txt").write_text("000007\n")
+    with pytest.raises(ValueError, match="was prepared from another source, with other names or annotations; give another data_dir"):
+        builders.voc(other, data_dir=prepared)
+    same, path = write_voc(tmp_path / "same"), Path("VOC2007/Annotations/000002.xml")
+    builders.voc(same, data_dir=prepared)
+    (same / path).write_text((same / path).read_text().replace("<xmin>7</xmin>", "<xmin>8</xmin>"))
+    with pytest.raises(ValueError, match="was prepared from another source"):
+        builders.voc(same, data_dir=prepared)
+
+
+@needs_tfds
+def test_the_year_is_that_of_the_folder(tmp_path: Path) -> None:
+    tree = write_voc(tmp_path, year="2012") / "VOC2012"
+    with pytest.raises(ValueError, match="is a VOC tree of the year 2012, and year is '2007'; give year='2012'"):
+        builders.voc(tree, data_dir=tmp_path)
+    assert builders.voc(tree, data_dir=tmp_path, year="2012").builder_config.name == "2012"
+    renamed = tree.rename(tmp_path / "images")
+    assert builders.voc(renamed, data_dir=tmp_path, year="2012").builder_config.name == "2012"
 
 
 @needs_tfds
@@ -194,7 +250,7 @@ def test_sources_that_are_not_voc(devkit: Path, tmp_path: Path) -> None:
         builders.voc(tmp_path / "VOCtest.tar", year="2012")
     with pytest.raises(FileNotFoundError, match=r"the file ImageSets/Main/val.txt is missing in .*VOCtest.tar"):
         builders.voc(tmp_path / "VOCtest.tar", split="val")
-    with pytest.raises(FileNotFoundError, match=r"val\.txt"):
+    with pytest.raises(FileNotFoundError, match=r"split 'val' is not in .*Main; it has 'test'"):
         builders.voc(devkit, split="val")
 
 

@@ -117,11 +117,22 @@ def test_masks_are_where_the_objects_are(monkeypatch: pytest.MonkeyPatch) -> Non
         ((0, 1), {"objects": 0}, "objects must be a number from 1 to 6"),
         ((0, 1), {"objects": 7}, "got 7"),
         ((0, 1), {"objects": (3, 2)}, r"two such numbers in ascending order, got \(3, 2\)"),
+        ((0, 1), {"objects": (1.5, 2)}, r"objects must be a whole number, or two of them, \(least, most\), got \(1.5, 2\)"),
+        ((0, 1), {"objects": True}, "objects must be a whole number, .* got True"),
+        ((0, 1, 64.0), {}, r"size must be a whole number, or two of them, \(height, width\), got 64.0"),
+        ((0, 1, (64, 64, 3)), {}, r"size must be a whole number, .* got \(64, 64, 3\)"),
+        ((0, 1, "64"), {}, "size must be a whole number, .* got '64'"),
     ],
 )
 def test_bad_arguments(arguments: Any, options: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         generate(*arguments, **options)
+
+
+def test_whole_numbers_of_numpy() -> None:
+    expected = generate(0, 1, (40, 64), objects=2).images
+    np.testing.assert_array_equal(generate(0, 1, np.array([40, 64]), objects=np.int8(2)).images, expected)
+    assert generate(0, 1, np.int64(64)).images.shape == (1, 64, 64, 3)
 
 
 def test_sequence() -> None:

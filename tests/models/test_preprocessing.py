@@ -17,7 +17,7 @@ import zoo_weights
 from extremal_jax.data.scenes import generate
 from extremal_jax.models import registry
 from extremal_jax.models.entries import ENTRIES
-from extremal_jax.models.preprocessing import Preprocessing, described
+from extremal_jax.models.preprocessing import ClipPreprocessing, Preprocessing, described
 from golden_data import GOLDEN
 
 
@@ -151,14 +151,65 @@ HALVES = Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3, crop=0.875)
             Preprocessing((288, 256), (0.1, 0.2, 0.3), (1, 2, 3), 0.95, "bicubic"),
         ),
         ({"crop_pct": 1.0}, dataclasses.replace(HALVES, crop=1.0)),
-        ({"input_size": [3, 0, 9], "crop_pct": 0, "interpolation": "random", "mean": [1, 2], "std": [0, 1, 1]}, HALVES),
-        ({"input_size": "large", "crop_pct": "all", "interpolation": [], "mean": None, "std": ["a"] * 3}, HALVES),
+        ({"input_size": [3, 0, 9], "crop_pct": 0, "interpolation": None, "mean": [1, 2], "std": [0, 1, 1]}, HALVES),
+        ({"input_size": "large", "crop_pct": "all", "crop_mode": "center", "mean": None, "std": ["a"] * 3}, HALVES),
         ("none", HALVES),
     ],
 )
 def test_described_preprocessing(config: Any, expected: Any) -> None:
     assert described({"pretrained_cfg": config}, HALVES) == expected
     assert described({}, HALVES) == HALVES
+
+
+def test_described_preprocessing_of_old_files() -> None:
+    """Their fields stand beside those of the network, as in timm's first repositories."""
+    config = {"architecture": "resnet18", "num_classes": 10, "input_size": [3, 96, 80], "crop_pct": 0.9, "mean": [0.1, 0.2, 0.3]}
+    assert described(config, HALVES) == Preprocessing((96, 80), (0.1, 0.2, 0.3), (0.5,) * 3, 0.9)
+    assert described({"mean": [0.1, 0.2, 0.3]}, HALVES) == dataclasses.replace(HALVES, mean=(0.1, 0.2, 0.3))
+    assert described({"architecture": "resnet18", "crop_mode": "squash"}, HALVES) == HALVES  # not a description of images
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("crop_mode", "squash", "'center', got 'squash'"),
+        ("crop_mode", "border", "'center', got 'border'"),
+        ("interpolation", "lanczos", "'bilinear' or 'bicubic', got 'lanczos'"),
+        ("interpolation", [], r"'bilinear' or 'bicubic', got \[\]"),
+    ],
+)
+def test_descriptions_that_cannot_be_followed(field: str, value: Any, expected: str) -> None:
+    message = f"the {field} in config.json must be {expected}; download the weights, give the file, and set `preprocessing`"
+    for config in ({"pretrained_cfg": {field: value}}, {"input_size": [3, 96, 96], field: value}):
+        with pytest.raises(ValueError, match=message):
+            described(config, HALVES)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop": 1.5}, "crop must be a share of the scaled image, above 0 and at most 1, got 1.5; None keeps the whole image"),
+        ({"crop": 0}, "crop must be a share .* got 0"),
+        ({"crop": float("nan")}, "crop must be a share .* got nan"),
+        ({"crop": "all"}, "crop must be a share .* got 'all'"),
+        ({"size": (4, 0)}, r"size must be \(height, width\), positive whole numbers, got \(4, 0\)"),
+        ({"size": (4.0, 4)}, r"size must be .* got \(4.0, 4\)"),
+        ({"size": (4, 4, 3)}, r"size must be .* got \(4, 4, 3\)"),
+        ({"size": 4}, "size must be .* got 4"),
+        ({"mean": (0.5,)}, r"mean and std must have one number for each channel, got \(0.5,\) and \(1.0, 1.0, 1.0\)"),
+        ({"mean": (), "std": ()}, r"mean and std must have one number for each channel"),
+        ({"mean": (0.5, 0.5, float("inf"))}, r"mean and std must have one number for each channel"),
+        ({"std": (1.0, 0.0, 1.0)}, r"std must be positive, got \(1.0, 0.0, 1.0\); use 1 for channels that are not scaled"),
+    ],
+)
+def test_preparations_that_cannot_be(changes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**{"size": (4, 4), "mean": (0.0,) * 3, "std": (1.0,) * 3, **changes})
+    if "crop" not in changes:
+        clip = {"size": (8, *changes["size"]) if isinstance(changes.get("size"), tuple) else changes.get("size", (8, 4, 4))}
+        with pytest.raises(ValueError, match="size must be .time, height, width." if "size" in changes else message):
+            ClipPreprocessing(**{"mean": (0.0,) * 3, "std": (1.0,) * 3, **changes, **clip})
 
 
 def test_layouts_decide_the_preprocessing(monkeypatch: pytest.MonkeyPatch) -> None:

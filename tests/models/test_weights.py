@@ -216,6 +216,15 @@ def test_truncated_weights(tmp_path: Path, share: Any) -> None:
         ej.models.load("scenes", path)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_files_of_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(SCENES.read_bytes())
+    with (tmp_path / "a").open(encoding="utf-8") as file:
+        for weights, kind in ((io.StringIO("a"), "StringIO"), (file, "TextIOWrapper")):
+            with pytest.raises(TypeError, match=rf"weights must be a file of bytes, got one of text \({kind}\); open it in binary mode"):
+                ej.models.load("scenes", weights)
+
+
 @pytest.mark.parametrize("address", ["https://example.org/b.safetensors?x=1", "HTTP://example.org/b.pth", "s3://bucket/b.pth"])
 @pytest.mark.parametrize("kind", [str, Path])
 def test_an_address_is_no_file(address: str, kind: Any) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int8, UInt8
 
-from extremal_jax.data.scenes import BACKGROUND, CLASSES as SPRITES, OVERLAP, background, object_pixels, paste
+from extremal_jax.data.scenes import BACKGROUND, CLASSES as SPRITES, OVERLAP, background, object_pixels, paste, whole_pair
 from extremal_jax.ground.checks import check_count
 
 CLASSES = ("dog", "fish", "car", "tree", "flower", "umbrella", "pizza", "ball")
@@ -58,9 +59,7 @@ class MovingScenes:
         return (self[i] for i in range(len(self)))
 
 
-def generate(
-    seed: int, count: int, size: int = 48, frames: int = 12, *, objects: int | tuple[int, int] = (1, 2), first: int = 0
-) -> MovingScenes:
+def generate(seed: int, count: int, size: int = 48, frames: int = 12, *, objects: Any = (1, 2), first: int = 0) -> MovingScenes:
     """Generate clips. Each object is visible in consecutive frames, from a third to two thirds of all, and moves in a
     straight line.
 
@@ -83,7 +82,7 @@ def generate(
       >>> moving.clips.shape, moving.masks.shape, moving.labels.sum(axis=1).tolist()
       ((2, 12, 48, 48, 3), (2, 8, 12, 48, 48), [1, 1])
     """
-    least, most = (objects, objects) if isinstance(objects, int) else objects
+    least, most = whole_pair("objects", objects, "(least, most)")
     for name, value, minimum in (("seed", seed, 0), ("count", count, 1), ("size", size, 32), ("frames", frames, 6), ("first", first, 0)):
         check_count(name, value, minimum)
     if not 1 <= least <= most <= 3:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from extremal_jax.data.prepared import tensorflow_datasets
 from extremal_jax.data.scene_examples import SEED, SceneDataset
-from extremal_jax.data.scenes import CLASSES
+from extremal_jax.data.scenes import CLASSES, whole_pair
 
 
 def scenes(
@@ -20,8 +20,8 @@ def scenes(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     seed: int = SEED,
-    size: int | tuple[int, int] = 128,
-    objects: int | tuple[int, int] = (1, 3),
+    size: Any = 128,
+    objects: Any = (1, 3),
 ) -> Any:
     """A builder of TensorFlow Datasets for generated scenes: the dataset `extremal_scenes`, with the split "test".
 
@@ -49,8 +49,8 @@ def scenes(
     tfds = tensorflow_datasets()
     base: Any = tfds.core.GeneratorBasedBuilder
     dataset = SceneDataset(count, seed=seed, size=size, objects=objects)
-    height, width = (size, size) if isinstance(size, int) else size
-    least, most = (objects, objects) if isinstance(objects, int) else objects
+    height, width = whole_pair("size", size, "(height, width)")
+    least, most = whole_pair("objects", objects, "(least, most)")
 
     class Scenes(base, skip_registration=True):  # type: ignore[misc, call-arg]
         """Generated scenes: emoji objects on coloured noise, with exact masks."""

@@ -30,7 +30,8 @@ def load_volume(path: str | os.PathLike[str]) -> Float32[np.ndarray, "D H W *cha
     Raises:
       ImportError: if the extra `medical` is not installed.
       FileNotFoundError: if there is no such file or folder.
-      ValueError: if it is no volume, or the slices do not belong together.
+      ValueError: if it is no volume, or the slices do not belong together, or the frames of an enhanced DICOM file have units and
+        positions of their own.
 
     Example:
       >>> load_volume("scan.nii")
@@ -81,6 +82,11 @@ def _dicom(path: Path) -> np.ndarray:
 
 def _values(pydicom: Any, one: Any, file: Path) -> np.ndarray:
     """(frames, rows, columns) or (frames, rows, columns, samples) float32, in the units of the modality."""
+    if "PerFrameFunctionalGroupsSequence" in one:
+        raise ValueError(
+            f"{file} is an enhanced DICOM file, whose frames have units and positions of their own, which are not read; convert it to NIfTI"
+            " or to one file for each slice"
+        )
     try:
         values = np.asarray(pydicom.pixels.apply_modality_lut(one.pixel_array, one), np.float32)
     except Exception as error:  # no pixels, or a compression that no installed package knows

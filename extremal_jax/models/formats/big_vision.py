@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 
 MAX_BYTES = 4 * 2**30
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}  # by the version of the format
 _NAMES = (  # what vision_transformer and the first big_vision call what big_vision calls now
     (r"MultiHeadDotProductAttention_1\b", "MultiHeadDotProductAttention_0"),
     (r"(encoderblock_\d+)\.LayerNorm_2\b", r"\1.LayerNorm_1"),
@@ -19,12 +20,17 @@ _NAMES = (  # what vision_transformer and the first big_vision call what big_vis
 )
 
 
+class _RefusedError(ValueError):
+    """A file is whole, and is not read."""
+
+
 def is_npz(path: str | os.PathLike[str]) -> bool:
     """Whether a file is an archive of NumPy arrays."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:  # zipfile reports other and broken files in many ways
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
@@ -35,17 +41,19 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> dict[st
     if the file has none: the token is then added to the patches after their positions, which is the same. Older names become the newer.
 
     Raises:
-      ValueError: if it is truncated, or holds Python's objects, which are not read, or more than `max_bytes`.
+      ValueError: if it is truncated, corrupted or encrypted, or holds Python's objects, which are not read, or more than `max_bytes`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
-        if size > max_bytes:
-            raise ValueError(f"its arrays take {size} bytes, and max_bytes allows {max_bytes}")
-        with np.load(path, allow_pickle=False) as file:
-            tensors = {_name(name): _floats(file[name]) for name in file.files}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+            if size > max_bytes:
+                raise _RefusedError(f"its arrays take {size} bytes, and max_bytes allows {max_bytes}")
+            tensors = {_name(info.filename.removesuffix(".npy")): _array(archive, info) for info in archive.infolist()}
+    except _RefusedError as error:
         raise ValueError(f"cannot read {path}: {error}") from error
+    except Exception as error:  # a broken archive fails in many ways
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"cannot read {path}: it is truncated or corrupted ({reason}); fetch it again") from error
     for name in [name for name in tensors if re.search(r"(^|\.)query\.(kernel|bias)$", name)]:
         parts = [re.sub(r"query(?=\.\w+$)", part, name) for part in ("query", "key", "value")]
         if all(part in tensors for part in parts):
@@ -68,6 +76,19 @@ def _name(name: str) -> str:
     return name
 
 
-def _floats(array: np.ndarray) -> np.ndarray:
-    """The array; NumPy's files do not know bfloat16, and call it two bytes."""
-    return array.view(ml_dtypes.bfloat16) if array.dtype == np.dtype("V2") else array
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """A read-only array. Its header must state the size of its file, so that it takes no more memory.
+
+    NumPy's files do not know bfloat16, and call it two bytes.
+    """
+    if info.flag_bits & 1:
+        raise _RefusedError(f"{info.filename} is encrypted; save the arrays without a password")
+    with archive.open(info) as file:
+        shape, transposed, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        if dtype.hasobject:
+            raise _RefusedError(f"{info.filename} holds Python's objects, which are not read")
+        needed, left = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
+        if needed != left:
+            raise EOFError(f"{info.filename} needs {needed} bytes for the shape {shape}, and has {left}")
+        array: np.ndarray = np.ndarray(shape, dtype, file.read(), order="F" if transposed else "C")
+    return array.view(ml_dtypes.bfloat16) if dtype == np.dtype("V2") else array

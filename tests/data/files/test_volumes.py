@@ -102,6 +102,17 @@ def broken(path: Path) -> Path:
     return path
 
 
+def enhanced(path: Path) -> Path:
+    """One whose frames have slopes of their own."""
+    frames = []
+    for slope in (1, 2):
+        frame, units = pydicom.Dataset(), pydicom.Dataset()
+        units.RescaleSlope, units.RescaleIntercept = slope, 0
+        frame.PixelValueTransformationSequence = [units]
+        frames.append(frame)
+    return dicom(path, VOLUME, PerFrameFunctionalGroupsSequence=frames)
+
+
 def without_pixels(path: Path) -> Path:
     dicom(path, VOLUME[0])
     one = pydicom.dcmread(path)
@@ -120,6 +131,10 @@ def without_pixels(path: Path) -> Path:
         (lambda folder: write_two(folder, np.zeros((4, 5)), generate_uid()), "holds slices of 2 DICOM series"),
         (lambda folder: write_two(folder, np.zeros((3, 5))), r"of one shape, got \(1, 3, 5\), \(1, 4, 5\)"),
         (lambda folder: write_two(folder, np.zeros((2, 4, 5))), r"must hold one slice each"),
+        (
+            lambda folder: enhanced(folder / "a.dcm"),
+            r"a.dcm is an enhanced DICOM file, .* convert it to NIfTI or to one file for each slice",
+        ),
         (lambda folder: without_pixels(folder / "a.dcm"), r"the pixels of .*a.dcm cannot be read"),
     ],
 )

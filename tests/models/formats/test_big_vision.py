@@ -19,6 +19,7 @@ from extremal_jax.models.conversion import Architecture, array_shapes, fill, mat
 from extremal_jax.models.entries import ENTRIES
 from extremal_jax.models.formats import big_vision
 from extremal_jax.models.networks.vit import LAYOUTS, ViT
+from extremal_jax.models.weights import read_weights
 
 WIDTH, DEPTH, CLASSES = 128, 2, 5
 SMALL = Architecture(functools.partial(ViT, WIDTH, DEPTH), LAYOUTS, {"classes": ("head.bias", 0), "positions": ("pos_embed", 1)})
@@ -153,7 +154,7 @@ def test_broken_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="max_bytes allows 1000"):
         big_vision.read(whole, max_bytes=1000)
     np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
-    with pytest.raises(ValueError, match=r"cannot read .*objects.npz: Object arrays cannot be loaded"):
+    with pytest.raises(ValueError, match=r"cannot read .*objects.npz: a.npy holds Python's objects, which are not read"):
         big_vision.read(tmp_path / "objects.npz")
     with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
         archive.writestr("a.npy", b"\x93NUMPY")
@@ -163,3 +164,59 @@ def test_broken_files(tmp_path: Path) -> None:
         archive.writestr("a.txt", b"")
     with pytest.raises(ValueError, match=r"torch\.save did not write it"):
         ej.models.load("vit_s_16", tmp_path / "other.zip")
+
+
+def small(path: Path, compression: int = zipfile.ZIP_STORED) -> Path:
+    """An archive of two arrays: one in the order of Fortran, one without elements."""
+    arrays: dict[str, np.ndarray] = {"a": np.asfortranarray(np.arange(600, dtype=np.float32).reshape(20, 30)), "b": np.zeros((0, 3))}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, array)
+    return path
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_arrays_are_those_of_numpy(tmp_path: Path, compression: int) -> None:
+    tensors = big_vision.read(small(tmp_path / "a.npz", compression))
+    with np.load(tmp_path / "a.npz") as expected:
+        assert {name: (array.dtype, array.tolist()) for name, array in tensors.items()} == {
+            name: (expected[name].dtype, expected[name].tolist()) for name in expected.files
+        }
+
+
+def test_arrays_that_are_larger_than_their_files(tmp_path: Path) -> None:
+    """A header may state any shape; nothing of this size is allocated."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, archive.open("a.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**48,)})
+        file.write(bytes(64))
+    with pytest.raises(ValueError, match=r"a.npz: it is truncated or corrupted \(a.npy needs 1125899906842624 bytes .* has 64\); fetch it"):
+        ej.models.load("vit_s_16", tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(("bits", "method"), [(1, 0), (0, 99)], ids=["encrypted", "of an unknown compression"])
+def test_archives_that_cannot_be_opened(tmp_path: Path, bits: int, method: int) -> None:
+    content = bytearray(small(tmp_path / "a.npz").read_bytes())
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the header of a file, and its entry in the directory
+        start = content.index(signature) + place
+        content[start], content[start + 2] = bits, method
+    (tmp_path / "a.npz").write_bytes(content)
+    message = "a.npy is encrypted; save the arrays without" if bits else "it is truncated or corrupted .*compression method"
+    with pytest.raises(ValueError, match=f"cannot read .*a.npz: {message}"):
+        ej.models.load("vit_s_16", tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_damaged_archives(tmp_path: Path, compression: int) -> None:
+    """Truncated anywhere: a sentence. With one byte changed: a sentence or arrays."""
+    whole, rng = small(tmp_path / "a.npz", compression).read_bytes(), np.random.default_rng(0)
+    places = rng.integers(1, len(whole) - 1, 60).tolist()
+    for place in places:
+        (tmp_path / "a.npz").write_bytes(whole[:place])
+        with pytest.raises(ValueError, match=r"cannot read .*a.npz: "):
+            read_weights(ENTRIES["vit_s_16"], tmp_path / "a.npz")
+        (tmp_path / "a.npz").write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+        try:
+            assert len(read_weights(ENTRIES["vit_s_16"], tmp_path / "a.npz")[0]) <= 2
+        except ValueError as error:
+            assert "a.npz" in str(error)  # noqa: PT017

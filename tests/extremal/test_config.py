@@ -135,7 +135,6 @@ def test_numbers_of_numpy_are_those_of_python() -> None:
         sigma=np.float32(8),
         shift=np.int32(1),
         candidates=np.int64(2),
-        jitter=np.bool_(True),
         learning_rate=np.float32(0.5),
     )
     config = Config(**numbers, ramp=Geometric(np.float64(0.25), np.float64(0.125)))

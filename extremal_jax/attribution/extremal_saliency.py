@@ -28,8 +28,8 @@ def extremal_saliency(
     at: str | None = None,
     axes: Axes | str | None = None,
     areas: Any = (0.05, 0.1, 0.2),
-    config: Config | None = None,
     reference: Any = None,
+    config: Config | None = None,
     key: Array | None = None,
     progress: bool | Watcher | None = None,
     chunk_size: int | None = None,
@@ -39,7 +39,7 @@ def extremal_saliency(
     """The mean of the masks of `extremal_perturbation`, smoothed.
 
     Args:
-      model, images, targets, at, axes, areas, config, reference, key, progress, chunk_size: as in `extremal_perturbation`.
+      model, images, targets, at, axes, areas, reference, config, key, progress, chunk_size: as in `extremal_perturbation`.
       resize: True for maps of the images' size, (height, width) for another; by bilinear interpolation, after
         smoothing.
       smooth: standard deviation of a Gaussian blur, as a share of the shorter side; None: 0.09, as in

@@ -88,6 +88,8 @@ class Layer:
           ValueError: if the values are not spatial.
         """
         axis, rank, size = self.channel_axis, values.ndim, images.shape[1:-1]
+        if self.at is None and axis not in (-1, images.ndim - 1):
+            raise ValueError(f"channel_axis is an axis of the activation `at`, got {axis} without `at`, for inputs of {images.shape}")
         is_map = rank == images.ndim
         grid = None
         if (is_map or rank == 3) and -rank <= axis < rank and axis % rank and len(values) == len(images):

@@ -141,7 +141,12 @@ def reward(name: str | Reward | RewardFunction, outputs: Float[Array, "B ..."], 
     """
     record = REWARDS[name] if isinstance(name, str) else name
     if not isinstance(record, Reward):
-        return record(outputs, targets)
+        values = jnp.asarray(record(outputs, targets))
+        if values.shape != outputs.shape[:1]:
+            raise ValueError(
+                f"reward must be a function that gives one number per image, {outputs.shape[:1]}, got the shape {values.shape}"
+            )
+        return values
     scores = outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs
     values = jax.vmap(record.function)(scores, targets)
     known = (targets >= 0) & (targets < record.num_targets(scores.shape[-1]))  # an index out of range would be clamped in silence

@@ -208,6 +208,7 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         lambda: attribution.occlusion(MODELS[0], SERIES, 0, axes="series", fill=np.ones(24)),
         r"fill must be a number, an array of the shape \(3,\), \(24, 3\) or \(1, 24, 3\), or one of \"blur\"",
     ),
+    "channel axis": (lambda: attribution.gradient(MODELS[1], VIDEO, 0, axes="video", channel_axis=3), "got 3 without `at`, for inputs of"),
     "settings of other axes": (
         lambda: attribution.extremal_saliency(MODELS[0], SERIES, 0, axes="series", config=ej.Config(axes="video")),
         "axes and the config's axes differ",

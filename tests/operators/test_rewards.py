@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import small
 from extremal_jax.operators.rewards import REWARDS, Reward, reward
 
 SCORES = jnp.array([[1.0, 5.0, 2.0, -1.0], [0.0, -3.0, 4.0, 4.5]])
@@ -62,3 +64,11 @@ def test_a_record_of_the_callers_own() -> None:
     record = Reward(squared, "the target's score, squared")
     assert record.name == "squared"
     assert reward(record, SCORES, jnp.array([1, 2])).tolist() == [25, 16]
+
+
+@pytest.mark.parametrize(
+    "function", [lambda outputs, targets: outputs[:, targets], lambda outputs, targets: outputs.sum()], ids=["all", "one"]
+)
+def test_a_function_of_another_shape_is_refused(function: Any) -> None:
+    with pytest.raises(ValueError, match=r"reward must be a function that gives one number per image, \(2,\), got the shape"):
+        small.explain(small.IMAGES, config=dataclasses.replace(small.CONFIG, reward=function), areas=(0.2,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from extremal_jax.attribution.common import Maps, Model, prepare, wide
+from extremal_jax.boundary.layouts import Layout
 from extremal_jax.graph.activations import Activation, activations, capture, check_name, intervene
 from extremal_jax.graph.rules import RuleTable, with_backward_rules
 from extremal_jax.ground.checks import check_choice
@@ -46,6 +47,7 @@ def backpropagate(
     """Check the arguments of a method, and compute its maps by one backward pass, by a table's rules in place of the derivative."""
     check_choice("positions", positions, POSITIONS)
     task = prepare(method, model, images, targets, resize, smooth, axes=axes)
+    layer = layer.of(task.layout)
     return task.differentiate(_backpropagate, layer=layer, to_map=to_map, table=table, positions=positions)
 
 
@@ -64,10 +66,12 @@ class Layer:
     Attributes:
       at: the name of an activation; None: the images.
       channel_axis: the axis of the activation that holds the channels; the first axis is the batch.
+      tokens: whether an activation (N, T, channels) may be the tokens of patches: not where the inputs are series.
     """
 
     at: str | None = None
     channel_axis: int = -1
+    tokens: bool = True
 
     def __post_init__(self) -> None:
         if self.at is not None:
@@ -78,6 +82,10 @@ class Layer:
             raise ValueError(
                 f"channel_axis is an axis of the activation `at`, and images are (N, H, W, C), got {self.channel_axis} without `at`"
             )
+
+    def of(self, layout: Layout) -> Layer:
+        """The same layer of a model of inputs of a layout."""
+        return replace(self, tokens=all(layout.smooth))
 
     def spread(self, values: Float[Array, "N ..."], model: Model, images: Float[Array, "N ... C"]) -> Float[Array, "N ... channels"]:
         """Arrange values of the layer as maps in float32, with as many axes as those of the images.
@@ -92,15 +100,15 @@ class Layer:
             raise ValueError(f"channel_axis is an axis of the activation `at`, got {axis} without `at`, for inputs of {images.shape}")
         is_map = rank == images.ndim
         grid = None
-        if (is_map or rank == 3) and -rank <= axis < rank and axis % rank and len(values) == len(images):
+        if (is_map or (rank == 3 and self.tokens)) and -rank <= axis < rank and axis % rank and len(values) == len(images):
             values = jnp.moveaxis(values, axis, -1)
             grid = values.shape[1:-1] if is_map else token_grid(values.shape[1], size)
         if grid is None:
-            known = [activation.name for activation in activations(model, images) if _is_spatial(activation, images)]
+            known = [activation.name for activation in activations(model, images) if _is_spatial(activation, images, self.tokens)]
             others = "these are spatial: " + ", ".join(map(repr, known)) if known else "no other activation is spatial"
             form = (
                 "(N, h, w, channels), or the tokens of one, (N, tokens, channels)"
-                if len(size) == 2
+                if len(size) == 2 and self.tokens
                 else f"with {len(size)} axes and channels"
             )
             raise ValueError(
@@ -128,10 +136,11 @@ def token_grid(count: int, size: tuple[int, ...]) -> tuple[int, int] | None:
     return None
 
 
-def _is_spatial(activation: Activation, images: Array) -> bool:
+def _is_spatial(activation: Activation, images: Array, tokens: bool) -> bool:
     shape = activation.shape
-    is_map = len(shape) == images.ndim
-    return shape[:1] == images.shape[:1] and (is_map or (len(shape) == 3 and token_grid(shape[1], images.shape[1:-1]) is not None))
+    if shape[:1] != images.shape[:1] or not jnp.issubdtype(activation.dtype, jnp.floating):
+        return False
+    return len(shape) == images.ndim or (tokens and len(shape) == 3 and token_grid(shape[1], images.shape[1:-1]) is not None)
 
 
 def pull_back(
@@ -156,13 +165,15 @@ def pull_back(
       The value, and the cotangent of the same shape: the gradient, unless `function` has another backward pass.
 
     Raises:
-      ValueError: as `graph.intervene` does.
+      ValueError: as `graph.intervene` does, and for a layer of something else than real floats.
     """
     taps = taps or {}
     if at is None:
         value, rest = images, intervene(function, taps) if taps else function
     else:
         value = capture(function, at)(images)[1][at]
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            raise ValueError(f"at must name an activation of real floats, and {at!r} is of {value.dtype}")
 
         def rest(value: Array) -> Array:
             return intervene(function, {**taps, at: lambda _: taps[at](value) if at in taps else value})(images)

@@ -106,7 +106,7 @@ def contrastive_excitation_backprop(
     check_name("contrast_at", contrast_at)
     check_choice("positions", positions, POSITIONS)
     task = prepare("contrastive_excitation_backprop", model, images, targets, resize, smooth, axes=axes)
-    return task.differentiate(_contrast, layer=Layer(at, channel_axis), contrast_at=contrast_at, positions=positions)
+    return task.differentiate(_contrast, layer=Layer(at, channel_axis).of(task.layout), contrast_at=contrast_at, positions=positions)
 
 
 def _contrast(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from extremal_jax.graph.interpreter import bodies, scope_of
@@ -54,7 +55,10 @@ def is_relu(site: Site) -> bool:
 
 
 def is_max_with_zero(site: Site) -> bool:
-    """Whether one input is an active x, and the other is zero everywhere."""
+    """Whether one input is an active x of floats, and the other is zero everywhere."""
+    output: Any = site.equation.outvars[0].aval
+    if not jnp.issubdtype(output.dtype, jnp.floating):
+        return False
     return sum(site.active) == 1 and site.literals[site.active.index(False)] == 0
 
 

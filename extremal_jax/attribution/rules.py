@@ -87,9 +87,11 @@ def _shares(site: Site, inputs: Sequence[Any], output: Array, g: Array) -> Seque
 
 
 def _divide(g: Array, total: Array) -> Array:
-    """g / total, and 0 where the total is 0."""
-    is_zero = jnp.abs(total) <= _SMALLEST
-    return jnp.where(is_zero, 0, g / jnp.where(is_zero, 1, total)).astype(total.dtype)
+    """g / total, and 0 where the total is 0; in a dtype of fewer bits at most its largest number."""
+    wide = total.astype(jnp.promote_types(total.dtype, jnp.float32))
+    is_zero, largest = jnp.abs(wide) <= _SMALLEST, float(jnp.finfo(total.dtype).max)  # type: ignore[no-untyped-call]
+    ratio = jnp.where(is_zero, 0, g / jnp.where(is_zero, 1, wide))
+    return jnp.clip(ratio, -largest, largest).astype(total.dtype)
 
 
 _WHOLE = _on_active(lambda x, output, g: g)

@@ -1,10 +1,11 @@
 """Rewrite any JAX function, equation by equation.
 
 A traced function is data: a jaxpr, a list of equations, each a primitive applied to values. `rewrite` walks the list,
-lets rules replace equations, and follows calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`) and control flow (`scan`,
-`while_loop`, `cond`) into their bodies, whose structure it keeps. `opened` replaces calls by their bodies, so that
+lets rules replace equations, and follows calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`, `shard_map`) and control flow
+(`scan`, `while_loop`, `cond`) into their bodies, whose structure it keeps. `opened` replaces calls by their bodies, so that
 the equations can be read from top to bottom. The caller's function is not changed, and the result can be jitted,
-mapped and differentiated like any other.
+mapped and differentiated like any other; a function with a derivative of its own, once its body is changed, like that
+body.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ Wanted = Callable[[JaxprEqn], bool]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PLAIN_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})  # the same as their bodies
-_CALLS = _PLAIN_CALLS | {"checkpoint", "remat", "remat2", "custom_jvp_call", "custom_vjp_call"}  # and their derivatives
+_CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call"})  # with derivatives of their own
+_REMAT = frozenset({"checkpoint", "remat", "remat2"})  # with bodies that have no place for constants
+_CALLS = _PLAIN_CALLS | _CUSTOM | _REMAT  # and their derivatives
 
 
 class Trace(NamedTuple):
@@ -82,7 +85,7 @@ def rewrite(function: Function, rule: Rule) -> Function:
       >>> float(rewrite(f, double_sines)(jnp.pi / 2))
       3.0
     """
-    return functools.wraps(function)(interpreted(function, lambda closed: (closed, rule)))  # type: ignore[return-value]
+    return functools.wraps(function)(interpreted(function, lambda closed: (closed, _opening(rule))))  # type: ignore[return-value]
 
 
 def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule, wanted: Wanted | None = None) -> list[Any]:
@@ -105,11 +108,53 @@ def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule, 
             for name in scope_of(equation):
                 scopes.enter_context(jax.named_scope(name))
             outputs = rule(equation, values)
+            if outputs is None and rule is not unchanged and equation.primitive.name == "shard_map":
+                outputs = _within_shards(equation, values, rule, wanted)
             if outputs is None:
                 parameters = {name: _rewritten(value, rule, wanted) for name, value in equation.params.items()}
                 outputs = equation.primitive.bind(*values, **equation.primitive.get_bind_params(parameters))
                 outputs = outputs if equation.primitive.multiple_results else [outputs]
         environment.update(zip(equation.outvars, outputs, strict=True))
+
+
+def _within_shards(equation: JaxprEqn, values: Sequence[Any], rule: Rule, wanted: Wanted | None) -> list[Any]:
+    """The outputs of a `shard_map` whose body passes through a rule, within its mesh, whose axes the body may name."""
+    [body], given = bodies(equation), equation.params
+    manual = next(given[name] for name in ("newly_manual_axes", "manual_axes") if name in given)  # by the version of JAX
+    mapped = jax.shard_map(
+        lambda *shards: tuple(evaluate(body, shards, rule, wanted)),
+        mesh=given["mesh"],
+        in_specs=tuple(given["in_specs"]),
+        out_specs=tuple(given["out_specs"]),
+        axis_names=set(manual),
+        check_vma=given["check_vma"],
+    )
+    return list(mapped(*values))
+
+
+def _opening(rule: Rule) -> Rule:
+    """The rule that also evaluates a body in place of its call, where the call cannot hold what the rule makes of it: the body
+    of a function with a derivative of its own, once it is changed, and constants in that of `remat`."""
+
+    def opening(equation: JaxprEqn, values: Sequence[Any]) -> Sequence[Any] | None:
+        outputs = rule(equation, values)
+        if outputs is not None or equation.primitive.name not in _CUSTOM | _REMAT:
+            return outputs
+        changes = 0
+
+        def counting(inner: JaxprEqn, inputs: Sequence[Any]) -> Sequence[Any] | None:
+            nonlocal changes
+            found = opening(inner, inputs)
+            changes += found is not None
+            return found
+
+        [body] = bodies(equation)
+        closed = jax.make_jaxpr(lambda *inner: evaluate(body, inner, counting))(*body.in_avals)
+        if not changes or (equation.primitive.name in _REMAT and not closed.consts):
+            return None
+        return evaluate(closed, values, unchanged)
+
+    return opening
 
 
 def read(environment: dict[Any, Any], atom: Any) -> Any:

@@ -58,6 +58,22 @@ REFUSALS = {
         lambda: attribution.grad_cam(lambda x: flat(checkpoint_name(x, "map")), IMAGE, 0, at="pool"),
         "these are spatial: 'map'",
     ),
+    "activation of integers": (
+        lambda: attribution.gradient(lambda x: checkpoint_name((4 * x).astype(jnp.int32), "q").mean((1, 2)), IMAGE, 0, at="q"),
+        "at must name an activation of real floats, and 'q' is of int32",
+    ),
+    "activation of complex numbers": (
+        lambda: attribution.linear_approx(
+            lambda x: jnp.abs(checkpoint_name(jnp.fft.fft2(x, axes=(1, 2)), "f")).mean((1, 2)), IMAGE, 0, at="f"
+        ),
+        "at must name an activation of real floats, and 'f' is of complex64",
+    ),
+    "no relu but a maximum of integers": (
+        lambda: attribution.guided_backprop(
+            lambda x: jnp.tanh(x).mean((1, 2)) * jnp.maximum(jnp.floor(8 * x.mean()).astype(jnp.int32), 0), IMAGE, 0
+        ),
+        r"no rule of guided backprop applies.*has no ReLU",
+    ),
     "channel axis": (lambda: attribution.gradient(MODEL, IMAGE, 0, at="first", channel_axis=4), "channel_axis=4; 'first' is"),
     "channel axis of the batch": (lambda: attribution.gradient(MODEL, IMAGE, 0, at="first", channel_axis=0), "channel_axis=0; 'first' is"),
     "channel axis of images": (lambda: attribution.gradient(MODEL, IMAGE, 0, channel_axis=1), "got 1 without `at`"),

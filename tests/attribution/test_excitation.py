@@ -150,3 +150,18 @@ def test_folded_batch_norms_change_nothing() -> None:
     folded = lambda x: jax.nn.relu(x @ (kernel * scale) - scale * mean).mean(axis=(1, 2))  # noqa: E731
     image = abs(draw(6, 6, 3))
     close(attribution.excitation_backprop(folded, image, 2), attribution.excitation_backprop(norm, image, 2), 1e-4)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_small_totals_in_half_precision(dtype: Any) -> None:
+    """g / total would be infinite in float16, and zero times it not a number."""
+    head = jnp.array([[0.0, 1.0], [1.0, 0.5], [2.0, 0.25]])
+
+    def model(x: Any) -> Any:
+        return jax.nn.relu(x).mean(axis=(1, 2)) @ head.astype(x.dtype)
+
+    image = 1e-5 * jnp.asarray(draw(4, 4, 3) ** 2 + 0.5)
+    expected = attribution.excitation_backprop(model, image, 0)
+    found = attribution.excitation_backprop(model, image.astype(dtype), 0)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found.sum(), expected.sum(), rtol=0.4)  # of numbers that are hardly above the smallest

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 import planted
@@ -207,6 +208,12 @@ REFUSALS: dict[str, tuple[Any, str]] = {
     "fill": (
         lambda: attribution.occlusion(MODELS[0], SERIES, 0, axes="series", fill=np.ones(24)),
         r"fill must be a number, an array of the shape \(3,\), \(24, 3\) or \(1, 24, 3\), or one of \"blur\"",
+    ),
+    "activation along time": (
+        lambda: attribution.grad_cam(
+            lambda x: checkpoint_name(jax.nn.relu(x @ jnp.ones((3, 8))), "h").mean(1), SERIES, 0, axes="series", at="h"
+        ),
+        r"at must name a map, with 2 axes and channels, .*'h' is \(1, 24, 8\)",
     ),
     "channel axis": (lambda: attribution.gradient(MODELS[1], VIDEO, 0, axes="video", channel_axis=3), "got 3 without `at`, for inputs of"),
     "settings of other axes": (

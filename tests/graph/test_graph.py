@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.interpreter import rewrite
@@ -224,3 +225,35 @@ def test_what_has_no_canonical_form_is_not_traced_anew() -> None:
     for branch in choice.params["branches"]:
         first, *_, last = [equation for equation in branch.jaxpr.eqns if equation.primitive.name == "jit"]
         assert first.params["jaxpr"] is last.params["jaxpr"]
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_rules_reach_into_shards(kind: Any) -> None:
+    """Whose collectives name the axes of their mesh."""
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(kind,))
+    with jax.set_mesh(mesh):
+
+        def function(x: Any) -> Any:
+            return jax.shard_map(lambda v: lax.psum(jnp.sin(v).sum(axis=1), "d"), mesh=mesh, in_specs=P(None, "d"), out_specs=P())(x)
+
+        x = jax.device_put(np.linspace(0, 1, 8, dtype=np.float32).reshape(2, 4), NamedSharding(mesh, P(None, "d")))
+        np.testing.assert_allclose(jax.jit(rewrite(function, nothing))(x), function(x), rtol=1e-6)
+        doubled = rewrite(function, lambda equation, values: [2 * jnp.sin(values[0])] if equation.primitive.name == "sin" else None)
+        np.testing.assert_allclose(doubled(x), 2 * function(x), rtol=1e-6)
+        np.testing.assert_allclose(jax.grad(lambda x: doubled(x).sum())(x), 2 * np.cos(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("own", [own_jvp, own_vjp])
+def test_a_changed_body_is_differentiated_like_itself(own: Any) -> None:
+    changed = rewrite(own, lambda equation, values: [jnp.sin(values[0])] if equation.primitive.name == "exp" else None)
+    assert float(changed(1.0)) == pytest.approx(np.sin(1.0))
+    assert float(jax.grad(changed)(1.0)) == pytest.approx(np.cos(1.0))
+
+
+def test_rules_with_constants_reach_into_remat() -> None:
+    changed = rewrite(
+        jax.checkpoint(lambda x: jnp.sin(x) + 1),
+        lambda equation, values: [values[0] * jnp.array([1.0, 2.0])] if equation.primitive.name == "sin" else None,
+    )
+    assert changed(jnp.ones(2)).tolist() == [2, 3]
+    assert jax.grad(lambda x: changed(x).sum())(jnp.ones(2)).tolist() == [1, 2]

@@ -121,7 +121,7 @@ def _within_shards(equation: JaxprEqn, values: Sequence[Any], rule: Rule, wanted
     """The outputs of a `shard_map` whose body passes through a rule, within its mesh, whose axes the body may name."""
     [body], given = bodies(equation), equation.params
     manual = next(given[name] for name in ("newly_manual_axes", "manual_axes") if name in given)  # by the version of JAX
-    mapped = jax.shard_map(
+    mapped: Any = jax.shard_map(
         lambda *shards: tuple(evaluate(body, shards, rule, wanted)),
         mesh=given["mesh"],
         in_specs=tuple(given["in_specs"]),

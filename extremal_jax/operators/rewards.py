@@ -135,6 +135,9 @@ def reward(name: str | Reward | RewardFunction, outputs: Float[Array, "B ..."], 
     Returns:
       (B,); NaN where a target of a named reward is not a class index.
 
+    Raises:
+      ValueError: for a function that gives an array of another shape.
+
     Example:
       >>> reward("contrastive", jnp.array([[1.0, 4.0, 2.0]]), jnp.array([1])).tolist()
       [2.0]

@@ -1,6 +1,6 @@
 """TorchRay's own extremal perturbation in the standard tests on scenes, beside presets of this library. Writes results/torchray_scenes.md.
 
-    python benchmarks/torchray_scenes.py --folder FOLDER                # fifty minutes on two cores, most of them TorchRay's
+    python benchmarks/torchray_scenes.py --folder FOLDER                # forty minutes on two cores, most of them TorchRay's
     python benchmarks/torchray_scenes.py --folder FOLDER --shard 1/2    # in one of two processes; the last writes the whole table
 
 The first scenes of the benchmark of docs/evaluation.md, and one class of each, drawn at random. TorchRay runs as it comes: 800 steps, its
@@ -29,7 +29,7 @@ from extremal_jax.operators.nesting import rank_places
 
 TESTS = ("pointing-game", "energy", "insertion", "deletion", "road", "reward")
 PEER = "TorchRay 1.0"
-COMPARED = ("reward feathered", "reward sharp", "energy iou")
+COMPARED = ("reward feathered", "reward sharp", "energy iou", "insertion auc", "deletion auc", "road road")
 PRESETS = ("extremal_perturbation", "extremal_perturbation:torchray")
 STEPS = ej.Config.torchray().num_steps
 

@@ -30,7 +30,9 @@ def varying_alike(*trees: Any) -> Any:
 
 
 def like(shape: jax.ShapeDtypeStruct, array: Any) -> jax.ShapeDtypeStruct | Array:
-    """An example of a shape that varies like an array: the shape itself, or under `shard_map` an array of zeros."""
+    """An example of a shape that varies like an array: the shape itself, or under `shard_map` an array of zeros. NumPy's
+    float64 is float32 where JAX has no float64."""
+    shape = jax.ShapeDtypeStruct(shape.shape, jax.dtypes.canonicalize_dtype(shape.dtype))
     if not _axes(array):
         return shape
     zeros, _ = varying_alike(jnp.zeros(shape.shape, shape.dtype), array)

@@ -321,3 +321,9 @@ def test_keys_of_either_kind() -> None:
     options = dict[str, Any](num_masks=2, grid=3)
     same = attribution.rise(halves, IMAGE, 0, key=raw, **options), attribution.rise(halves, IMAGE, 0, key=jax.random.key(3), **options)
     np.testing.assert_array_equal(*same)
+
+
+@pytest.mark.parametrize("method", [attribution.gradient, attribution.rise])
+def test_images_of_numpys_float64(method: Any) -> None:
+    """Without a warning of JAX, which has no float64 unless it is told to."""
+    np.testing.assert_allclose(method(MODEL, np.asarray(IMAGE, np.float64), 0), method(MODEL, IMAGE, 0), rtol=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -69,7 +70,7 @@ def substitute(name: str, value: Any, folded: Float[AnyArray, "N ... C"], layout
             f" got {value.dtype}{list(value.shape)}"
         )
     check_finite(name, value)
-    return layout.fold(jnp.broadcast_to(jnp.asarray(value, folded.dtype), shape))
+    return layout.fold(jnp.broadcast_to(jnp.asarray(value, jax.dtypes.canonicalize_dtype(folded.dtype)), shape))
 
 
 def rise_blur(images: Float[AnyArray, "N ..."], axes: tuple[int, ...] = (1, 2)) -> Float[Array, "N ..."]:

@@ -323,7 +323,7 @@ def test_keys_of_either_kind() -> None:
     np.testing.assert_array_equal(*same)
 
 
-@pytest.mark.parametrize("method", [attribution.gradient, attribution.rise])
+@pytest.mark.parametrize("method", [attribution.gradient, attribution.rise, attribution.occlusion])
 def test_images_of_numpys_float64(method: Any) -> None:
     """Without a warning of JAX, which has no float64 unless it is told to."""
     np.testing.assert_allclose(method(MODEL, np.asarray(IMAGE, np.float64), 0), method(MODEL, IMAGE, 0), rtol=1e-5)

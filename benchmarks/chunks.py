@@ -9,6 +9,7 @@ size of the chunks, and so are the maps but for rounding, which is checked first
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import jax
 import numpy as np
@@ -41,7 +42,7 @@ def main() -> None:
     expected = explain(options.sizes[0])
     for size in options.sizes[1:]:
         np.testing.assert_allclose(explain(size), expected, rtol=1e-2)  # TensorFloat-32
-    seconds = machine.alternate({str(size): timing.whole(lambda size=size: explain(size)) for size in options.sizes}, options.rounds)
+    seconds = machine.alternate({str(size): timing.whole(partial(explain, size)) for size in options.sizes}, options.rounds)
     rows = [
         (size, machine.spread(1000 * taken, ".1f"), machine.ratio(taken, seconds[str(options.sizes[0])])) for size, taken in seconds.items()
     ]

@@ -26,11 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import extremal_jax as ej
-import job
 import machine
 import timing
+from extremal_jax.boundary.areas import USUAL_AREAS
 from extremal_jax.evaluation.faithfulness.curves import rise_blur
-from extremal_jax.evaluation.suite.benchmark import AREAS
 from extremal_jax.evaluation.suite.contenders import contender
 
 CHUNK = 32
@@ -76,7 +75,7 @@ def curve(name: str, options: argparse.Namespace) -> tuple[str, ...]:
     height, width = model.input_size
     images = rng.standard_normal((options.images, height, width, 3)).astype(np.float32)
     maps, targets = rng.random((options.images, height, width)).astype(np.float32), np.arange(options.images)
-    contenders = {
+    contenders: dict[str, Callable[[], Any]] = {
         "ours": lambda: ej.evaluation.insertion(model, images, targets, maps, chunk_size=CHUNK).auc,
         "loop": lambda: one_by_one(model, images, targets, maps),
     }
@@ -112,7 +111,7 @@ def overhead(options: argparse.Namespace) -> machine.Table:
         one = contender(name)
 
         def explained(one: Any = one) -> Any:
-            return jax.block_until_ready(one.explain(model, images, targets, AREAS, jax.random.key(0)))
+            return jax.block_until_ready(one.explain(model, images, targets, USUAL_AREAS, jax.random.key(0)))
 
         def passed() -> None:
             for _ in range(passes):
@@ -170,10 +169,10 @@ def memory(options: argparse.Namespace) -> machine.Table:
 def child(count: int) -> None:
     """A benchmark of so many images; prints the memory and the seconds of this process."""
     model, dataset = ej.models.load("scenes"), ej.data.SceneDataset(count)
-    before, start = job.resident("VmRSS"), time.perf_counter()
+    before, start = machine.resident("VmRSS"), time.perf_counter()
     report = ej.evaluation.benchmark(MEMORY_TESTS, dataset, {"scenes": model}, IN_MEMORY)
     seconds = time.perf_counter() - start
-    print(json.dumps(dict(before=before, peak=job.resident("VmHWM"), cases=report.lines[0].cases, seconds=seconds)))
+    print(json.dumps(dict(before=before, peak=machine.resident("VmHWM"), cases=report.lines[0].cases, seconds=seconds)))
 
 
 _EARLIER = "Of an earlier run, and another load than above."

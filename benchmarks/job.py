@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 import extremal_jax as ej
+import machine
 import peer
 
 AREAS = (0.025, 0.05, 0.1, 0.2)
@@ -52,7 +51,7 @@ def main() -> None:
     if options.which == "torchray":
         peer.require()
         import torchray.attribution.extremal_perturbation  # noqa: F401
-    before = resident("VmRSS")
+    before = machine.resident("VmRSS")
     model = ej.models.load("scenes")
     image, target = scene(model, options.seed)
     if options.which == "ours":
@@ -75,22 +74,8 @@ def main() -> None:
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
-    peak = device_peak(options.which) if on_gpu else resident("VmHWM") - before
+    peak = device_peak(options.which) if on_gpu else machine.resident("VmHWM") - before
     print(json.dumps(dict(seconds=seconds, peak_bytes=peak)))
-
-
-def resident(field: str) -> int:
-    """Bytes of this process in memory: "VmRSS" now, "VmHWM" at most so far.
-
-    On Linux both are read from /proc, since the kernel's other record, `ru_maxrss`, begins with what the parent process had; elsewhere
-    `ru_maxrss` has to do.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        [line] = [line for line in status.read_text().splitlines() if line.startswith(field)]
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def device_peak(which: str) -> int:

@@ -41,11 +41,11 @@ def judge(
     areas: tuple[float, ...],
 ) -> Judgement:
     """Judge masks (N, K, H, W) of images (N, H, W, C); `other_images` are the same, as the other network takes them."""
-    rewards = (
-        ej.evaluation.reward_at_areas(network, inputs, targets, masks, areas, edge=edge)
+    feathered, sharp, transferred = (
+        np.asarray(ej.evaluation.reward_at_areas(network, inputs, targets, masks, areas, edge=edge))
         for network, inputs, edge in ((model, images, "feathered"), (model, images, "sharp"), (other, other_images, "feathered"))
     )
-    return Judgement(*map(np.asarray, rewards), pieces(binary_masks(jnp.asarray(masks), jnp.asarray(areas, jnp.float32))))
+    return Judgement(feathered, sharp, transferred, pieces(binary_masks(jnp.asarray(masks), jnp.asarray(areas, jnp.float32))))
 
 
 class Grid(NamedTuple):

@@ -7,7 +7,9 @@ import importlib.metadata
 import math
 import os
 import platform
+import resource
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -81,11 +83,25 @@ def description() -> str:
 
 
 def warn_if_busy() -> None:
-    """Say so if other programs are running: times would tell of them, most of all PyTorch's, whose threads wait by spinning."""
+    """Warn if other programs are running: they inflate the times, most of all PyTorch's, whose threads wait by spinning."""
     if LOAD[0] > BUSY:
         Console(stderr=True).print(
-            f"[yellow]the machine is busy (load {LOAD[0]:.1f}): these times will tell of that; run this when it is idle"
+            f"[yellow]the machine is busy (load {LOAD[0]:.1f}): other programs inflate these times; run this when it is idle"
         )
+
+
+def resident(field: str) -> int:
+    """Bytes of this process in memory: "VmRSS" now, "VmHWM" at most so far.
+
+    On Linux both are read from /proc, since the kernel's other record, `ru_maxrss`, begins with what the parent process had; elsewhere
+    `ru_maxrss` has to do.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        [line] = [line for line in status.read_text().splitlines() if line.startswith(field)]
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _processor() -> str:

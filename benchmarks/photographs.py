@@ -20,7 +20,7 @@ import dataclasses
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,16 +124,18 @@ def photographs(options: argparse.Namespace, model: ej.models.Classifier, other:
     sides = model.input_size if options.side is None else (options.side, options.side)
     prepare = [
         sized(model, sides),
-        sized(other, tuple(side * mine // theirs for side, mine, theirs in zip(other.input_size, sides, model.input_size, strict=True))),  # type: ignore[arg-type]
-        sized(model, tuple(side // 2 for side in sides)),  # type: ignore[arg-type]
+        sized(other, [side * mine // theirs for side, mine, theirs in zip(other.input_size, sides, model.input_size, strict=True)]),
+        sized(model, [side // 2 for side in sides]),
     ]
-    arrays = (np.stack([function(picture) for _, picture in pictures]) for function in prepare)
-    return Photographs([name for name, _ in pictures], *arrays, np.array([int(name.split("_")[0]) for name, _ in pictures]))
+    images, other_images, cells = (np.stack([function(picture) for _, picture in pictures]) for function in prepare)
+    targets = np.array([int(name.split("_")[0]) for name, _ in pictures])
+    return Photographs([name for name, _ in pictures], images, other_images, cells, targets)
 
 
-def sized(model: ej.models.Classifier, size: tuple[int, int]) -> Callable[[Any], np.ndarray]:
+def sized(model: ej.models.Classifier, size: Sequence[int]) -> Callable[[Any], np.ndarray]:
     """A classifier's preparation of images, at another size."""
-    return dataclasses.replace(model.preprocessing, size=size)
+    height, width = size
+    return dataclasses.replace(model.preprocessing, size=(height, width))
 
 
 def preset(model: ej.models.Classifier, config: ej.Config, published: bool = False) -> Contender:
@@ -206,10 +208,13 @@ def main() -> None:
     for name, explain in (presets | {name: method(model, name) for name in options.methods}).items():
         chosen[name] = handful(name, len(photos.names), options.handful)
         cases = [(photos.names[index], photos.images[index], photos.targets[index]) for index in chosen[name]]
-        explained[name] = [kept(options.folder, name, settings[name], *case, explain) for case in rows(name, cases, len(cases))]
+        explained[name] = [
+            kept(options.folder, name, settings[name], title, image, target, explain)
+            for title, image, target in rows(name, cases, len(cases))
+        ]
         masks = np.stack([made.masks for made in explained[name]])
-        pictures = (array[chosen[name]] for array in (photos.images, photos.other_images, photos.targets))
-        judged[name] = judge.judge(model, other, *pictures, masks, AREAS)
+        images, other_images, targets = (array[chosen[name]] for array in (photos.images, photos.other_images, photos.targets))
+        judged[name] = judge.judge(model, other, images, other_images, targets, masks, AREAS)
     tables = [reward_table(judged, explained, chosen, options)]
     if options.grids:
         everyone = presets | {name: method(model, name) for name in dict.fromkeys([*options.methods, *options.grid_methods])}
@@ -309,7 +314,10 @@ def grid_table(
     for name, explain in contenders.items():
         shown = handful(name, len(made), options.handful // 2)
         cases = [(f"grid-{index:02d}", made[index].image, made[index].target) for index in shown]
-        found = [kept(options.folder, name, settings[name], *case, explain) for case in rows(f"{name}, grids", cases, len(cases))]
+        found = [
+            kept(options.folder, name, settings[name], title, image, target, explain)
+            for title, image, target in rows(f"{name}, grids", cases, len(cases))
+        ]
         by_title = {name: [one.attribution for one in found]}
         if name in PRESETS:
             by_title[f"{name}, summed masks"] = [one.masks.sum(axis=0) for one in found]

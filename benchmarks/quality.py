@@ -63,6 +63,10 @@ class Outcome(NamedTuple):
     area_errors: np.ndarray
     seconds: Sequence[float]
 
+    def first(self, count: int) -> Outcome:
+        """The first cases, with the seconds of all."""
+        return Outcome(self.rewards[:count], self.feathered[:count], self.area_errors[:count], self.seconds)
+
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -111,18 +115,20 @@ def results(
 
 def measured(model: ej.models.Classifier, task: Cases, preset: str, batch: int) -> Outcome:
     """A preset of ours."""
-    parts = []
-    for chosen, result, seconds in results(model, task, PRESETS[preset](), batch, f"{preset} preset"):
+    parts, seconds = [], []
+    for chosen, result, taken in results(model, task, PRESETS[preset](), batch, f"{preset} preset"):
         errors = np.abs(np.asarray(result.areas) - np.asarray(result.requested_areas))
-        parts.append((*judged(model, task, chosen, result.binary_masks()), errors, seconds))
-    *arrays, seconds = zip(*parts, strict=True)
-    return Outcome(*map(np.concatenate, arrays), seconds)
+        parts.append((*judged(model, task, chosen, result.binary_masks()), errors))
+        seconds.append(taken)
+    rewards, feathered, area_errors = map(np.concatenate, zip(*parts, strict=True))
+    return Outcome(rewards, feathered, area_errors, seconds)
 
 
-def judged(model: ej.models.Classifier, task: Cases, chosen: slice, binary_masks: Array) -> list[np.ndarray]:
+def judged(model: ej.models.Classifier, task: Cases, chosen: slice, binary_masks: Array) -> tuple[np.ndarray, np.ndarray]:
     """The rewards of binary masks with sharp and with soft edges, (N, K) each."""
     call = model, task.images[chosen], task.targets[chosen], binary_masks, AREAS
-    return [np.asarray(ej.evaluation.reward_at_areas(*call, edge=edge)) for edge in ("sharp", "feathered")]
+    sharp, feathered = (np.asarray(ej.evaluation.reward_at_areas(*call, edge=edge)) for edge in ("sharp", "feathered"))
+    return sharp, feathered
 
 
 def measured_torchray(model: ej.models.Classifier, task: Cases, count: int) -> Outcome:
@@ -145,7 +151,8 @@ def measured_torchray(model: ej.models.Classifier, task: Cases, count: int) -> O
     areas = np.array(AREAS, np.float32)
     flat = stacked.reshape(count * len(AREAS), -1)
     binary = binarize(jnp.asarray(flat), jnp.tile(areas, count)).reshape(stacked.shape)
-    return Outcome(*judged(model, task, slice(count), binary), np.abs(stacked.mean(axis=(2, 3)) - areas), seconds)
+    sharp, feathered = judged(model, task, slice(count), binary)
+    return Outcome(sharp, feathered, np.abs(stacked.mean(axis=(2, 3)) - areas), seconds)
 
 
 def reward_row(name: str, outcome: Outcome) -> tuple[str, ...]:
@@ -170,10 +177,7 @@ def reward_table(model: ej.models.Classifier, options: argparse.Namespace) -> ma
     rows = [reward_row(f"{preset} preset, {PRESETS[preset]().num_steps} steps", outcome) for preset, outcome in outcomes.items()]
     first = min(options.torchray_scenes, options.scenes)
     if first:
-        rows += [
-            reward_row(f"{preset} preset, the first {first}", Outcome(*(values[:first] for values in outcome[:3]), outcome.seconds))
-            for preset, outcome in outcomes.items()
-        ]
+        rows += [reward_row(f"{preset} preset, the first {first}", outcome.first(first)) for preset, outcome in outcomes.items()]
         rows.append(
             reward_row(f"TorchRay 1.0, {ej.Config.torchray().num_steps} steps, the first {first}", measured_torchray(model, task, first))
         )

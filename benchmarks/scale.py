@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -133,23 +132,18 @@ def memory() -> machine.Table:
 def child_memory(pictures: str, areas: str, chunk: str) -> None:
     model = ej.models.load("efficientnet_lite0", weights=None)
     images = np.random.default_rng(0).standard_normal((int(pictures), 224, 224, 3)).astype(np.float32)
-    before = resident()
+    before = machine.resident("VmRSS")
     config = ej.Config(num_steps=2, exchange=False)
     jax.block_until_ready(
         ej.extremal_perturbation(model, images, 0, np.linspace(0.05, 0.3, int(areas)), config=config, chunk_size=int(chunk) or None)
     )
-    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before))
-
-
-def resident() -> float:
-    """MiB that are in memory now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+    print(json.dumps((machine.resident("VmHWM") - before) / 2**20))
 
 
 def overlap(name: str) -> machine.Table:
     """A sweep of image files, and the time within its compiled runs."""
     model = ej.models.load(name, weights=None)
-    inside, explained = [], running.extremal_perturbation
+    inside, explained = [], ej.extremal_perturbation
 
     def timed(*arguments: Any, **options: Any) -> Any:
         began = time.perf_counter()
@@ -158,7 +152,7 @@ def overlap(name: str) -> machine.Table:
         return result
 
     config = ej.Config(num_steps=2, exchange=False)
-    running.extremal_perturbation = timed  # type: ignore[attr-defined]
+    running.extremal_perturbation = timed  # type: ignore[assignment,attr-defined]
     moments: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         photographs(Path(folder) / "pictures", 40)

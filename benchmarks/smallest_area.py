@@ -22,7 +22,6 @@ import numpy as np
 
 import extremal_jax as ej
 import machine
-import quality
 from extremal_jax.ground.files import whole_file
 from extremal_jax.perturbation import monotone_fraction
 
@@ -69,7 +68,7 @@ def measured(options: argparse.Namespace) -> bool:
 def curves(model: ej.models.Classifier, images: np.ndarray, targets: np.ndarray, start: int) -> dict[str, Any]:
     """The responses to the masks of all areas."""
     result = ej.extremal_perturbation(model, images, targets, AREAS, key=jax.random.key(start))
-    binary = quality.hard_rewards(model, images, targets, result.binary_masks())
+    binary = sharp_rewards(model, images, targets, result.binary_masks())
     return dict(responses=result.rewards, binary_responses=binary, whole=result.image_rewards)
 
 
@@ -85,8 +84,13 @@ def nested(model: ej.models.Classifier, images: np.ndarray, targets: np.ndarray,
     order = np.asarray(result.ranking())[:, None]
     masks = order < np.round(np.multiply(AREAS, order[0].size))[:, None, None]
     free = result.binary_masks()
-    responses = (quality.hard_rewards(model, images, targets, kept) for kept in (np.asarray(masks, np.float32), free))
+    responses = (sharp_rewards(model, images, targets, kept) for kept in (np.asarray(masks, np.float32), free))
     return dict(zip(("nested", "free"), responses, strict=True))
+
+
+def sharp_rewards(model: ej.models.Classifier, images: np.ndarray, targets: np.ndarray, masks: Any) -> np.ndarray:
+    """The rewards of binary masks (N, K, H, W) of the areas, with sharp edges."""
+    return np.asarray(ej.evaluation.reward_at_areas(model, images, targets, masks, AREAS, edge="sharp"))
 
 
 def collected(options: argparse.Namespace, kind: str, count: int) -> dict[str, np.ndarray]:

@@ -68,18 +68,18 @@ def our_models(model: ej.models.Classifier, images: np.ndarray, target: int, ste
         # Each turn needs the one before, so that none is left out.
         return jax.lax.scan(lambda images, _: (images + 1e-6 * gradient(model, images), None), images, None, steps)[0]
 
-    images = jnp.asarray(images)
+    pixels = jnp.asarray(images)
     single, looped = jax.jit(gradient), jax.jit(canonical(loop))
 
     def plain() -> float:
         start = time.perf_counter()
         for _ in range(steps):
-            single(model, images).block_until_ready()
+            single(model, pixels).block_until_ready()
         return (time.perf_counter() - start) / steps
 
     def scanned() -> float:
         start = time.perf_counter()
-        looped(model, images).block_until_ready()
+        looped(model, pixels).block_until_ready()
         return (time.perf_counter() - start) / steps
 
     return {"model, jit": plain, "model, canonical scan": scanned}

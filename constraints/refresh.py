@@ -24,9 +24,10 @@ def resolve(python: str, constraints: str = "") -> tuple[str, dict[str, str]]:
         environment, constraints_file = Path(folder) / "environment", Path(folder) / "constraints.txt"
         constraints_file.write_text(constraints)
         subprocess.run([python, "-m", "venv", environment], check=True)
-        pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "--upgrade", "pip"], check=True)
-        options = ["--dry-run", "--ignore-installed", "--report", "-", "--constraint", constraints_file, f"{FOLDER.parent}[demo,dev,docs]"]
+        options: list[str | Path] = ["--dry-run", "--ignore-installed", "--report", "-", "--constraint", constraints_file]
+        options.append(f"{FOLDER.parent}[demo,dev,docs]")
         report = json.loads(subprocess.run([*pip, *options], check=True, stdout=subprocess.PIPE).stdout)
     packages = {entry["metadata"]["name"].lower().replace("_", "-"): entry["metadata"]["version"] for entry in report["install"]}
     packages.pop("extremal-jax")

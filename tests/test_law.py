@@ -41,12 +41,19 @@ def function_of(method: Any) -> Callable[..., Any]:
 
 
 CALLS = {name: call for name, call in functions(ej).items() if name != "open_sweep"}
-ALLOWED = {"data.scenes.generate": {"seed"}, "sweep": {"batch_size"}, "sweeps.plan": {"batch_size"}}  # a batch of a dataset's pictures
+ALLOWED = {  # a batch of a dataset's pictures, and the seed of what is generated or of a whole benchmark
+    "data.scenes.generate": {"seed"},
+    "evaluation.benchmark": {"seed", "batch_size"},
+    "evaluation.make_grids": {"seed"},
+    "evaluation.pasted_pairs": {"seed"},
+    "sweep": {"batch_size"},
+    "sweeps.plan": {"batch_size"},
+}
 METHODS = {f"attribution.{name}": function_of(method) for name, method in ej.attribution.METHODS.items()}
 EXPLAINERS = {**CALLS, **METHODS}
 OTHERS = {
     f"{namespace.__name__.removeprefix('extremal_jax.')}.{name}": function
-    for namespace in (ej.attribution, ej.graph, ej.models, ej.data, ej.data.scenes, ej.plots, ej.report, ej.sweeps)
+    for namespace in (ej.attribution, ej.evaluation, ej.graph, ej.models, ej.data, ej.data.scenes, ej.plots, ej.report, ej.sweeps)
     for name, function in functions(namespace).items()
     if function not in EXPLAINERS.values() and function.__module__.startswith(namespace.__name__)
 }

@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, prepare, wide
-from extremal_jax.attribution.evaluations import SCORES, chunk_length, responses, sum_in_chunks
+from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, prepare
+from extremal_jax.attribution.evaluations import GRADIENT_CHUNK, SCORES, blend, chunk_length, responses, sum_in_chunks
 from extremal_jax.attribution.method import Method, images_only
 from extremal_jax.boundary.areas import check_areas
 from extremal_jax.boundary.baselines import substitute
@@ -21,7 +21,6 @@ from extremal_jax.ground.checks import check_choice, check_count, check_not_nega
 from extremal_jax.optimise.optimizers import adam
 from extremal_jax.optimise.schedules import Cosine
 
-_USUAL_CHUNK = 16  # images at a time
 _LEAST = 1e-3  # of a distance from the centre, in pixels, where the angle is undefined
 
 
@@ -146,7 +145,7 @@ def extremal_contours(
         check_not_negative(name, value)
     areas = check_areas(areas, None)
     weights = Weights(*(jnp.float32(value) for value in (area_weight, roughness_weight, softness, learning_rate)))
-    length = chunk_length("areas", 2 * len(areas), chunk_size, _USUAL_CHUNK)
+    length = chunk_length("areas", 2 * len(areas), chunk_size, GRADIENT_CHUNK)
     task = prepare("extremal_contours", model, images, targets, resize, smooth, length)
     settings = Settings(harmonics, num_steps, starts, score, length)
     return task.differentiate(_ascend, substitute("baseline", baseline, task.images, task.layout), areas, weights, settings=settings)
@@ -232,8 +231,8 @@ class _Objective:
         masks = draw(chosen, (self.image.shape[0], self.image.shape[1]), self.weights.softness)[..., None]
         deletes = elements % 2 == 1
         masks = jnp.where(deletes[:, None, None, None], 1 - masks, masks)
-        perturbed = masks * wide(self.image)[None] + (1 - masks) * wide(self.baseline)[None]
-        scores = responses(self.model, self.settings.score, perturbed.astype(self.image.dtype), self.target)
+        perturbed = blend(masks, self.image, self.baseline).astype(self.image.dtype)
+        scores = responses(self.model, self.settings.score, perturbed, self.target)
         return jnp.where(deletes, -scores, scores)
 
 

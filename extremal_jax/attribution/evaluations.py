@@ -23,11 +23,14 @@ SCORES: dict[str, Callable[[Array], Array]] = {
 }
 
 
+GRADIENT_CHUNK = 16  # altered images at a time, of methods that send gradients back, where the caller does not say
+
+
 def usual_chunk() -> int:
     """How many altered images the model gets at a time where the caller does not say: 16 on a CPU, 128 on another device.
 
     A CPU gains next to nothing from more, and a GPU has too little to do with 16 (`benchmarks/chunks.py`). Methods that
-    send gradients back keep more of each image in memory, and take fewer.
+    send gradients back keep more of each image in memory, and take `GRADIENT_CHUNK`.
     """
     return 16 if jax.default_backend() == "cpu" else 128
 
@@ -45,6 +48,21 @@ def chunk_length(name: str, count: Any, chunk_size: Any, usual: int) -> int:
     check_count(name, count, 1)
     check_chunk_size(chunk_size)
     return math.ceil(count / math.ceil(count / (chunk_size or usual)))
+
+
+def draw_each(key: Array, which: Int[Array, " m"], shape: tuple[int, ...]) -> Float[Array, "m ..."]:
+    """Normal numbers of a shape for each alteration, the same in any chunk: under `vmap`, some kinds of keys draw others.
+
+    Example:
+      >>> draw_each(jax.random.key(0), jnp.arange(3), (4, 5)).shape
+      (3, 4, 5)
+    """
+    return lax.map(lambda one: jax.random.normal(jax.random.fold_in(key, one), shape, jnp.float32), which)
+
+
+def blend(masks: Float[Array, "m H W 1"], image: Float[Array, "H W C"], baseline: Float[Array, "H W C"]) -> Float[Array, "m H W C"]:
+    """M x + (1 − M) x̃: an image where masks are one, and a baseline where they are zero."""
+    return masks * wide(image)[None] + (1 - masks) * wide(baseline)[None]
 
 
 def sum_in_chunks(function: Callable[[Array, Array], Any], count: int, length: int, alike: Any) -> Any:

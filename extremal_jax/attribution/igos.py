@@ -13,14 +13,22 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, prepare, wide
-from extremal_jax.attribution.evaluations import SCORES, check_sides, chunk_length, responses, sum_in_chunks
+from extremal_jax.attribution.evaluations import (
+    GRADIENT_CHUNK,
+    SCORES,
+    blend,
+    check_sides,
+    chunk_length,
+    draw_each,
+    responses,
+    sum_in_chunks,
+)
 from extremal_jax.attribution.method import Method, images_only
 from extremal_jax.boundary.baselines import substitute
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_choice, check_count, check_key, check_not_negative, check_positive
 from extremal_jax.ground.filters import resize as resized
 
-_USUAL_CHUNK = 16  # images at a time
 _USUAL_RESOLUTION = 28
 _SLOPE = 1e-4  # the share of the promised descent that a step must keep
 _SHRINK = 0.5  # from one length of a step to the next
@@ -143,10 +151,11 @@ def igos(
 
     Differences from the authors' implementation: its defaults 1 and 20 of the weights, 15 steps, 20 points and 28 cells
       are ours too; the lengths of a step and the amount of noise are ours. It differentiates by M rather than by m, so
-      that the point s counts s/S, and the scores weigh half as much against the penalties.
+      that the point s counts s/S, and the scores weigh half as much against the penalties. Its search for a step asks the
+      mean score of the line, with noise, in place of the objective.
     """
     check_choice("score", score, SCORES)
-    length = chunk_length("num_points", num_points, chunk_size, _USUAL_CHUNK)
+    length = chunk_length("num_points", num_points, chunk_size, GRADIENT_CHUNK)
     weights = _weights(area_weight, variation_weight, math.inf, noise)
     settings = Settings(num_steps, num_points, score, length, _DELETION)
     task = prepare("igos", model, images, targets, resize, smooth, length)
@@ -206,13 +215,14 @@ def igos_plus_plus(
 
     Source: Khorram, Lawson and Li, "iGOS++: Integrated Gradient Optimized Saliency by Bilateral Perturbations", CHIL 2021.
 
-    Differences from the authors' implementation: its defaults are 20 points and 15 steps, three times the cost; σ is a
-      share of the image's range; its scores weigh half as much again against the penalties; otherwise as in `igos`.
+    Differences from the authors' implementation: its defaults are 20 points and 15 steps, three times the cost; it halves
+      the gradient of the scores once more, and takes the mean of plain and bilateral total variation; σ is a share of the
+      image's range; otherwise as in `igos`.
     """
     check_choice("score", score, SCORES)
     check_positive("similarity", similarity, ", a share of the image's range")
     check_count("num_points", num_points, 1)
-    length = chunk_length("num_points", num_points * len(_BILATERAL), chunk_size, _USUAL_CHUNK)
+    length = chunk_length("num_points", num_points * len(_BILATERAL), chunk_size, GRADIENT_CHUNK)
     weights = _weights(area_weight, variation_weight, similarity, noise)
     settings = Settings(num_steps, num_points, score, length, _BILATERAL)
     task = prepare("igos_plus_plus", model, images, targets, resize, smooth, length)
@@ -303,9 +313,7 @@ class _Objective:
         def chunk(elements: Array, counts: Array) -> Array:
             shares = ((elements // len(terms) + 1).astype(jnp.float32) / num_points)[:, None, None]
             mask, inserts = self._terms(elements)
-            # One by one: some kinds of keys give other numbers under vmap.
-            normal = lax.map(lambda element: jax.random.normal(jax.random.fold_in(key, element), self.image.shape, jnp.float32), elements)
-            noise = self.weights.noise * self._span * normal
+            noise = self.weights.noise * self._span * draw_each(key, elements, self.image.shape)
 
             def total(change: Float[Array, "J h w"]) -> Float[Array, ""]:
                 return jnp.where(counts, self._losses(shares * parts[mask] + change[mask], inserts, noise), 0).sum()
@@ -324,7 +332,7 @@ class _Objective:
         """The scores of the image under masks, with the signs of their terms."""
         shown = resized(masks[..., None], (self.image.shape[0], self.image.shape[1]))
         shown = jnp.where(inserts[:, None, None, None], 1 - shown, shown)
-        perturbed = shown * wide(self.image)[None] + (1 - shown) * wide(self.baseline)[None]
+        perturbed = blend(shown, self.image, self.baseline)
         perturbed = perturbed if noise is None else perturbed + noise
         scores = responses(self.model, self.settings.score, perturbed.astype(self.image.dtype), self.target)
         return jnp.where(inserts, -scores, scores)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from extremal_jax.attribution.backward import pull_back
 from extremal_jax.attribution.common import Maps, Model, Resize, Smooth, number, prepare, wide
-from extremal_jax.attribution.evaluations import chunk_length, sum_in_chunks
+from extremal_jax.attribution.evaluations import GRADIENT_CHUNK, chunk_length, draw_each, sum_in_chunks
 from extremal_jax.attribution.gradients import gradient
 from extremal_jax.attribution.method import Method
 from extremal_jax.boundary.axes import find_axes
@@ -23,8 +23,6 @@ from extremal_jax.graph.activations import check_name
 from extremal_jax.ground.checks import check_key
 from extremal_jax.ground.renamed import renamed
 from extremal_jax.operators.axes import IMAGE, Axes, names
-
-_USUAL_CHUNK = 16  # images at a time
 
 
 @renamed(steps="num_steps")
@@ -66,7 +64,7 @@ def integrated_gradients(
 
     Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
-    length = chunk_length("num_steps", num_steps, chunk_size, _USUAL_CHUNK)
+    length = chunk_length("num_steps", num_steps, chunk_size, GRADIENT_CHUNK)
     task = prepare("integrated_gradients", model, images, targets, resize, smooth, length, axes=axes)
     return task.differentiate(_integral, substitute("baseline", baseline, task.images, task.layout), num_steps=num_steps, length=length)
 
@@ -153,7 +151,7 @@ def smooth_grad(
         options["axes"] = found
     if not 0 <= number(noise) < float("inf"):
         raise ValueError(f"noise must be a share of the image's range, such as 0.15, and not negative, got {noise!r}")
-    length = chunk_length("num_samples", num_samples, chunk_size, _USUAL_CHUNK)
+    length = chunk_length("num_samples", num_samples, chunk_size, GRADIENT_CHUNK)
     task = prepare("smooth_grad", model, images, targets, resize, smooth, length, axes=axes, laid_out=False)
     arrays = {name: value for name, value in options.items() if isinstance(value, jax.Array | np.ndarray)}
     static = tuple(sorted((name, _hashable(value)) for name, value in options.items() if name not in arrays))
@@ -184,8 +182,7 @@ def _mean_under_noise(
     shared = {**dict(options), **arrays}
 
     def chunk(elements: Array, counts: Array) -> Array:
-        # One by one: some kinds of keys give other numbers under vmap.
-        normal = lax.map(lambda element: jax.random.normal(jax.random.fold_in(key, element), images.shape[1:], jnp.float32), elements)
+        normal = draw_each(key, elements, images.shape[1:])
 
         def maps(parts: tuple[Array, Array, dict[str, Array]]) -> Array:
             image, target, own = parts

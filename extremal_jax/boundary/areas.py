@@ -12,6 +12,8 @@ from jax.core import Tracer
 from extremal_jax.ground.checks import as_array, values_of
 from extremal_jax.ground.pytrees import AnyArray
 
+USUAL_AREAS = (0.025, 0.05, 0.1, 0.2)  # of saliency maps, as in TorchRay's pointing game
+
 
 def check_areas(areas: Any, count: int | None) -> AnyArray:
     """Areas as a float32 array in (0, 1], (K,) or, for a batch of `count` images, (N, K)."""

@@ -107,7 +107,7 @@ def benchmark(
         commands.refuse(["transfer_weights"], "only with --transfer")
     if weights is not None and len(models) > 1:
         raise click.BadParameter("applies only to a single classifier", param_hint="--weights")
-    classifiers = {name: ej.models.load(name, weights="default" if weights is None else weights) for name in models}
+    classifiers = {name: commands.load(name, weights) for name in models}
     classes = next(iter(classifiers.values())).classes
     dataset = ej.data.open_dataset(data, classes, limit=limit)
     pairs: frozenset[tuple[str, int]] = frozenset()

@@ -15,6 +15,7 @@ from extremal_jax.ground.files import check_writable
 
 if TYPE_CHECKING:
     from extremal_jax import Config
+    from extremal_jax.models import Classifier
 
 _DEBUG = "extremal_jax.debug"
 _IN_OUT = ""  # the value of --report without a file: report.html in the output folder
@@ -134,6 +135,13 @@ def refuse(names: Iterable[str], where: str) -> None:
     for name in names:
         if source(name) is click.core.ParameterSource.COMMANDLINE:
             raise click.BadParameter(f"applies {where}", param_hint=f"--{name.replace('_', '-')}")
+
+
+def load(name: str, weights: str | None) -> Classifier:
+    """A classifier with the weights of the option, or those that come with packages."""
+    import extremal_jax as ej
+
+    return ej.models.load(name, weights="default" if weights is None else weights)
 
 
 def config(preset: str, settings: Mapping[str, Any]) -> Config:

@@ -47,7 +47,7 @@ def plan(model_name: str, weights: str | None, preset: str, num_steps: int | Non
 
     if options["accelerator"] is None:
         commands.refuse(["utilisation"], "only with --accelerator")
-    model = ej.models.load(model_name, weights="default" if weights is None else weights)
+    model = commands.load(model_name, weights)
     found = ej.sweeps.plan(model, config=commands.config(preset, dict(num_steps=num_steps)), **options)
     output.answer(str(found))
     return dataclasses.asdict(found)

@@ -101,11 +101,10 @@ def start(
 ) -> Run:
     """Check the output folder, load the classifier, and read the inputs, which are images unless the classifier takes something
     else. The arguments are the values of the commands' options."""
-    import extremal_jax as ej
 
     others = {"reference image": reference, "weights": None if weights is None or commands.is_hub(weights) else Path(weights)}
     outputs = output_paths(paths, out, figure_format, {name: path for name, path in others.items() if path is not None})
-    model = ej.models.load(model_name, weights="default" if weights is None else weights)
+    model = commands.load(model_name, weights)
     axes = kinds.find_axes(model, axes_name, frames)
     return Run(model, paths, prepare(model, paths, axes, frames), outputs, figure_format)
 

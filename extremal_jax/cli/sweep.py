@@ -87,7 +87,7 @@ def sweep(
     if report is not None:
         _check_pages(report, out)
     settings = {name: options.pop(name) for name in ("game", "perturbation", "reward", "num_steps")}
-    model = ej.models.load(model_name, weights="default" if weights is None else weights)
+    model = commands.load(model_name, weights)
     try:
         with bar("explaining") as progress:
             found = ej.sweep(

@@ -21,7 +21,7 @@ from extremal_jax.operators.axes import (
     Axes,
     Axis,
     Length,
-    Steps,
+    Pitch,
     check_axes,
     check_gaps,
     each,
@@ -163,7 +163,7 @@ class Config(MaskSettings):
     axes: Axes | str | None = None
     num_steps: int = 50
     perturbation: str | Perturbation | None = None
-    pitch: Steps | None = None
+    pitch: Pitch | None = None
     sigma: Length | None = None
     temperature: float = 1 / 20
     smoothing: Length | None = None

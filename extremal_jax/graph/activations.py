@@ -15,7 +15,7 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 
-from extremal_jax.graph.interpreter import Rule, inside, interpreted, opened, trace
+from extremal_jax.graph.interpreter import Rewriting, inside, interpreted, opened, trace
 from extremal_jax.ground.checks import nearest
 
 _NAMELESS = (
@@ -123,7 +123,7 @@ def intervene(function: Callable[..., Any], replacements: Mapping[str, Callable[
         check_replacement(name, values[0], new)
         return [checkpoint_name(new, name)]
 
-    def plan(closed: ClosedJaxpr) -> tuple[ClosedJaxpr, Rule]:
+    def plan(closed: ClosedJaxpr) -> tuple[ClosedJaxpr, Rewriting]:
         surface = opened(closed, lambda equation: name_of(equation) in replacements)
         check_names(surface, replacements)
         return surface, rule

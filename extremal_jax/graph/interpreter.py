@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-Rule = Callable[[JaxprEqn, Sequence[Any]], Sequence[Any] | None]
+Rewriting = Callable[[JaxprEqn, Sequence[Any]], Sequence[Any] | None]
 Wanted = Callable[[JaxprEqn], bool]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -55,7 +55,7 @@ def trace(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Tra
     return Trace(closed, values, jax.tree.structure(shape))
 
 
-def interpreted(function: Callable[..., Any], plan: Callable[[ClosedJaxpr], tuple[ClosedJaxpr, Rule]]) -> Callable[..., Any]:
+def interpreted(function: Callable[..., Any], plan: Callable[[ClosedJaxpr], tuple[ClosedJaxpr, Rewriting]]) -> Callable[..., Any]:
     """A function whose calls are traced and evaluated anew: by the jaxpr and the rule that a plan makes of the trace."""
 
     def call(*arguments: Any, **keywords: Any) -> Any:
@@ -66,7 +66,7 @@ def interpreted(function: Callable[..., Any], plan: Callable[[ClosedJaxpr], tupl
     return call
 
 
-def rewrite(function: Function, rule: Rule) -> Function:
+def rewrite(function: Function, rule: Rewriting) -> Function:
     """Replace some equations of a function.
 
     Args:
@@ -88,7 +88,7 @@ def rewrite(function: Function, rule: Rule) -> Function:
     return functools.wraps(function)(interpreted(function, lambda closed: (closed, _opening(rule))))  # type: ignore[return-value]
 
 
-def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule, wanted: Wanted | None = None) -> list[Any]:
+def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rewriting, wanted: Wanted | None = None) -> list[Any]:
     """Evaluate a jaxpr, with its equations passed through a rule.
 
     The rule replaces `wanted` equations alone; bodies without any are not traced anew, which saves most of the time and
@@ -100,7 +100,7 @@ def evaluate(closed: ClosedJaxpr, arguments: Sequence[Any], rule: Rule, wanted: 
     return [read(environment, atom) for atom in jaxpr.outvars]
 
 
-def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule, wanted: Wanted | None = None) -> None:
+def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rewriting, wanted: Wanted | None = None) -> None:
     """Evaluate equations in order; the environment maps variables to values, and receives the outputs."""
     for equation in equations:
         values = [read(environment, atom) for atom in equation.invars]
@@ -117,7 +117,7 @@ def run(equations: Iterable[JaxprEqn], environment: dict[Any, Any], rule: Rule, 
         environment.update(zip(equation.outvars, outputs, strict=True))
 
 
-def _within_shards(equation: JaxprEqn, values: Sequence[Any], rule: Rule, wanted: Wanted | None) -> list[Any]:
+def _within_shards(equation: JaxprEqn, values: Sequence[Any], rule: Rewriting, wanted: Wanted | None) -> list[Any]:
     """The outputs of a `shard_map` whose body passes through a rule, within its mesh, whose axes the body may name."""
     [body], given = bodies(equation), equation.params
     manual = next(given[name] for name in ("newly_manual_axes", "manual_axes") if name in given)  # by the version of JAX
@@ -132,7 +132,7 @@ def _within_shards(equation: JaxprEqn, values: Sequence[Any], rule: Rule, wanted
     return list(mapped(*values))
 
 
-def _opening(rule: Rule) -> Rule:
+def _opening(rule: Rewriting) -> Rewriting:
     """The rule that also evaluates a body in place of its call, where the call cannot hold what the rule makes of it: the body
     of a function with a derivative of its own, once it is changed, and constants in that of `remat`."""
 
@@ -227,7 +227,7 @@ def contains(closed: ClosedJaxpr, wanted: Wanted) -> bool:
     return any(wanted(equation) or any(map(wanted, inside(equation))) for equation in closed.jaxpr.eqns)
 
 
-def _rewritten(parameter: Any, rule: Rule, wanted: Wanted | None) -> Any:
+def _rewritten(parameter: Any, rule: Rewriting, wanted: Wanted | None) -> Any:
     """A parameter of an equation, rewritten where it is the body of a call or of control flow."""
     if rule is unchanged:
         return parameter

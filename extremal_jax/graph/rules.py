@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from extremal_jax.graph.interpreter import Rule as Rewriting, inside, interpreted, opened, trace
+from extremal_jax.graph.interpreter import Rewriting, inside, interpreted, opened, trace
 from extremal_jax.ground.html import section, table
 
 _SAME_NUMBER = frozenset({"broadcast_in_dim", "convert_element_type", "pvary", "reshape"})  # keep a number as it is

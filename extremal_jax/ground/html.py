@@ -25,8 +25,8 @@ def escaped(value: object) -> str:
     return html.escape(str(value))
 
 
-def address(pixels: np.ndarray, form: str = "png", longest: int | None = None, **options: Any) -> str:
-    """A picture as the address of an image that a page holds itself.
+def data_uri(pixels: np.ndarray, form: str = "png", longest: int | None = None, **options: Any) -> str:
+    """A picture as a data URI: an image that a page holds itself.
 
     Args:
       pixels: (H, W, 3), or (H, W) for grey, in [0, 1].
@@ -35,7 +35,7 @@ def address(pixels: np.ndarray, form: str = "png", longest: int | None = None, *
       options: of Pillow's `save`.
 
     Example:
-      >>> address(np.zeros((8, 8)))[:22]
+      >>> data_uri(np.zeros((8, 8)))[:22]
       'data:image/png;base64,'
     """
     from PIL import Image
@@ -73,7 +73,7 @@ def figure(pixels: np.ndarray, label: str, *lines: object, longest: int = 96) ->
     """A small picture over lines of text.
 
     Args:
-      pixels: as in `address`.
+      pixels: as in `data_uri`.
       label: the picture in words, for those who do not see it.
       lines: under the picture.
       longest: the most pixels of a side.
@@ -83,7 +83,7 @@ def figure(pixels: np.ndarray, label: str, *lines: object, longest: int = 96) ->
       1
     """
     scale = max(1, longest // (2 * max(pixels.shape[:2])))  # so that masks of few pixels can be seen
-    image = address(pixels.repeat(scale, axis=0).repeat(scale, axis=1), longest=longest)
+    image = data_uri(pixels.repeat(scale, axis=0).repeat(scale, axis=1), longest=longest)
     texts = "<br>".join(map(escaped, lines))
     return f'<span style="{_FIGURE}"><img alt="{escaped(label)}" style="{_FRAME}" src="{image}"><br>{texts}</span>'
 

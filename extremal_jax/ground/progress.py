@@ -23,6 +23,7 @@ class Progress(NamedTuple):
 
 
 Watcher = Callable[[Progress], None]
+Counter = Callable[[int, int], None]  # of how many parts of a dataset are finished, and how many there are
 
 
 def later(watcher: Watcher | None, done: int, total: int) -> Watcher | None:

@@ -16,7 +16,7 @@ from extremal_jax.ground.checks import check_flag
 FLIPPED = "width"  # the axis along which jitter flips
 SHIFTED = ("height", "width")  # those along which it shifts
 Length = float | tuple[float, ...]  # along all axes of a mask, or along each
-Steps = int | tuple[int, ...]
+Pitch = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def places(axes: Axes, *wanted: str) -> tuple[int, ...]:
     return tuple(place - len(axes) for place, axis in enumerate(axes) if axis.name in wanted)
 
 
-def check_gaps(pitch: Steps, sigma: Length, axes: Axes) -> None:
+def check_gaps(pitch: Pitch, sigma: Length, axes: Axes) -> None:
     """Raise a ValueError if the kernel is smaller than the pitch along an axis, so that masks would have gaps. Along axes
     with sigma 0 there is no kernel, and the pitch must be 1."""
     along = len(axes)

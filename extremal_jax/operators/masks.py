@@ -36,7 +36,7 @@ from jaxtyping import Float
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.exponential import exp2
 from extremal_jax.ground.renamed import renamed
-from extremal_jax.operators.axes import Axis, Length, Steps, check_gaps
+from extremal_jax.operators.axes import Axis, Length, Pitch, check_gaps
 
 _LOG_2 = math.log(2)
 _LARGEST = 119  # of the power of two of an exponent f, so that sums of f 2^f, f up to 120, stay finite in single precision
@@ -77,7 +77,7 @@ class SmoothMasks:
     """
 
     shape: tuple[int, ...]
-    pitch: Steps
+    pitch: Pitch
     sigma: Length
     temperature: float = 1 / 20
     places: tuple[int, ...] | None = None

@@ -9,8 +9,8 @@
 Each perturbation is a pyramid of L levels, from the most perturbed image to the image itself. A mask value reads the
 pyramid by linear interpolation between the two nearest levels; the others need only two.
 
-To add a perturbation, write a frozen dataclass with the members of `Perturbation` and put it in `PERTURBATIONS`. Fields
-that are named like fields of `Config` are filled from the config.
+To add a perturbation, write a frozen dataclass with the members of `Perturbation` and put it in `PERTURBATIONS`. Where a
+`Config` gives its name, fields that are named like fields of `Config` are filled from the config.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ class Printed:
         if _status(self) is None or not all(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(self)):
             return None
         this: Any = self
-        ones = [this] if this._is_single else [this[index] for index in range(min(len(this), _MOST_IMAGES))]
+        ones = [this] if this.is_single else [this[index] for index in range(min(len(this), _MOST_IMAGES))]
         parts = [section(_head(one, index, len(ones)), f"<div>{_figures(one)}</div>") for index, one in enumerate(ones)]
-        left = 0 if this._is_single else len(this) - len(ones)
+        left = 0 if this.is_single else len(this) - len(ones)
         parts += [paragraph(f"and {left} more")] if left else []
         layer = "" if this.at is None else f" of the layer {this.at}"
         return section(f"{type(self).__name__}{layer}", *parts, paragraph(*str(this.status).splitlines()))

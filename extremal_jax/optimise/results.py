@@ -17,7 +17,7 @@ class OfImages:
 
     def __getitem__(self: Result, index: int) -> Result:
         """One image of a batch."""
-        if self._is_single:
+        if self.is_single:
             raise IndexError("this result is of a single image; only the result of a batch can be indexed")
         if not isinstance(index, numbers.Integral):
             raise TypeError(f"the index of an image must be a whole number, got {index!r}")
@@ -26,11 +26,12 @@ class OfImages:
         return jax.tree.map(lambda x: x[index, ...], self)  # of NumPy arrays too, `...` makes arrays and not scalars
 
     def __len__(self) -> int:
-        if self._is_single:
+        if self.is_single:
             raise TypeError("this result is of a single image; only the result of a batch has a length")
         return getattr(self, self._single[0]).shape[0]
 
     @property
-    def _is_single(self) -> bool:
+    def is_single(self) -> bool:
+        """Whether it is of a single image, and not of a batch."""
         name, rank = self._single
         return getattr(self, name).ndim == rank

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from extremal_jax.ground.html import address
+from extremal_jax.ground.html import data_uri
 
 _QUALITY = 90  # of JPEG
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def jpeg(picture: np.ndarray, longest: int | None = None) -> str:
-    """A picture (H, W, 3) in [0, 1], as the address of a JPEG image that the page holds itself.
+    """A picture (H, W, 3) in [0, 1], as the data URI of a JPEG image.
 
     Args:
       picture: the pixels.
@@ -25,17 +25,17 @@ def jpeg(picture: np.ndarray, longest: int | None = None) -> str:
       >>> jpeg(np.zeros((8, 8, 3)))[:23]
       'data:image/jpeg;base64,'
     """
-    return address(picture, "jpeg", longest, quality=_QUALITY, subsampling=0)
+    return data_uri(picture, "jpeg", longest, quality=_QUALITY, subsampling=0)
 
 
 def png(values: np.ndarray) -> str:
-    """A mask or map (H, W) in [0, 1], as the address of a grey PNG image of 8 bits that the page holds itself.
+    """A mask or map (H, W) in [0, 1], as the data URI of a grey PNG image of 8 bits.
 
     Example:
       >>> png(np.zeros((8, 8)))[:22]
       'data:image/png;base64,'
     """
-    return address(values, optimize=True)
+    return data_uri(values, optimize=True)
 
 
 def number(value: Any) -> float | None:

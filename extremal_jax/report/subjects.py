@@ -117,7 +117,7 @@ def subjects(
 
 def _count(result: Any) -> int | None:
     """N of the result of a batch; None for the result of one picture."""
-    return None if result._is_single else len(result)
+    return None if result.is_single else len(result)
 
 
 def _singles(result: Any, single: bool) -> list[Any]:

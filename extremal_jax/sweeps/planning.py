@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from extremal_jax.boundary.areas import USUAL_AREAS
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.candidates import stages
 from extremal_jax.extremal.config import Config
@@ -26,7 +27,6 @@ from extremal_jax.operators.games import GAMES, Game
 from extremal_jax.sweeps.inputs import Prepare
 from extremal_jax.sweeps.job import TOP, Job, pose
 from extremal_jax.sweeps.layout import State, laid
-from extremal_jax.sweeps.running import AREAS
 from extremal_jax.sweeps.store import AREAS as AREA_NAMES, NAMES, create
 
 _PHOTOGRAPH = (375, 500)  # (height, width) of one of ImageNet's
@@ -105,7 +105,7 @@ def plan(
     model: Model,
     *,
     pictures: int = 50_000,
-    areas: Any = AREAS,
+    areas: Any = USUAL_AREAS,
     config: Config | None = None,
     batch_size: int | None = None,
     chunk_size: int | None = None,

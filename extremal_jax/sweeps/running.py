@@ -14,10 +14,12 @@ from jax import Array
 from jax.sharding import Sharding
 from jaxtyping import Bool
 
+from extremal_jax.boundary.areas import USUAL_AREAS
 from extremal_jax.boundary.models import Model
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
 from extremal_jax.graph.functional import Arrays, Program, partition
+from extremal_jax.ground.progress import Counter
 from extremal_jax.sweeps.claims import claimed
 from extremal_jax.sweeps.inputs import Prepare
 from extremal_jax.sweeps.job import LABELS, Job, pose, shard_of
@@ -27,16 +29,13 @@ from extremal_jax.sweeps.reading import Read, read_ahead
 from extremal_jax.sweeps.rows import UNKNOWN, Group, Row
 from extremal_jax.sweeps.store import Store, create
 
-Watcher = Callable[[int, int], None]  # is called with the numbers of finished and of all pictures of the shard
-AREAS = (0.025, 0.05, 0.1, 0.2)
-
 
 def sweep(
     model: Model,
     source: Any,
     out: str | os.PathLike[str],
     *,
-    areas: Any = AREAS,
+    areas: Any = USUAL_AREAS,
     targets: Any = LABELS,
     batch_size: int | None = None,
     shard: tuple[int, int] | None = None,
@@ -47,7 +46,7 @@ def sweep(
     strict: bool = False,
     config: Config | None = None,
     key: Array | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Counter | None = None,
     chunk_size: int | None = None,
 ) -> Sweep:
     """Explain every picture of a dataset, and keep each result as it comes.
@@ -122,7 +121,7 @@ def sweep(
     return Sweep(store)
 
 
-def _run(job: Job, store: Store, rows: Sequence[Row], strict: bool, progress: Watcher | None) -> None:
+def _run(job: Job, store: Store, rows: Sequence[Row], strict: bool, progress: Counter | None) -> None:
     """Explain the rows that are absent, or were skipped before, and write each batch while the next is computed."""
     absent = np.isin(store.statuses(), (State.ABSENT, State.SKIPPED))
     groups = [group for group in job.groups(rows) if any(absent[row.place] for row in group.rows)]

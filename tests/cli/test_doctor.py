@@ -62,8 +62,8 @@ def test_the_speed_is_that_of_a_step_without_compilation(monkeypatch: pytest.Mon
     clock = iter([0.0, 5.0, 6.0, 7.0, 10.0, 11.0, 11.5, 12.0])  # for each run: begin, steps 10 and 20, end
     monkeypatch.setattr(findings, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
 
-    def run(model: Any, image: Any, target: int, *, config: Any, progress: Any) -> None:
-        assert (model.name, image.shape, config.num_steps) == ("scenes", (128, 128, 3), 20)
+    def run(model: Any, image: Any, target: int, areas: Any, *, config: Any, progress: Any) -> None:
+        assert (model.name, image.shape, len(areas), config.num_steps) == ("scenes", (128, 128, 3), 4, 20)
         for step in (10, 20):
             progress(ej.Progress(step, 20, 1.0))
 

@@ -78,16 +78,6 @@ def scores_of(model: Model, score: str, images: Float[Array, "m ... C"], targets
     return jnp.take_along_axis(responses(model, score, images, None), targets[:, None], axis=1)[:, 0]
 
 
-def draw_each(key: Array, which: Int[Array, " m"], shape: tuple[int, ...]) -> Float[Array, "m ..."]:
-    """Normal numbers of a shape for each alteration, the same in any chunk: under `vmap`, some kinds of keys draw others.
-
-    Example:
-      >>> draw_each(jax.random.key(0), jnp.arange(3), (4, 5)).shape
-      (3, 4, 5)
-    """
-    return lax.map(lambda one: jax.random.normal(jax.random.fold_in(key, one), shape, jnp.float32), which)
-
-
 def ranks(maps: Float[Array, "*N H W"]) -> Int[Array, "*N H W"]:
     """The place of each pixel in the order of falling values, from 0. Ties keep reading order, and NaN comes last.
 

@@ -9,11 +9,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from extremal_jax.attribution.evaluations import draw_each
 from extremal_jax.boundary.baselines import check_finite
 from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.calls import as_floats
-from extremal_jax.evaluation.faithfulness.altered import draw_each, for_each, prepare_altered, scores_of
+from extremal_jax.evaluation.faithfulness.altered import for_each, prepare_altered, scores_of
 from extremal_jax.ground.checks import as_array, check_count, check_flag, check_key, check_positive
 from extremal_jax.ground.pytrees import AnyArray
 

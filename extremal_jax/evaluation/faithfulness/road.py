@@ -9,9 +9,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from extremal_jax.attribution.evaluations import draw_each
 from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
-from extremal_jax.evaluation.faithfulness.altered import draw_each, for_each, nan_where_unknown, prepare_altered, ranks, scores_of
+from extremal_jax.evaluation.faithfulness.altered import for_each, nan_where_unknown, prepare_altered, ranks, scores_of
 from extremal_jax.evaluation.faithfulness.imputation import add_noise, fill
 from extremal_jax.ground.checks import as_array, check_choice, check_key, check_not_negative
 

@@ -9,12 +9,12 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from extremal_jax.attribution.evaluations import draw_each
 from extremal_jax.boundary.baselines import substitute
 from extremal_jax.boundary.images import check_images
 from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.faithfulness.altered import (
     cells,
-    draw_each,
     for_each,
     nan_where_unknown,
     pixels,

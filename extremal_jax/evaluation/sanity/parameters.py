@@ -36,6 +36,9 @@ def parameter_layers(model: Model, images: Any) -> tuple[str, ...]:
     Args:
       model, images: as in `parameter_randomisation`; nothing but the shape and type of the images counts.
 
+    Returns:
+      The names, such as ("head", "blocks.3.conv", "stem.conv").
+
     Example:
       >>> def network(parameters, x):
       ...     hidden = x @ parameters["hidden"]["kernel"] + parameters["hidden"]["bias"]

@@ -88,9 +88,12 @@ def average_sensitivity(
     original: Any = None,
     key: Array | None = None,
 ) -> Float[Array, "*N"]:
-    """The mean relative change of a map, where `max_sensitivity` takes the largest. Arguments and errors are the same.
+    """The mean relative change of a map, where `max_sensitivity` takes the largest.
 
-    The mean does not grow with the number of samples.
+    The mean does not grow with the number of samples. The arguments and the errors are those of `max_sensitivity`.
+
+    Returns:
+      (N,), or () for a single image.
 
     Example:
       >>> import jax.numpy as jnp

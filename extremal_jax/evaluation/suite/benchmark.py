@@ -12,14 +12,14 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from extremal_jax.boundary.areas import check_areas
+from extremal_jax.boundary.areas import USUAL_AREAS, check_areas
 from extremal_jax.boundary.fingerprints import fingerprint
 from extremal_jax.boundary.models import Model
 from extremal_jax.data.examples import Dataset
@@ -32,12 +32,11 @@ from extremal_jax.evaluation.suite.standard import TESTS, Test, Trial
 from extremal_jax.evaluation.suite.summaries import Report, tabulate
 from extremal_jax.graph import Activation, activations
 from extremal_jax.ground.checks import check_choice, check_count, check_shard
+from extremal_jax.ground.progress import Counter
 from extremal_jax.models.classifier import Classifier
 
 Source = Iterable[Batch | Skipped]
-Watcher = Callable[[int, int], None]  # is called with the numbers of finished and of all evaluations
 _KINDS = ("grids", "difull", "dipart", "images")  # of `Test.of`; grids first, since their images may be too few
-AREAS = (0.025, 0.05, 0.1, 0.2)
 
 
 def benchmark(
@@ -50,14 +49,14 @@ def benchmark(
     transfer: Classifier | None = None,
     limit: int | None = None,
     num_grids: int = 100,
-    areas: tuple[float, ...] = AREAS,
+    areas: tuple[float, ...] = USUAL_AREAS,
     difficult: frozenset[tuple[str, int]] = frozenset(),
     seed: int = 0,
     batch_size: int = 16,
     shard: tuple[int, int] = (1, 1),
     strict: bool = False,
     torchray_average: bool = False,
-    progress: Watcher | None = None,
+    progress: Counter | None = None,
 ) -> Report:
     """Run standard tests, and keep a row for each image, model and method as it comes.
 

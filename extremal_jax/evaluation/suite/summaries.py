@@ -191,9 +191,21 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
       folder: the folder of the benchmark.
       torchray_average: in means over classes, count those that no case shows as zero, as TorchRay does.
 
+    Returns:
+      A `Report`, as `benchmark` returns it.
+
     Raises:
       FileNotFoundError: if there is no benchmark.
       ValueError: if its settings are damaged.
+
+    Example:
+      >>> import tempfile
+      >>> import extremal_jax as ej
+      >>> models, folder = {"scenes": ej.models.load("scenes")}, tempfile.mkdtemp()
+      >>> scenes = ej.data.SceneDataset(2, objects=1)
+      >>> report = ej.evaluation.benchmark(["pointing-game"], scenes, models, ["center"], folder=folder)
+      >>> tabulate(folder).lines == report.lines
+      True
     """
     folder = as_path(folder)
     settings = read_settings(folder)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extremal_jax.evaluation.faithfulness.altered import cells, draw_each, for_each, pixels, ranks
+from extremal_jax.attribution.evaluations import draw_each
+from extremal_jax.evaluation.faithfulness.altered import cells, for_each, pixels, ranks
 
 
 def test_ranks_are_stable_and_put_nan_last() -> None:

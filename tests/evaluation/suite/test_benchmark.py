@@ -14,6 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import extremal_jax as ej
 from benchmark_squares import CLASSES, COLOURS, Network, Squares, classifier, nameless, rows, run
+from extremal_jax.boundary.areas import USUAL_AREAS
 from extremal_jax.data.examples import Example, Object
 from extremal_jax.evaluation.suite import benchmark as module, standard
 from extremal_jax.evaluation.suite.contenders import Contender, Explanation
@@ -46,8 +47,8 @@ def test_values_are_those_of_the_functions(tmp_path: Any) -> None:
         "insertion auc": ej.evaluation.insertion(model, image, [2], maps).auc,
         "deletion auc": ej.evaluation.deletion(model, image, [2], maps).auc,
         "road road": ej.evaluation.road(model, image, [2], maps, shares=(0.1, 0.3, 0.5, 0.7, 0.9), key=key).mean,
-        "reward sharp": ej.evaluation.reward_at_areas(model, image, [2], maps, module.AREAS, edge="sharp").mean(axis=-1),
-        "reward feathered": ej.evaluation.reward_at_areas(model, image, [2], maps, module.AREAS).mean(axis=-1),
+        "reward sharp": ej.evaluation.reward_at_areas(model, image, [2], maps, USUAL_AREAS, edge="sharp").mean(axis=-1),
+        "reward feathered": ej.evaluation.reward_at_areas(model, image, [2], maps, USUAL_AREAS).mean(axis=-1),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(row["values"][name], np.asarray(value, np.float32)[0], rtol=1e-4, atol=1e-5, err_msg=name)

@@ -12,8 +12,8 @@ import pytest
 
 import extremal_jax as ej
 from benchmark_squares import FAST, Squares, classifier, nameless, rows, run
+from extremal_jax.boundary.areas import USUAL_AREAS
 from extremal_jax.evaluation import Contender, Explanation
-from extremal_jax.evaluation.suite.benchmark import AREAS
 from extremal_jax.evaluation.suite.journal import rows_in
 
 
@@ -23,7 +23,7 @@ def test_a_method_of_your_own_enters_its_own_masks(tmp_path: Any) -> None:
     masks[:, 4:8, 4:12] = 1
 
     def explain(model: Any, images: Any, targets: Any, areas: Any, key: Any, layers: Any) -> Explanation:
-        assert areas == AREAS
+        assert areas == USUAL_AREAS
         return Explanation(jnp.ones(images.shape[:3]), jnp.ones(images.shape[:3]), jnp.stack([jnp.asarray(masks)] * len(images)))
 
     report = run(("reward",), methods=(Contender("mine|1", "first", explain), "center"), folder=tmp_path)
@@ -32,7 +32,7 @@ def test_a_method_of_your_own_enters_its_own_masks(tmp_path: Any) -> None:
     assert json.loads((tmp_path / "settings.json").read_text())["methods"] == {"mine|1": "first", "center": ""}
     row = next(row for row in rows(tmp_path) if row["case"] == "2.png 2 blue" and row["method"] == "mine|1")
     image = classifier().preprocess(Squares()[2].load())
-    expected = ej.evaluation.reward_at_areas(classifier(), image, 2, masks, AREAS, edge="sharp").mean()
+    expected = ej.evaluation.reward_at_areas(classifier(), image, 2, masks, USUAL_AREAS, edge="sharp").mean()
     assert row["values"]["reward sharp"] == pytest.approx(float(expected), abs=1e-5)
     with pytest.raises(ValueError, match=r"other settings: methods, mine\|1 was 'first' and is 'second'"):
         run(("reward",), methods=(Contender("mine|1", "second", explain),), folder=tmp_path)

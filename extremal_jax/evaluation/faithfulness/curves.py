@@ -25,7 +25,8 @@ class Curve(NamedTuple):
     """The score of images while they change.
 
     Attributes:
-      shares: (T + 1,), the share of the pixels that have changed, or the area that is shown.
+      shares: (T + 1,), the share of the pixels, or in pixel flipping of the cells, that have changed, or the area that is
+        shown.
       scores: (N, T + 1), or (T + 1,) for a single image.
       auc: (N,), or a number: the area under the curve, in units of the score.
     """
@@ -317,7 +318,7 @@ def _flip(
     starts, ends = (others, call.images) if inserting else (call.images, others)
     settings = dict(length=length, score=score, cell=(1,) * len(layout.size), auc=protocol.auc, predicted=targets is None)
     scores, auc = call.compute(_scores_of_steps, starts, ends, counts.astype(np.int32), **settings)
-    return Curve(jnp.asarray(counts / counts[-1], jnp.float32), scores, auc)
+    return Curve(jnp.asarray(counts / math.prod(layout.size), jnp.float32), scores, auc)
 
 
 def _counts(size: tuple[int, ...], protocol: Protocol, pixels_per_step: int | None, num_steps: int | None) -> np.ndarray:

@@ -102,4 +102,5 @@ def _drops(
 
     whole, part = for_each(chunk, len(images), 2, length).T
     drop = 100 * jnp.maximum(0, whole - part) / jnp.maximum(whole, np.finfo(np.float32).tiny)
-    return Drop(nan_where_unknown(drop, maps), nan_where_unknown((part > whole).astype(drop.dtype), maps))
+    increase = jnp.where(jnp.isnan(drop), jnp.nan, (part > whole).astype(drop.dtype))
+    return Drop(nan_where_unknown(drop, maps), nan_where_unknown(increase, maps))

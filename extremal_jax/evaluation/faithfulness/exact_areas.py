@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -14,7 +15,7 @@ from extremal_jax.boundary.areas import check_areas, check_pixels
 from extremal_jax.boundary.baselines import substitute
 from extremal_jax.boundary.layouts import Layout, check_inputs
 from extremal_jax.boundary.models import Model
-from extremal_jax.evaluation.calls import as_floats, unit_range
+from extremal_jax.evaluation.calls import as_floats
 from extremal_jax.evaluation.faithfulness.altered import for_each, nan_where_unknown, prepare_altered, scores_of
 from extremal_jax.evaluation.faithfulness.curves import Curve
 from extremal_jax.ground.checks import check_choice, check_not_negative
@@ -168,6 +169,12 @@ def check_masks(maps: Any, count: int | None, num_areas: int, layout: Layout) ->
     return found.reshape(count or 1, *((1,) if len(rest) == rank else ()), *rest)
 
 
+def _places(values: Float[Array, "N M n"]) -> Float[Array, "N M n"]:
+    """The share of values that are less than each: the order of maps of any range, even beside an outlier."""
+    below = jax.vmap(jax.vmap(lambda row: jnp.searchsorted(jnp.sort(row), row)))(values)
+    return below.astype(jnp.float32) / values.shape[-1]
+
+
 def binary_masks(masks: Float[AnyArray, "N M ..."], areas: Float[AnyArray, " K"]) -> Float[Array, "N K ..."]:
     """The round(a n) highest pixels of each mask as ones, the others as zeros; one mask, M = 1, serves every area.
 
@@ -176,8 +183,8 @@ def binary_masks(masks: Float[AnyArray, "N M ..."], areas: Float[AnyArray, " K"]
       [[[[0.0, 0.0, 1.0]], [[1.0, 0.0, 1.0]]]]
     """
     num_images, _, *size = masks.shape
-    flat = unit_range(masks.reshape(*masks.shape[:2], 1, -1))  # maps of attribution have any range
-    each = jnp.broadcast_to(flat, (num_images, len(areas), *flat.shape[2:])).reshape(num_images * len(areas), -1)
+    flat = jnp.asarray(masks, jnp.float32).reshape(*masks.shape[:2], -1)
+    each = jnp.broadcast_to(_places(flat), (num_images, len(areas), flat.shape[-1])).reshape(num_images * len(areas), -1)
     return binarize(each, jnp.tile(jnp.asarray(areas), num_images)).reshape(num_images, len(areas), *size)
 
 

@@ -135,6 +135,8 @@ def _infidelities(
     scores, predicted = for_each(chunk, len(images), count + 1, length)
     falls, predicted = scores[:, -1:] - scores[:, :-1], predicted[:, :-1]
     if normalize:
+        largest = jnp.abs(predicted).max(axis=1, keepdims=True)
+        predicted = predicted / jnp.where(largest == 0, 1, largest)  # so that squares neither vanish nor overflow
         square = jnp.square(predicted).mean(axis=1, keepdims=True)
         predicted = predicted * jnp.where(
             square == 0, 0, (predicted * falls).mean(axis=1, keepdims=True) / jnp.where(square == 0, 1, square)

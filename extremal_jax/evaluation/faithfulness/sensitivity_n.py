@@ -91,7 +91,7 @@ def _sizes(sizes: Any, total: int) -> np.ndarray:
     if total < 2:
         raise ValueError(f"cell must leave at least two cells in the image, got {total}; take a smaller one")
     if sizes is None:
-        return np.unique(np.rint(np.geomspace(1, max(1, 0.8 * total), 8))).astype(np.int32)
+        return np.unique(np.minimum(np.rint(np.geomspace(1, max(1, 0.8 * total), 8)), total - 1)).astype(np.int32)
     values = np.asarray(as_array("sizes", sizes))
     if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iu" or not ((values >= 1) & (values < total)).all():
         raise ValueError(f"sizes must be whole numbers of cells, from 1 to {total - 1}, got {values.tolist()}")

@@ -164,7 +164,7 @@ def _scored(score: str, maps: Any, regions: Any, normalize: bool, rule: str = RU
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _scores(score: str, rule: str, normalize: bool, maps: Float[Array, "*N H W"], regions: Bool[Array, "*N H W"]) -> Float[Array, "*N"]:
     flat, kept = (values.reshape(-1, maps.shape[-2] * maps.shape[-1]) for values in (maps, regions))
-    if normalize:
+    if normalize and score != "average":  # the order of pixels beside an outlier might be lost
         low, high = flat.min(axis=-1, keepdims=True), flat.max(axis=-1, keepdims=True)
         flat = (flat - low) / (high - low + _EPSILON)
     if score == "information":

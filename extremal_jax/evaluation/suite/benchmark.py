@@ -132,17 +132,20 @@ def benchmark(
         Journal(Path(temporary) / "rows" if folder is None else folder, settings, shard) as journal,
     ):
         for name, model in models.items():
-            run = _Run(name, model, layers[name], cells[name], contenders, transfer, areas, jax.random.key(seed), strict, journal)
-            skipped = {row["skipped"] for row in journal.rows() if "skipped" in row}
+            labels = _labels(dataset, model)
+            shared = layers[name], cells[name], contenders, transfer, areas, jax.random.key(seed), strict, journal
+            run = _Run(name, model, {label: index for index, label in enumerate(labels)}, *shared)
+            skipped = {row["skipped"] for row in journal.rows() if row.get("model") == name and row["of"] != "images" and "skipped" in row}
             sources = _grid_sources(kinds, datasets[name], count, model, numbers, batch_size, seed, skipped)
             if "images" in kinds:
-                pairs = _translated(difficult, dataset, model)
+                pairs = frozenset((file, labels[label]) for file, label in difficult)
                 sources["images"] = _image_batches(kinds["images"], datasets[name], images, model, transfer, pairs, batch_size)
             for kind, some in kinds.items():
                 for finished in run.evaluate(kind, some, sources[kind]):
                     done += finished
                     if progress is not None:
                         progress(round(done), total)
+        journal.finish()
         if progress is not None:
             progress(total, total)  # images without a class to test are finished as well
         report = tabulate(journal.folder, torchray_average=torchray_average)
@@ -159,7 +162,7 @@ def _tested(
     return dict(
         tests=[test.name for test in tests],
         data=dataset.name,
-        classes=list(dataset.classes),
+        classes=list(dataset.classes or next(iter(models.values())).classes),
         models={name: _digest(model) for name, model in models.items()},
         methods={one.name: one.settings for one in contenders},
         transfer=None if transfer is None else f"{transfer.name} {_digest(transfer)}",
@@ -179,7 +182,7 @@ def _grid_sources(
     skipped: Collection[str],
 ) -> dict[str, Source]:
     """The batches of each kind of grids of a dataset's first images, for which the model must recognise them. Images that
-    were skipped before stay out, though they can be read by now, so that the grids stay as they are."""
+    grids skipped before stay out, though they can be read by now, so that the grids stay as they are."""
     kinds = [kind for kind in kinds if kind != "images"]
     if not kinds:
         return {}
@@ -204,11 +207,11 @@ def _image_batches(
     return batches(dataset, images, prepare, size, with_regions=with_regions, difficult=difficult)
 
 
-def _translated(difficult: frozenset[tuple[str, int]], dataset: Dataset, model: Classifier) -> frozenset[tuple[str, int]]:
-    """The difficult pairs with the model's indices of the dataset's classes."""
-    if tuple(dataset.classes) == tuple(model.classes):  # two of which may have one name
-        return difficult
-    return frozenset((file, model.classes.index(dataset.classes[label])) for file, label in difficult)
+def _labels(dataset: Dataset, model: Classifier) -> Sequence[int]:
+    """The model's index of each of the dataset's classes."""
+    if not dataset.classes or tuple(dataset.classes) == tuple(model.classes):  # two of which may have one name
+        return range(len(model.classes))
+    return [model.classes.index(name) for name in dataset.classes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +220,7 @@ class _Run:
 
     name: str
     model: Classifier
+    classes: Mapping[int, int]  # the dataset's index of each class of the model
     layers: tuple[Activation, ...]  # of an image of the model's input size, so that images of all shapes are explained at the same
     cells: CellModels | None
     contenders: list[Contender]
@@ -230,15 +234,15 @@ class _Run:
     def evaluate(self, kind: str, tests: list[Test], source: Source) -> Iterator[float]:
         """Evaluate the cases of a kind that have no rows yet, and append their rows. Yields how many images, times
         contenders, are finished."""
-        own = list(self.journal.own_rows())
-        kept = {(row["method"], row["case"]) for row in own if (row.get("model"), row.get("of")) == (self.name, kind)}
+        own = [row for row in self.journal.own_rows() if (row.get("model"), row["of"]) == (self.name, kind)]
+        kept = {(row["method"], row["case"]) for row in own if "case" in row}
         skipped = {row["skipped"] for row in own if "skipped" in row}
         for batch in source:
             if isinstance(batch, Skipped):
                 if self.strict:
                     raise ValueError(f"{batch.reason}; without strict it is skipped and counted")
                 if batch.name not in skipped:
-                    self.journal.append([{"skipped": batch.name, "reason": batch.reason}])
+                    self.journal.append([{"skipped": batch.name, "reason": batch.reason, "model": self.name, "of": kind}])
                     skipped.add(batch.name)
                 yield len(self.contenders) * (kind == "images")
                 continue
@@ -280,6 +284,7 @@ class _Run:
                 name=case.file,
                 image=case.image,
                 label=self.model.classes[case.label],
+                class_index=self.classes[case.label],
                 difficult=case.difficult,
                 seconds=round(seconds, 6) if timed else None,
                 values={name: _json(values[index]) for name, values in scores.items()},
@@ -353,6 +358,8 @@ def _check(
     counts = ("num_grids", num_grids, 1), ("batch_size", batch_size, 1), ("limit", 1 if limit is None else limit, 1), ("seed", seed, 0)
     for name, value, least in counts:
         check_count(name, value, least)
+    if seed >= 2**32:
+        raise ValueError(f"seed must be less than 2^32, since JAX's keys have no more bits, got {seed}")
     check_shard(shard)
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name} has no images")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -27,10 +27,6 @@ class Estimate(NamedTuple):
     number: int
     lost: int = 0
 
-    def scaled(self, factor: float) -> Estimate:
-        """The estimate times a factor."""
-        return Estimate(factor * self.mean, factor * self.low, factor * self.high, self.number, self.lost)
-
     def __str__(self) -> str:
         return f"{self.mean:.3f}" if np.isnan(self.low) else f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
 
@@ -40,6 +36,7 @@ def estimate(
     images: Int[np.ndarray, " M"],
     classes: Shaped[np.ndarray, " M"] | None = None,
     *,
+    among: int | None = None,
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
@@ -51,6 +48,7 @@ def estimate(
       values: (M,).
       images: (M,), the image that each value belongs to.
       classes: (M,), the name or index of a class for each value, for the mean of the classes' means; None: the mean of all values.
+      among: the number of classes of that mean: those without values count as zero; None: they are left out.
       level: the level of confidence.
       seed: seeds the resampling.
 
@@ -70,13 +68,19 @@ def estimate(
     sums, counts = np.zeros(shape), np.zeros(shape)
     np.add.at(sums, (images, groups), values)
     np.add.at(counts, (images, groups), 1)
-    mean = float((sums.sum(axis=0) / counts.sum(axis=0)).mean())
+
+    def mean_of_classes(sums: Float[np.ndarray, "... K"], counts: Float[np.ndarray, "... K"]) -> Any:
+        """Over the last axis; no image that was drawn may show a class."""
+        with np.errstate(invalid="ignore"):
+            means = sums / counts
+        return np.nanmean(means, axis=-1) if among is None else np.nansum(means, axis=-1) / among
+
+    mean = float(mean_of_classes(sums.sum(axis=0), counts.sum(axis=0)))
     if len(sums) < 2:
         return Estimate(mean, np.nan, np.nan, len(values), lost)
     rng, means = np.random.default_rng(seed), []
     for _ in range(0, _RESAMPLES, _AT_A_TIME):
         weights = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), _AT_A_TIME)
-        with np.errstate(invalid="ignore"):  # a class that none of the drawn images shows
-            means.append(np.nanmean((weights @ sums) / (weights @ counts), axis=1))
+        means.append(mean_of_classes(weights @ sums, weights @ counts))
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
     return Estimate(mean, float(low), float(high), len(values), lost)

@@ -53,8 +53,8 @@ class Report:
       tests: the tests that were run.
       absent: the classes that no case shows.
       torchray_average: whether means over classes count those as zero; else they leave them out.
-      skipped: the images that could not be read, with the reason.
-      missing_shards: the shards without rows.
+      skipped: the images that could not be read, for one model at least, with the reason.
+      missing_shards: the shards that have not begun.
     """
 
     settings: dict[str, Any]
@@ -210,16 +210,17 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
     folder = as_path(folder)
     settings = read_settings(folder)
     tests, classes = [TESTS[name] for name in settings["tests"] if name in TESTS], settings["classes"]
-    values: dict[tuple[str, str], dict[str, list[tuple[float, int, str]]]] = {}
+    values: dict[tuple[str, str], dict[str, list[tuple[float, int, int]]]] = {}
     seconds: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
     shown: dict[tuple[str, str], set[tuple[int, str]]] = collections.defaultdict(set)
-    skipped: dict[str, str] = {}
-    met: set[str] = set()
-    read: set[str] = set()
+    skipped: dict[tuple[str, str, str], str] = {}
+    met: set[int] = set()
+    read: set[tuple[str, str, str]] = set()
     counted: set[tuple[str, ...]] = set()
     for row in rows_in(folder):
         if "skipped" in row:
-            skipped[row["skipped"]] = row["reason"]
+            skipped[row["model"], row["of"], row["skipped"]] = row["reason"]
+        if "case" not in row:
             continue
         case = row["model"], row["method"], row["of"], row["case"]
         if case in counted:
@@ -229,14 +230,14 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
         if row["seconds"] is not None:
             seconds[line].append(row["seconds"])
         shown[line].add((row["image"], row["name"]))
+        read.add((row["model"], row["of"], row["name"]))
         if row["of"] == "images":
-            met.add(row["label"])
-            read.add(row["name"])
+            met.add(row["class_index"])
         columns = values.setdefault(line, {})
         for name, value in row["values"].items():
             names = [name, _DIFFICULT] if name == "pointing-game hit" and row["difficult"] else [name]
             for column in names:
-                columns.setdefault(column, []).append((np.nan if value is None else value, row["image"], row["label"]))
+                columns.setdefault(column, []).append((np.nan if value is None else value, row["image"], row["class_index"]))
     by_class = {f"{test.name} {measure.name}" for test in tests for measure in test.measures if measure.by_class}
     lines = []
     for (model, method), columns in sorted(values.items(), key=lambda item: _place(item[0], settings)):
@@ -244,17 +245,15 @@ def tabulate(folder: str | os.PathLike[str], *, torchray_average: bool = False) 
         for name, entries in columns.items():
             numbers, images, labels = (np.array(part) for part in zip(*entries, strict=True))
             grouped = name.split(",")[0] in by_class
-            found = estimate(numbers.astype(float), images, labels if grouped else None)
-            if grouped and torchray_average:
-                found = found.scaled(len(np.unique(labels)) / len(classes))
-            estimates[name] = found
+            among = len(classes) if grouped and torchray_average else None
+            estimates[name] = estimate(numbers.astype(float), images, labels if grouped else None, among=among)
         cases = sum(one[:2] == (model, method) for one in counted)
         median = float(np.median(seconds[model, method])) if seconds[model, method] else np.nan
         lines.append(Line(model, method, cases, len(shown[model, method]), median, estimates))
-    absent = [name for name in classes if name not in met]
+    absent = [name for index, name in enumerate(classes) if index not in met]
     missing = missing_shards(folder, settings["shards"])
-    skipped = {name: reason for name, reason in skipped.items() if name not in read}  # since then they could be read
-    return Report(settings, lines, tuple(tests), absent, torchray_average, skipped, missing)
+    left_out = {key[-1]: reason for key, reason in skipped.items() if key not in read}  # the others could be read since then
+    return Report(settings, lines, tuple(tests), absent, torchray_average, left_out, missing)
 
 
 def _place(line: tuple[str, str], settings: dict[str, Any]) -> tuple[int, int]:

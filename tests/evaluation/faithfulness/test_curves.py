@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -88,6 +89,8 @@ def test_protocols_of_ones_own() -> None:
     curve = insertion(total, IMAGE, 0, MAP, protocol=mine)
     assert curve.scores.shape == (3,)
     assert curve.auc == curve.scores[-1]
+    part = insertion(total, IMAGE, 0, MAP, protocol=dataclasses.replace(mine, counts=lambda size: np.array([0, 12, 24])))
+    np.testing.assert_allclose(part.shares, [0, 0.25, 0.5])  # of all 48 pixels
     with pytest.raises(ValueError, match="protocol must be one of 'rise', 'xplique', got 'ris'; did you mean 'rise'"):
         insertion(total, IMAGE, 0, MAP, protocol="ris")
 

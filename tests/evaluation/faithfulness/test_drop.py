@@ -59,6 +59,12 @@ def test_confidence_of_another_kind_and_of_zero() -> None:
     np.testing.assert_array_equal(never.drop, 0)
 
 
+def test_a_score_that_is_not_a_number_is_neither_a_drop_nor_an_increase() -> None:
+    found = average_drop(small.MODEL, IMAGES[0], 4, np.where(MAPS[0] == MAPS[0].max(), np.inf, MAPS[0]))
+    assert np.isnan(found.drop)
+    assert np.isnan(found.increase)
+
+
 def test_refusals(unchecked: None) -> None:
     with pytest.raises(ValueError, match="score must be one of 'softmax', 'sigmoid', got 'logit'"):
         average_drop(small.MODEL, IMAGES, TARGETS, MAPS, score="logit")

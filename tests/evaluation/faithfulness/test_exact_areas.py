@@ -52,6 +52,14 @@ def test_the_scale_of_maps_does_not_matter() -> None:
     np.testing.assert_array_equal(reward(1000 * MAPS - 7, AREAS), reward(MAPS, AREAS))
 
 
+def test_an_outlier_does_not_hide_the_order_of_the_others() -> None:
+    maps = MAPS.copy()
+    maps[:, 0, 0] = -1e9
+    lower = MAPS.copy()
+    lower[:, 0, 0] = MAPS.min() - 1
+    np.testing.assert_array_equal(reward(maps, AREAS), reward(lower, AREAS))
+
+
 def test_a_single_image() -> None:
     one = functools.partial(reward_at_areas, small.MODEL, IMAGES[1], TARGETS[1], areas=AREAS)
     np.testing.assert_allclose(one(maps=MASKS[1]), reward(MASKS, AREAS)[1], rtol=1e-4)

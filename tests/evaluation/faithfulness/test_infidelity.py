@@ -52,6 +52,8 @@ def test_perturbations_for_each_image_and_for_one() -> None:
 def test_scale_counts_unless_normalized() -> None:
     usual, scaled = (score(perturbations=PERTURBATIONS, normalize=True, maps=maps) for maps in (ATTRIBUTIONS, 7 * ATTRIBUTIONS))
     np.testing.assert_allclose(scaled, usual, rtol=1e-4)
+    for scale in (1e-25, 1e-18, 1e22):  # whose squares float32 does not hold
+        np.testing.assert_allclose(score(scale * ATTRIBUTIONS, perturbations=PERTURBATIONS, normalize=True), usual, rtol=1e-4)
     assert np.abs(score(7 * ATTRIBUTIONS, perturbations=PERTURBATIONS) - score(perturbations=PERTURBATIONS)).min() > 1e-3
     nothing, normalized = (score(0 * ATTRIBUTIONS, perturbations=PERTURBATIONS, normalize=flag) for flag in (False, True))
     np.testing.assert_allclose(nothing, normalized, rtol=1e-5)

@@ -46,6 +46,12 @@ def test_it_is_the_mean_over_sizes_and_defined_where_nothing_varies() -> None:
     np.testing.assert_array_equal(score(model=lambda images: jnp.zeros((len(images), 1))), 0)
 
 
+def test_usual_sizes_leave_a_cell_out() -> None:
+    """Also where there are only two: the sums of all cells are alike, and correlate with nothing."""
+    two = np.array([[[1.0], [3.0]]], np.float32)
+    assert float(sensitivity_n(lambda images: images.sum(axis=(1, 2)), two, 0, two[..., 0], num_subsets=12, key=KEY)) > 0.999
+
+
 @pytest.mark.parametrize(
     "options",
     [

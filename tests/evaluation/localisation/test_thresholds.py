@@ -65,6 +65,10 @@ def test_thresholds_that_pixels_share_count_once() -> None:
     assert average_precision(maps, regions) == pytest.approx(1 / 2)
 
 
+def test_an_outlier_does_not_hide_the_order_of_the_others() -> None:
+    assert average_precision([[-1e8, 0.3], [0.2, 0.1]], [[False, True], [False, False]]) == 1
+
+
 def test_information_and_entropy_by_hand() -> None:
     maps, regions = np.array([[0.75, 0.5], [0.9, 0.1]]), np.array([[True, True], [False, False]])
     assert region_information(maps, regions, normalize=False) == pytest.approx(3, abs=1e-4)

@@ -28,15 +28,22 @@ SETTINGS = {
 }
 
 
-def row(method: str, image: int, label: str, hit: float | None, auc: float, difficult: bool = False) -> dict[str, Any]:
+CAT, DOG = 0, 1
+
+
+def row(method: str, image: int, class_index: int, hit: float | None, auc: float, difficult: bool = False) -> dict[str, Any]:
     values = {"pointing-game hit": hit, "deletion auc": auc}
-    known = dict(of="images", model="net", case=f"{image} {label}", name=f"{image}.png", seconds=float(image), difficult=difficult)
-    return known | dict(method=method, image=image, label=label, values=values)
+    known = dict(of="images", model="net", case=f"{image} {class_index}", name=f"{image}.png", seconds=float(image), difficult=difficult)
+    return known | dict(method=method, image=image, class_index=class_index, values=values)
+
+
+def skipped(model: str, name: str, reason: str, of: str = "images") -> dict[str, Any]:
+    return dict(skipped=name, reason=reason, model=model, of=of)
 
 
 def rows() -> list[dict[str, Any]]:
-    found = [row("center", 0, "cat", 1.0, 0.2), row("center", 1, "cat", 1.0, 0.4), row("center", 2, "dog", 0.0, 0.6, difficult=True)]
-    return [row("rise", 0, "cat", None, 0.1), *found, {"skipped": "x|y.jpg", "image": 3, "reason": "<b>broken</b>"}]
+    found = [row("center", 0, CAT, 1.0, 0.2), row("center", 1, CAT, 1.0, 0.4), row("center", 2, DOG, 0.0, 0.6, difficult=True)]
+    return [row("rise", 0, CAT, None, 0.1), *found, skipped("net", "x|y.jpg", "<b>broken</b>")]
 
 
 @pytest.fixture
@@ -103,3 +110,28 @@ def test_missing_shards(tmp_path: Any) -> None:
     with Journal(tmp_path, SETTINGS | {"shards": 3}, (2, 3)) as journal:
         journal.append(rows())
     assert "Without the shards 1, 3 of 3." in tabulate(tmp_path).markdown()
+
+
+def test_classes_of_one_name_are_two(tmp_path: Any) -> None:
+    """As in ImageNet, which has two kinds of cranes."""
+    with Journal(tmp_path, SETTINGS | {"classes": ["crane", "dog", "crane"]}) as journal:
+        journal.append([row("center", 0, 0, 1.0, 0.2), row("center", 1, 0, 1.0, 0.2), row("center", 2, 2, 0.0, 0.2)])
+    report = tabulate(tmp_path)
+    assert report.lines[0].estimates["pointing-game hit"].mean == 0.5
+    assert report.absent == ["dog"]
+
+
+def test_the_interval_of_torchrays_average_counts_absent_classes(tmp_path: Any) -> None:
+    """A resample of images may show fewer classes, and those it does not show count as zero in it too."""
+    with Journal(tmp_path, SETTINGS) as journal:
+        journal.append([row("center", image, image, 1.0, 0.2) for image in range(3)])
+    found = tabulate(tmp_path, torchray_average=True).lines[0].estimates["pointing-game hit"]
+    assert (found.mean, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(1 / 3)
+    assert tabulate(tmp_path).lines[0].estimates["pointing-game hit"].low == 1.0
+
+
+def test_an_image_is_skipped_until_the_model_that_could_not_read_it_has(tmp_path: Any) -> None:
+    with Journal(tmp_path, SETTINGS) as journal:
+        journal.append([row("center", 0, CAT, 1.0, 0.2), skipped("other", "0.png", "too small"), skipped("net", "0.png", "busy")])
+    assert tabulate(tmp_path).skipped == {"0.png": "too small"}

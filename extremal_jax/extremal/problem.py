@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from extremal_jax.graph.contents import Alike
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import pytree
 from extremal_jax.operators.area import AreaRule, area_loss, area_threshold, ramp
@@ -26,7 +26,7 @@ from extremal_jax.operators.games import Game
 from extremal_jax.operators.masks import Masks
 from extremal_jax.operators.penalties import Penalty
 from extremal_jax.operators.perturbations import interpolate
-from extremal_jax.operators.rewards import Reward, RewardFunction, reward
+from extremal_jax.operators.rewards import reward
 from extremal_jax.optimise.elements import take
 from extremal_jax.optimise.solver import Now, Record, listen
 
@@ -38,9 +38,9 @@ class Plan:
     model: Program  # (arrays, images or activations) -> scores
     masks: Masks
     game: Game  # which masks are shown, and how responses combine
-    reward: str | Reward | RewardFunction  # of the scores
+    reward: Alike  # of the scores: a name, a `Reward` or a function
     area: AreaRule  # how masks are held to their areas
-    optimizer: optax.GradientTransformation  # of one mask's parameters
+    optimizer: Alike  # of one mask's parameters, an `optax.GradientTransformation`
     axes: Axes  # of the images
     num_areas: int  # K
     chunk_size: int | None  # the most masks that are shown to the model at a time, or None for all
@@ -166,4 +166,4 @@ class Problem:
         targets = take(jnp.repeat(self.targets, self.plan.num_areas, axis=0), elements)
         outputs = self.plan.model(self.arrays, shown.reshape(-1, *shown.shape[2:]))
         outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
-        return reward(self.plan.reward, outputs, jnp.concatenate([targets] * terms)).reshape(terms, rows)
+        return reward(self.plan.reward.value, outputs, jnp.concatenate([targets] * terms)).reshape(terms, rows)

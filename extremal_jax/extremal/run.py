@@ -20,6 +20,7 @@ from extremal_jax.extremal.evaluation import evaluate
 from extremal_jax.extremal.mask_settings import MaskSettings
 from extremal_jax.extremal.problem import Plan, Problem
 from extremal_jax.extremal.result import History
+from extremal_jax.graph.contents import Alike, alike
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_chunk_size, find
 from extremal_jax.ground.progress import Watcher
@@ -65,9 +66,9 @@ class Task:
             self.parted.tail,
             masks,
             self.game,
-            settings.reward,
+            alike(settings.reward),
             settings.area_rule,
-            settings.optimizer,
+            alike(settings.optimizer),
             settings.input_axes,
             num_areas,
             chunk_size,
@@ -81,7 +82,7 @@ class Task:
             batch = jnp.asarray(reference if reference.ndim == self.images.ndim else reference[None])
             reference = self.parted.activation(jnp.broadcast_to(batch, self.images.shape))
         plan, values = self.plan(masks, areas.shape[-1]), self.parted.activation(self.images)
-        return _posed(plan, perturbation, self.parted.arrays, values, self.targets, areas, reference)
+        return _posed(plan, alike(perturbation), self.parted.arrays, values, self.targets, areas, reference)
 
 
 def check_call(
@@ -106,7 +107,7 @@ def _num_shown(game: Game, masks: int, chunk_size: int | None) -> int:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _posed(
     plan: Plan,
-    perturbation: Perturbation,
+    perturbation: Alike,
     arrays: Any,
     values: Float[AnyArray, "N ..."],
     targets: Int[AnyArray, "N ..."],
@@ -115,7 +116,7 @@ def _posed(
 ) -> Problem:
     values, targets, areas = (jnp.asarray(given) for given in (values, targets, areas))  # NumPy's, where nothing is compiled
     areas = jnp.broadcast_to(areas if areas.ndim == 2 else areas[None], (len(values), plan.num_areas)).reshape(-1)
-    return Problem(arrays, perturbation.levels(values, reference), targets, areas, plan)
+    return Problem(arrays, perturbation.value.levels(values, reference), targets, areas, plan)
 
 
 def ascend(
@@ -132,12 +133,12 @@ def start(problem: Problem, initial_params: Array | None) -> solver.State:
     shape = (len(problem.areas), *problem.plan.masks.lattice)
     params = jnp.ones(shape, dtype) if initial_params is None else initial_params.reshape(shape).astype(dtype)
     params, _ = varying_alike(params, problem.areas)
-    return solver.init(problem.plan.optimizer, params)
+    return solver.init(problem.plan.optimizer.value, params)
 
 
 @jax.jit
 def _advance(problem: Problem, state: solver.State, schedule: solver.Now) -> tuple[solver.State, solver.Record]:
-    return solver.scan(problem, problem.plan.optimizer, state, schedule, problem.plan.chunk_size)
+    return solver.scan(problem, problem.plan.optimizer.value, state, schedule, problem.plan.chunk_size)
 
 
 def concluded(

@@ -56,6 +56,30 @@ def contents(value: Any) -> Contents:
     return _contents(lambda recorder: recorder.record(value))
 
 
+@dataclasses.dataclass(frozen=True)
+class Alike:
+    """A function or record as a static part of a program: equal, and hashable, by its contents when this was made.
+
+    So an optimizer or a reward that is built anew for each call compiles once, and one that reads other values than before
+    is another one, though it is the same object.
+    """
+
+    record: Hashable
+    value: Any = dataclasses.field(compare=False, repr=False)
+
+
+def alike(value: Any) -> Alike:
+    """Wrap a value; one that holds a tracer is equal to itself only.
+
+    Example:
+      >>> import optax
+      >>> alike(optax.adam(0.1)) == alike(optax.adam(0.1)), alike(optax.adam(0.1)) == alike(optax.adam(0.2))
+      (True, False)
+    """
+    found = contents(value)
+    return Alike(_Identity(value) if found.traced else found.record, value)
+
+
 def trace_contents(jaxpr: Jaxpr, structure: Any) -> Contents:
     """Record a traced function, its equations and the structure of its outputs, without the values of its constants."""
     return _contents(lambda recorder: (recorder.equations(jaxpr), structure))
@@ -206,7 +230,7 @@ class _Recorder:
             attributes = {name: attributes[name] for name in ("f", "transforms", "params", "in_type")}
         elif _is_hashable(value) and not dataclasses.is_dataclass(value) and (library or not attributes):
             return kind, value
-        if not attributes or kind.__name__ == "PjitFunction":
+        if kind.__name__ == "PjitFunction" or not (attributes or dataclasses.is_dataclass(value)):
             return self._identity(value)
         return self.record(kind), tuple((name, self.record(attributes[name])) for name in sorted(attributes))
 

@@ -23,6 +23,7 @@ from jax.core import Tracer
 
 from extremal_jax.boundary.meshes import laid_out_automatically
 from extremal_jax.boundary.models import Model, check_differentiable_before, part_before
+from extremal_jax.graph.contents import alike
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.checks import as_array, check_chunk_size, check_key, values_of
 from extremal_jax.ground.progress import Watcher
@@ -249,13 +250,13 @@ def _solve(
 ) -> InversionResult:
     """Run the solver on a checked call."""
     prior, (height, width, channels) = settings.prior, call.shape
-    plan = InversionPlan(call.head, call.shape, objective, settings.optimizer, call.chunk_size)
+    plan = InversionPlan(call.head, call.shape, objective, alike(settings.optimizer), call.chunk_size)
     weights = Weights(*map(jnp.float32, (prior.decay, prior.correlation, prior.total_variation, settings.cosine_power)))
     problem = InversionProblem(call.arrays, targets, call.mean, call.std, weights, plan)
     noise, movements = jax.random.split(key)
     moves = draw_movements(movements, settings.num_steps, prior.jitter * min(height, width), prior.rotation, prior.scale)
     start = prior.contrast * jax.random.normal(noise, spectrum_shape(height, width, channels), jnp.float32)
-    state = solver.init(plan.optimizer, jnp.broadcast_to(start, (len(targets), *start.shape)))
+    state = solver.init(plan.optimizer.value, jnp.broadcast_to(start, (len(targets), *start.shape)))
     state, record = drive(jax.tree_util.Partial(_advance, problem), state, {**settings.schedules(), **moves}, progress)
     result = InversionResult(**_conclude(problem, state, record), config=settings, at=call.at)
     return result if count is not None else jax.tree.map(lambda x: x[0], result)
@@ -264,7 +265,7 @@ def _solve(
 @jax.jit
 def _advance(problem: InversionProblem, state: solver.State, schedule: solver.Now) -> tuple[solver.State, InversionRecord]:
     plan = problem.plan
-    return solver.scan(problem, plan.optimizer, state, schedule, plan.chunk_size, lambda params: params)  # waves have no constraint
+    return solver.scan(problem, plan.optimizer.value, state, schedule, plan.chunk_size, lambda params: params)  # waves have no constraint
 
 
 @jax.jit

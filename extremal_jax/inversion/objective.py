@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
+from extremal_jax.graph.contents import Alike
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import pytree
 from extremal_jax.inversion.fourier import pictures
@@ -38,7 +38,7 @@ class InversionPlan:
     head: Program  # the model up to the layer, without its arrays
     shape: tuple[int, int, int]  # (H, W, C) of the picture
     objective: str  # "dot", "l2" or "mean"
-    optimizer: optax.GradientTransformation  # of one picture's waves
+    optimizer: Alike  # of one picture's waves, an `optax.GradientTransformation`
     chunk_size: int | None  # the most pictures that are shown to the model at a time, or None
 
 

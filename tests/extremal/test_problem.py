@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import small
@@ -97,3 +98,49 @@ def test_at_a_layer_the_activation_is_masked() -> None:
     assert problem.plan.masks.shape == (10, 12)
     assert problem.levels.shape == (2, 2, 10, 12, 6)
     np.testing.assert_array_equal(problem.levels[:, 0], 0)  # an activation fades, unless the settings say otherwise
+
+
+def test_optimizers_and_rewards_that_are_built_anew_compile_once(compilations: list[str]) -> None:
+    def run(rate: float = 0.1, factor: float = 1.0) -> Any:
+        def scaled(outputs: Any, targets: Any) -> Any:
+            return factor * outputs[:, 1]
+
+        config = dataclasses.replace(small.CONFIG, optimizer=optax.sgd(rate), reward=scaled)
+        return np.asarray(small.explain(config=config).rewards)
+
+    first = run()
+    del compilations[:]
+    np.testing.assert_array_equal(run(), first)
+    assert not compilations
+    assert not np.array_equal(run(rate=0.3), first)
+    assert not np.array_equal(run(factor=-1.0), first)
+
+
+def test_a_reward_that_reads_what_has_changed_is_another() -> None:
+    wanted = [0.0]
+
+    def near(outputs: Any, targets: Any) -> Any:
+        return -jnp.square(outputs[:, 1] - wanted[0])
+
+    config = dataclasses.replace(small.CONFIG, reward=near)
+    before = np.asarray(small.explain(config=config).rewards)
+    wanted[0] = 100.0
+    assert np.asarray(small.explain(config=config).rewards).max() < before.min() - 1
+
+
+def test_a_perturbation_that_has_changed_is_another() -> None:
+    @dataclasses.dataclass
+    class Grey:
+        value: float
+        name: ClassVar[str] = "grey"
+        description: ClassVar[str] = "one level of grey"
+        needs_reference: ClassVar[bool] = False
+
+        def levels(self, images: Any, reference: Any = None) -> Any:
+            return jnp.stack([jnp.full_like(images, self.value), images], axis=1)
+
+    grey = Grey(0.0)
+    config = dataclasses.replace(small.CONFIG, perturbation=grey)
+    before = np.asarray(small.explain(config=config).rewards)
+    grey.value = 5.0
+    assert not np.allclose(small.explain(config=config).rewards, before)

@@ -27,6 +27,7 @@ from extremal_jax.optimise.settings import check_settings
 from extremal_jax.sweeps.inputs import Inputs, Prepare, dataset_of, inputs_of, largest
 from extremal_jax.sweeps.layout import MASK_TYPES, REASON_BYTES, fields
 from extremal_jax.sweeps.manifest import class_names, described, manifest
+from extremal_jax.sweeps.probes import probes
 from extremal_jax.sweeps.rows import UNKNOWN, Group, Row, Shape, grouped, list_rows
 from extremal_jax.sweeps.store import Layout
 
@@ -102,6 +103,7 @@ class Job:
             shape=[*self.inputs.largest, self.inputs.channels],
             areas=[round(area, 7) for area in self.areas.tolist()],  # single precision, as a person writes it
             config=self.config,
+            computed=probes(self.model, self.config, (*self.inputs.largest, self.inputs.channels)),
             key=np.asarray(jax.random.key_data(self.key)).tolist(),
             masks=self.masks,
             batch_size=self.batch_size,

@@ -16,6 +16,7 @@ from extremal_jax.extremal.config import Config
 from extremal_jax.ground.differences import differences
 from extremal_jax.models.preprocessing import Preprocessing
 from extremal_jax.optimise.settings import from_json, to_json
+from extremal_jax.sweeps.probes import Probes, alike
 
 FORMAT = 1  # of the stores that this version writes
 _BESIDES = ("jax", "batch_size")  # settings that change no number but by rounding
@@ -31,6 +32,7 @@ def manifest(
     shape: Sequence[int],
     areas: Sequence[float],
     config: Config,
+    computed: Probes,
     key: Sequence[int],
     masks: str,
     batch_size: int,
@@ -50,6 +52,7 @@ def manifest(
         areas=list(areas),
         config=json.loads(to_json(config)),
         updates=_updates(config),
+        computed=computed,
         key=list(key),
         masks=masks,
         batch_size=batch_size,
@@ -69,11 +72,13 @@ def _updates(config: Config) -> list[float]:
 
 def check_same(kept: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
     """Raise a ValueError, with the differences, unless a store holds the same sweep. An input that could not be read then
-    or cannot be read now is no difference."""
+    or cannot be read now is no difference, and neither is rounding in what models and functions compute."""
     before, after = kept.get("inputs"), now["inputs"]
     if isinstance(before, list) and len(before) == len(after):
         seen = [one if one is None or other is None else other for one, other in zip(before, after, strict=True)]
         now = {**now, "inputs": seen}
+    if alike(kept.get("computed"), now["computed"]):
+        now = {**now, "computed": kept["computed"]}
     if found := differences(kept, now, _BESIDES):
         raise ValueError(f"{location} holds another sweep: {'; '.join(found)}. Choose another folder, or the same settings")
 

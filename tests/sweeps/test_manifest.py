@@ -28,6 +28,7 @@ def made(**changes: Any) -> Any:
         shape=(32, 24, 3),
         areas=[0.1, 0.2],
         config=ej.Config(num_steps=7, shift=2),
+        computed={"model": [1.0, -2.0, None]},
         key=[0, 3],
         masks="uint8",
         batch_size=4,
@@ -44,6 +45,7 @@ OTHERS: dict[str, Any] = dict(
     shape=(32, 25, 3),
     areas=[0.1, 0.3],
     config=ej.Config(num_steps=8, shift=2),
+    computed={"model": [1.0, -2.1, None]},
     key=[0, 4],
     masks="uint16",
 )
@@ -65,6 +67,13 @@ def test_settings_and_preprocessing_come_back() -> None:
 def test_the_same_sweep() -> None:
     check_same(made(), made(), "out")
     check_same(made() | {"jax": "0.1"}, made(batch_size=8), "out")  # these change nothing but by rounding
+
+
+def test_rounding_in_what_models_compute_is_no_difference() -> None:
+    check_same(made(), made(computed={"model": [1.001, -2.001, None]}), "out")
+    for other in ({"model": [1.0, -2.0, 0.5]}, {"model": [1.0, -2.0]}, {"reward": [1.0, -2.0, None]}, {}):
+        with pytest.raises(ValueError, match="out holds another sweep: computed"):
+            check_same(made(), made(computed=other), "out")
 
 
 def test_another_version_of_the_library() -> None:

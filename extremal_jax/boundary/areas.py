@@ -1,4 +1,4 @@
-"""Areas, checked: shares of an image, or numbers of channels. Under a trace, shapes are checked, values are not."""
+"""Areas, checked: shares of an image, or numbers of channels. Under a trace, shapes are checked, and bad shares become NaN."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def check_areas(areas: Any, count: int | None) -> AnyArray:
         bad = values[~((values > 0) & (values <= 1))]
         if bad.size:
             raise ValueError(f"areas must be shares of the image in (0, 1], got {bad.flat[0]:g}; 5 % is 0.05")
-    return areas.astype(np.float32)
+        return areas.astype(np.float32)
+    return jnp.where((areas > 0) & (areas <= 1), areas, jnp.nan).astype(np.float32)  # which the status of a run tells of
 
 
 def num_areas(areas: Any) -> int:

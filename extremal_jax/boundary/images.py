@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from extremal_jax.ground.checks import as_array, values_of
+from extremal_jax.ground.checks import as_array, is_array, values_of
 from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.operators.axes import IMAGE, Axes, names
 
@@ -19,10 +19,17 @@ _FEWEST_PIXELS = 8  # along a side, below which an axis may hold channels
 
 def check_images(name: str, images: Any, axes: Axes = IMAGE) -> AnyArray:
     """Images as an array of finite floats, (H, W, C) or (N, H, W, C); or something else of other axes."""
+    if isinstance(images, list | tuple):
+        types = {as_array(name, part).dtype for part in images if is_array(part)}
+        if len({bool(jnp.issubdtype(one, jnp.floating)) for one in types}) > 1:  # together they would be floats of two ranges
+            raise TypeError(
+                f"{name} must all hold floats as the model expects them, got {' and '.join(sorted(map(str, types)))}; prepare each of them"
+            )
     images = as_array(name, images)
     if images.ndim not in (len(axes), len(axes) + 1):
         dimensions = "H, W, C" if axes == IMAGE else ", ".join(names(axes))
         hint = '; other inputs than images need `axes`, such as "video" or "series"' if axes == IMAGE else ""
+        hint += ", and a grey image a last axis of one channel, `image[..., None]`" if hint and images.ndim == 2 else ""
         raise ValueError(f"{name} must have the shape ({dimensions}) or (N, {dimensions}), got {images.shape}{hint}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(

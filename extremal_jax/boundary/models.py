@@ -25,7 +25,7 @@ from jaxtyping import Float
 from extremal_jax.boundary.targets import Classes
 from extremal_jax.graph.activations import Activation, check_name
 from extremal_jax.graph.cut import Parts, split
-from extremal_jax.graph.functional import Arrays, Program, partition, refit
+from extremal_jax.graph.functional import Arrays, Program, applied, partition, refit
 from extremal_jax.graph.interpreter import bodies
 from extremal_jax.graph.varying import like
 from extremal_jax.ground.pytrees import AnyArray
@@ -170,7 +170,10 @@ def _failures(example: Example) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ValueError(f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}") from error
+        hint = "; a layer is in training mode: call model.eval() before" if "Cannot mutate" in str(error) else ""  # of Flax NNX
+        raise ValueError(
+            f"model failed when called with images of shape {example.shape} and dtype {example.dtype}: {error}{hint}"
+        ) from error
 
 
 def _traced(program: Program, arrays: Arrays, example: Example) -> tuple[Any, str]:
@@ -270,11 +273,14 @@ def _check_inference(model: Model, program: Program, arrays: Arrays, images: Any
 
 
 def _in_training(model: Model) -> tuple[list[str], list[str]]:
-    """The batch norms and the dropout layers of a Flax NNX module that are in training mode, by class name."""
+    """The batch norms and the dropout layers that are in training mode, by class name, of a Flax NNX module, or of those
+    in a `functools.partial` or behind a bound method."""
     nnx: Any = sys.modules.get("flax.nnx")
-    if nnx is None or not isinstance(model, nnx.Module):
+    if nnx is None:
         return [], []
-    modules = [module for _, module in nnx.iter_modules(model)]
+    function, first, keywords = applied(model)
+    found = [part for part in (function, *first, *keywords.values()) if isinstance(part, nnx.Module)]
+    modules = [module for part in found for _, module in nnx.iter_modules(part)]
     norms = [module for module in modules if getattr(module, "use_running_average", True) is False]
     dropouts = [module for module in modules if getattr(module, "deterministic", True) is False and getattr(module, "rate", 1) > 0]
     return [type(module).__name__ for module in norms], [type(module).__name__ for module in dropouts]

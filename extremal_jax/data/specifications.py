@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def open_dataset(specification: str, classes: Sequence[str], *, limit: int | Non
     """
     if limit is not None:
         check_count("limit", limit, 1)
-    dataset = _open(specification, classes, limit, labelled)
+    dataset = _open(os.fspath(specification), classes, limit, labelled)
     dataset = dataset.with_classes(classes) if labelled else dataset
     return dataset if limit is None or limit >= len(dataset) else dataset.select(range(limit))
 

@@ -29,6 +29,7 @@ from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.result import ChannelResult
 from extremal_jax.extremal.run import Task, ascend, check_call, concluded, start
 from extremal_jax.extremal.swaps import search
+from extremal_jax.graph.activations import check_name
 from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_key
@@ -116,6 +117,7 @@ def check_channels(
     """The checked call of `channel_perturbation`, and the counts, (K,) or (N, K), which came as the argument `name`."""
     if isinstance(areas, str):
         raise TypeError(f"{name} must be numbers of channels, such as (1, 5, 25), got {areas!r}; give the layer by its name, at={areas!r}")
+    check_name("at", at)
     images = check_images("images", images)
     task = check_call(model, images, targets, num_areas(areas), settings, chunk_size, at)
     masked = task.parted.masked

@@ -32,35 +32,10 @@ from extremal_jax.operators.axes import (
 )
 from extremal_jax.operators.penalties import Core, Penalty, Variation
 from extremal_jax.operators.perturbations import PERTURBATIONS, Perturbation
-from extremal_jax.optimise.optimizers import dampened_momentum, momentum
-from extremal_jax.optimise.schedules import Doubling, Exponential, Geometric, Schedule
+from extremal_jax.optimise import presets
+from extremal_jax.optimise.schedules import Geometric, Schedule
 
 FLIPS = ("random", "alternate")
-# The settings that the paper and TorchRay share, and the details in which TorchRay differs from any description.
-_PUBLISHED: dict[str, Any] = dict(
-    num_steps=800,
-    learning_rate=0.01,
-    pitch=7,
-    sigma=21.0,
-    max_blur=20.0,
-    exact_area=False,
-    relative_area_loss=False,
-    shift=0,
-    num_levels=8,
-    exchange=False,
-)
-_TORCHRAY_DETAILS: dict[str, Any] = dict(ties="position", flips="alternate", final_update=False, final_evaluation=False)
-_OTHER_AXES: dict[str, Any] = dict(
-    game="preserve",
-    exact_area=False,
-    relative_area_loss=False,
-    exchange=False,
-    jitter=False,
-    shift=0,
-    smoothing=0.0,
-    feather=0.0,
-    ties="position",
-)
 _PARITY = "parity is now four settings, which Config.torchray() sets: ties, flips, final_update and final_evaluation"
 
 
@@ -192,21 +167,20 @@ class Config(MaskSettings):
     def thorough(cls, **changes: Any) -> Config:
         """Better masks for more time: four candidates for each mask, 64 steps, 176 passes of the model per mask.
         `changes` override settings."""
-        return cls(**dict(num_steps=64, candidates=4) | changes)
+        return cls(**presets.THOROUGH | changes)
 
     @classmethod
     def torchray(cls, **changes: Any) -> Config:
         """TorchRay 1.0, number for number: stochastic gradient descent with momentum and dampening 0.9, 800 steps, λ =
         300 · 1.0035^t, a pitch of 7 and a kernel of 21 pixels whatever the image, the area taken over the canvas, zero
         padding. `changes` override settings."""
-        descent = dict(optimizer=dampened_momentum, area_weight=Exponential(300, 1.0035), area_over="canvas", padding="zeros")
-        return cls(**_PUBLISHED | descent | _TORCHRAY_DETAILS | changes)
+        return cls(**presets.TORCHRAY | changes)
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:
         """The paper's description, for images of 224 pixels: the area of the image itself, momentum 0.9 without
         dampening, 800 steps, λ = 300, doubled after one and two thirds of them. `changes` override settings."""
-        return cls(**_PUBLISHED | dict(optimizer=momentum, area_weight=Doubling(300, 3), jitter=False) | changes)
+        return cls(**presets.PAPER | changes)
 
     @classmethod
     def dynamask(cls, **changes: Any) -> Config:
@@ -223,11 +197,7 @@ class Config(MaskSettings):
 
         Source: Crabbé and van der Schaar, "Explaining Time Series Predictions with Dynamic Masks", ICML 2021.
         """
-        steps = changes.get("num_steps", 1000)
-        lattice = dict(axes="series", pitch=(1, 1), sigma=(0.0, 0.0), start=0.5)
-        descent = dict(num_steps=steps, optimizer=momentum, learning_rate=0.1, area_weight=Exponential(0.1, 100 ** (1 / steps)))
-        blur = dict(perturbation="blur", num_levels=21, max_blur=(2.0, 0.0))
-        return cls(**_OTHER_AXES | lattice | descent | blur | changes)
+        return cls(**presets.dynamask(changes.get("num_steps", 1000)) | changes)
 
     @classmethod
     def step_perturbation(cls, **changes: Any) -> Config:
@@ -239,21 +209,13 @@ class Config(MaskSettings):
         Source: Li, Wang, Li, Huang and Sato, "Towards Visually Explaining Video Understanding Networks with
         Perturbation", WACV 2021; numbers from the authors' code.
         """
-        lattice = dict(axes="video", pitch=(1, 7, 7), sigma=(0.0, 11.0, 11.0), area_over="canvas")
-        descent = dict(num_steps=2000, optimizer=dampened_momentum, learning_rate=0.05, area_weight=Exponential(300, 1.0008668))
-        shown = dict(perturbation="blur", num_levels=8, max_blur=(0.0, 20.0, 20.0), padding="zeros", reward="log_probability")
-        return cls(**_OTHER_AXES | lattice | descent | shown | dict(penalties=(Core(300.0, start=101 / 2000),)) | changes)
+        return cls(**presets.STEP_PERTURBATION | changes)
 
     @classmethod
     def points(cls, **changes: Any) -> Config:
         """For series in which single values may matter: a parameter for each time and feature, which fade to zero, and
         the dual game, in which what the mask leaves out must not suffice. `changes` override settings."""
-        return cls(
-            **dict(
-                axes="series", pitch=(1, 1), sigma=(0.0, 0.0), smoothing=(0.0, 0.0), feather=(0.0, 0.0), perturbation="fade", game="dual"
-            )
-            | changes
-        )
+        return cls(**presets.POINTS | changes)
 
     def __post_init__(self) -> None:
         if self.perturbation is not None:
@@ -280,6 +242,8 @@ class Config(MaskSettings):
             )
 
     def _check_penalties(self) -> None:
+        if isinstance(self.penalties, Penalty):
+            raise TypeError(f"penalties must be a sequence of records, such as (Variation(weight=0.1),), got {self.penalties!r} alone")
         object.__setattr__(self, "penalties", tuple(self.penalties))
         for penalty in self.penalties:
             if not isinstance(penalty, Penalty):
@@ -391,7 +355,7 @@ class Config(MaskSettings):
         if "step" in fields:
             fields["pitch"] = fields.pop("step")
         if fields.pop("parity", False):
-            fields |= _TORCHRAY_DETAILS
+            fields |= presets.TORCHRAY_DETAILS
         return dict(smoothing=0.0, feather=0.0, shift=0, exchange=False) | fields
 
 

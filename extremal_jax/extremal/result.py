@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.mask_settings import ChannelConfig
+from extremal_jax.ground.checks import as_array, check_not_negative
 from extremal_jax.ground.filters import gaussian_blur
 from extremal_jax.ground.pytrees import AnyArray, pytree
 from extremal_jax.operators.area import binarize, select_top
@@ -118,11 +119,10 @@ class ExtremalResult(Printed, OfImages, Saved):
           smooth: standard deviation of a Gaussian blur, as a share of the shorter side; beyond the border the map is
             zero. 0.09 is what TorchRay's pointing game uses.
         """
+        check_not_negative("smooth", smooth, ", a share of the shorter side")
         return self._smoothed(jnp.asarray(self.masks).mean(axis=-1 - self._rank), smooth)
 
-    def evidence(
-        self, images: Float[AnyArray, "..."], *, smooth: float = 0.05, reference: Float[AnyArray, "..."] | None = None
-    ) -> Float[Array, "..."]:
+    def evidence(self, images: Any, *, smooth: float = 0.05, reference: Float[AnyArray, "..."] | None = None) -> Float[Array, "..."]:
         """The density of the masks at each pixel, times the change that the perturbation makes there.
 
         The density is the power mean of m_a / a over the areas, with the exponent 1/8, smoothed: divided by their areas,
@@ -131,7 +131,8 @@ class ExtremalResult(Printed, OfImages, Saved):
         evidence, so this marks the pixels under the masks that matter.
 
         Args:
-          images: the images that were explained, (H, W, C) or (N, H, W, C), as they were given to the model.
+          images: the images that were explained, (H, W, C) or (N, H, W, C), as they were given to the model; their unit does
+            not matter, so bytes serve as well.
           smooth: as in `saliency`.
           reference: as in `extremal_perturbation`.
 
@@ -142,11 +143,13 @@ class ExtremalResult(Printed, OfImages, Saved):
         if self.at is not None:
             raise ValueError(f"evidence is for masks of images, and these are of the layer {self.at!r}; `saliency()` says where")
         axes, rank = self.config.input_axes, self._rank
+        images = as_array("images", images)
         single = images.ndim == len(axes)
         sides = [side for side, axis in zip(images.shape[-len(axes) :], axes, strict=False) if axis.masked]
         if (*images.shape[: -len(axes)], *sides) != (*self.masks.shape[: -1 - rank], *self.masks.shape[-rank:]):
             raise ValueError(f"images must be those that were explained, got {images.shape}, and the masks are {self.masks.shape}")
         batch = jnp.asarray(images[None] if single else images)
+        batch = batch.astype(jnp.promote_types(batch.dtype, jnp.float32))  # of bytes, a difference would wrap around
         perturbation = dataclasses.replace(self.config, num_levels=2).perturbation_record()
         if perturbation.needs_reference and reference is None:
             raise ValueError("reference must be the image that the perturbation led to, as it was given to extremal_perturbation")
@@ -157,7 +160,7 @@ class ExtremalResult(Printed, OfImages, Saved):
         density = (densities**EXPONENT).mean(axis=-1 - rank) ** (1 / EXPONENT)
         return self._smoothed(density, smooth) * self._smoothed(change[0] if single else change, _DETAIL)
 
-    def point(self, images: Float[AnyArray, "..."] | None = None, *, reference: Float[AnyArray, "..."] | None = None) -> Int[Array, "..."]:
+    def point(self, images: Any = None, *, reference: Float[AnyArray, "..."] | None = None) -> Int[Array, "..."]:
         """(..., 2): the row and the column at which the pointing game looks for the target; of masks with n axes (..., n).
 
         Args:

@@ -35,7 +35,7 @@ from extremal_jax.extremal.problem import Problem
 from extremal_jax.extremal.result import SmallestArea
 from extremal_jax.extremal.run import ascend, check_call, start, unchanged
 from extremal_jax.graph.varying import varying_alike
-from extremal_jax.ground.checks import check_key, is_positive
+from extremal_jax.ground.checks import check_flag, check_key, is_positive
 from extremal_jax.ground.progress import Watcher, later, watching
 from extremal_jax.operators.axes import Axes
 from extremal_jax.operators.games import PRESERVE, Game
@@ -113,6 +113,7 @@ def smallest_area(
     """
     settings, sweep = on_axes(check_settings(config, Config), axes, model), _check_sweep(areas)
     _check_positive(threshold=threshold, resolution=resolution)
+    check_flag("binary", binary)
     images, targets, reference = varying_alike(images, targets, reference)
     images, key = check_images("images", images, settings.input_axes), check_key(key)
     count = batch_size(images, len(settings.input_axes))
@@ -253,8 +254,8 @@ def _check_response(response: Any, count: int | None, num_images: int) -> Array:
         raise TypeError(f"response must be a number, or one for each image, got {response!r}")
     given = jnp.asarray(response, jnp.float32)
     if given.shape not in ((), (num_images,) if count is not None else ()):
-        shape = (num_images,)
-        raise ValueError(f"response must be one number, or one for each of the images, {shape}, got the shape {given.shape}")
+        each = "" if count is None else f", or one for each of the images, {(num_images,)}"
+        raise ValueError(f"response must be one number{each}, got the shape {given.shape}")
     if not isinstance(given, Tracer) and not np.isfinite(np.asarray(given)).all():
         raise ValueError(f"response must be finite, got {response!r}")
     return jnp.broadcast_to(given, (num_images,))

@@ -81,7 +81,10 @@ def capture(function: Callable[..., Any], names: str | Iterable[str]) -> Callabl
       >>> outputs.tolist(), values["doubled"].tolist()
       ([3.0, 3.0], [2.0, 2.0])
     """
-    names = (names,) if isinstance(names, str) else tuple(names)
+    names = (names,) if isinstance(names, str) else tuple(names) if isinstance(names, Iterable) else (names,)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"names must be the names of activations, such as ('stem', 'blocks.1'), got {name!r}")
 
     def captured(*arguments: Any, **keywords: Any) -> tuple[Any, dict[str, Array]]:
         taken: dict[str, Array] = {}
@@ -114,6 +117,12 @@ def intervene(function: Callable[..., Any], replacements: Mapping[str, Callable[
       >>> intervene(lambda x: checkpoint_name(2 * x, "doubled") + 1, {"doubled": jnp.zeros_like})(jnp.ones(2)).tolist()
       [1.0, 1.0]
     """
+
+    if not isinstance(replacements, Mapping):
+        raise TypeError(f"replacements must be a mapping from names to functions, such as {{'stem': jnp.zeros_like}}, got {replacements!r}")
+    for name, replacement in replacements.items():
+        if not callable(replacement):
+            raise TypeError(f"the replacement of {name!r} must be a function of its value, got {type(replacement).__name__}")
 
     def rule(equation: JaxprEqn, values: Sequence[Any]) -> list[Array] | None:
         name = name_of(equation)

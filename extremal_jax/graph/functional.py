@@ -86,7 +86,7 @@ class _Tree:
 
 def _from_tree(function: Callable[..., Any]) -> tuple[_Tree, Arrays] | None:
     """A program without a trace; None where there are no arrays, or where some may be elsewhere than in the leaves."""
-    leaves, structure = jax.tree.flatten(_applied(function))
+    leaves, structure = jax.tree.flatten(applied(function))
     is_array = [isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves]
     others = tuple((i, leaf) for i, leaf in enumerate(leaves) if not is_array[i])
     if not any(is_array):
@@ -108,7 +108,7 @@ def _count_once(program: _Tree, code: Any) -> None:
     _count_program(code, (program.structure,))
 
 
-def _applied(function: Any) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+def applied(function: Any) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
     """A function, its first arguments and its keywords: those of a partial, and the object of a bound method."""
     first: tuple[Any, ...] = ()
     keywords: dict[str, Any] = {}
@@ -177,7 +177,7 @@ def _counter(code: Hashable, form: tuple[Any, ...]) -> Iterator[int]:
 
 def _code(function: Any) -> Any:
     """The code of a callable: a function's own, that of the function in a partial or a wrapper, or an object's class."""
-    function = inspect.unwrap(_applied(function)[0])
+    function = inspect.unwrap(applied(function)[0])
     return getattr(function, "__code__", None) or type(function)
 
 

@@ -44,11 +44,16 @@ class Trace(NamedTuple):
 
 
 def trace(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Trace:
-    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s."""
-    values, structure = jax.tree.flatten((arguments, keywords))
+    """Trace a function of pytrees of arrays, or of `jax.ShapeDtypeStruct`s. Truth values and texts, such as `train=False`,
+    stay what they are."""
+    leaves, structure = jax.tree.flatten((arguments, keywords))
+    traced = [not isinstance(leaf, bool | str) for leaf in leaves]
+    values = [leaf for leaf, is_traced in zip(leaves, traced, strict=True) if is_traced]
 
     def flat(*values: Any) -> Any:
-        arguments, keywords = jax.tree.unflatten(structure, values)
+        rest = iter(values)
+        known = [next(rest) if is_traced else leaf for leaf, is_traced in zip(leaves, traced, strict=True)]
+        arguments, keywords = jax.tree.unflatten(structure, known)
         return function(*arguments, **keywords)
 
     closed, shape = jax.make_jaxpr(flat, return_shape=True)(*values)

@@ -151,6 +151,8 @@ def as_array(name: str, value: Any) -> Array | np.ndarray:
         if np.ma.is_masked(value):
             raise TypeError(f"{name} must not be a masked array with missing values; fill them, as in {name}.filled(0)")
         return value.data
+    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
     if isinstance(value, Array | Tracer) or (isinstance(value, np.ndarray) and value.dtype.kind not in "OSU"):
         return value
     if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
+import operator
 from typing import TypeVar
 
 import jax
@@ -19,8 +19,10 @@ class OfImages:
         """One image of a batch."""
         if self.is_single:
             raise IndexError("this result is of a single image; only the result of a batch can be indexed")
-        if not isinstance(index, numbers.Integral):
-            raise TypeError(f"the index of an image must be a whole number, got {index!r}")
+        try:
+            index = operator.index(index)
+        except TypeError as error:
+            raise TypeError(f"the index of an image must be a whole number, got {index!r}") from error
         if not -len(self) <= index < len(self):
             raise IndexError(f"this result is of {len(self)} images, got the index {index}")
         return jax.tree.map(lambda x: x[index, ...], self)  # of NumPy arrays too, `...` makes arrays and not scalars

@@ -11,6 +11,7 @@ import pytest
 
 import small
 from extremal_jax.boundary.areas import check_areas, check_counts, check_pixels
+from extremal_jax.optimise import solver
 
 
 @pytest.mark.parametrize(
@@ -106,3 +107,10 @@ def test_traced_areas_are_checked_for_their_shape() -> None:
         jax.eval_shape(lambda areas: small.explain(areas=areas).masks, jnp.zeros((0,)))
     with pytest.raises(ValueError, match="areas must have the shape"):
         jax.eval_shape(lambda areas: small.channels(areas=areas).masks, jnp.zeros((3, 2)))
+
+
+def test_traced_areas_out_of_range_are_faults() -> None:
+    """Their values are not known before the run, and the status of the run tells of them."""
+    found = jax.jit(lambda areas: small.explain(areas=areas))(jnp.array([0.1, 5.0]))
+    assert np.isfinite(found.rewards[:, 0]).all()
+    assert (np.asarray(found.status.nonfinite_step) == [[solver.NEVER, 0]] * 2).all()

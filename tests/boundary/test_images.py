@@ -146,3 +146,18 @@ def test_traced_images_are_checked_for_shape_and_dtype() -> None:
         jax.eval_shape(lambda images: small.explain(images).masks, IMAGES.astype(np.int32))
     with pytest.raises(ValueError, match="images must have their channels last"):
         jax.eval_shape(lambda images: small.explain(images).masks, IMAGES.transpose(0, 3, 1, 2))
+
+
+def test_images_of_two_ranges_are_not_one_batch() -> None:
+    """Bytes among floats would become floats up to 255."""
+    with pytest.raises(TypeError, match=r"images must all hold floats as the model expects them, got float32 and uint8; prepare each"):
+        small.explain([IMAGES[0], IMAGES[1].astype(np.uint8)])
+
+
+def test_a_grey_image_is_told_its_channel() -> None:
+    with pytest.raises(ValueError, match=r"got \(20, 24\); other inputs .*, and a grey image a last axis of one channel, `image"):
+        small.explain(IMAGES[0, ..., 0], 1)
+
+
+def test_bytes_of_other_machines() -> None:
+    np.testing.assert_array_equal(small.explain(IMAGES.astype(">f4")).rewards, small.explain(IMAGES).rewards)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -169,10 +170,30 @@ def test_models_in_inference_mode() -> None:
     assert explain(model=told).status.ok
 
 
-def test_dropout_in_training_mode() -> None:
-    model = Normalised(dropout=0.5, use_running_average=True)
+class Dropping(nnx.Module):
+    """Dropout and a layer, all of whose arrays are its own."""
+
+    def __init__(self) -> None:
+        self.dropout, self.head = nnx.Dropout(0.5, rngs=nnx.Rngs(0)), nnx.Linear(3, small.CLASSES, rngs=nnx.Rngs(1))
+
+    def __call__(self, images: Any) -> Any:
+        return self.head(self.dropout(images).mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("seen", ["module", "method", "partial"])
+def test_dropout_in_training_mode(seen: str) -> None:
+    """Of a module itself, behind its method, and in a partial."""
+    module = Dropping()
+    model = dict(module=module, method=module.__call__, partial=functools.partial(Dropping.__call__, module))[seen]
     with pytest.warns(UserWarning, match=r"Dropout is in training mode, so scores are random; call model.eval\(\) before"):
         explain(model=model)
+
+
+def test_a_closure_over_a_module_in_training_mode() -> None:
+    """Flax refuses it by a sentence on traces."""
+    module = Dropping()
+    with pytest.raises(ValueError, match=r"Cannot mutate .*; a layer is in training mode: call model\.eval\(\) before"):
+        explain(model=lambda images: module(images))
 
 
 class LinenNorm(linen.Module):

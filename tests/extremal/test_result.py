@@ -189,3 +189,18 @@ def test_a_point_stays_near_the_peak_where_there_is_no_evidence() -> None:
     found = small.explain(config=dataclasses.replace(small.CONFIG, perturbation="fade"))
     for saliency, (row, column) in zip(found.saliency(), found.point(0 * small.IMAGES), strict=True):
         assert saliency[row, column] >= 0.8 * saliency.max()
+
+
+def test_evidence_of_a_photograph_of_bytes() -> None:
+    """Whose differences would wrap around; a list of rows will do as well."""
+    y, x = np.mgrid[:40, :40]
+    image = np.repeat((128 + 120 * np.sin(x / 3) * np.cos(y / 4))[..., None], 3, axis=-1).astype(np.uint8)
+    disc = planted((np.hypot(y - 20, x - 20) < 10)[None], Config(max_blur=12.0))
+    expected = disc.evidence(image.astype(np.float32))
+    np.testing.assert_allclose(disc.evidence(image), expected, rtol=1e-4, atol=1e-4)
+    assert disc.point(image.tolist()).tolist() == disc.point(image.astype(np.float32)).tolist()
+
+
+def test_a_smoothing_that_is_negative_is_refused() -> None:
+    with pytest.raises(ValueError, match="smooth must be zero or a positive number, a share of the shorter side, got -1"):
+        small.explain().saliency(-1)

@@ -312,3 +312,33 @@ def test_named_submodules_share_a_program(compilations: list[str]) -> None:
     del compilations[:]
     call(ej.models.name_submodules(model), X)
     assert not compilations
+
+
+graph: Any = ej.graph  # called wrongly below, as type checkers would say
+
+
+def test_truth_values_and_texts_stay_what_they_are() -> None:
+    """A function may decide by them, as Flax does by `train=False`."""
+
+    def function(x: Any, *, train: bool = True, mode: str = "sum") -> Any:
+        return checkpoint_name(2 * x if train else x, "value").sum() if mode == "sum" else x.max()
+
+    assert [a.name for a in activations(function, X, train=False, mode="sum")] == ["value"]
+    assert activations(function, X, mode="max") == ()
+    outputs, values = capture(function, "value")(X, train=False)
+    np.testing.assert_array_equal(values["value"], X)
+    assert outputs == function(X, train=False)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: graph.capture(jnp.sum, 3), r"names must be the names of activations, such as \('stem', 'blocks\.1'\), got 3"),
+        (lambda: graph.intervene(jnp.sum, "stem"), "replacements must be a mapping from names to functions, .* got 'stem'"),
+        (lambda: graph.intervene(jnp.sum, {"stem": np.ones(2)}), "the replacement of 'stem' must be a function of its value, got ndarray"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_names_and_replacements_are_refused_at_once(call: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()

@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.resources
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -207,3 +208,9 @@ def test_version() -> None:
 )
 def test_data_files_come_with_the_package(package: str, file: str) -> None:
     assert (importlib.resources.files(package) / file).is_file()
+
+
+def test_commits_are_formatted_by_the_tried_version() -> None:
+    """Two versions of ruff would format each other's files."""
+    [tried] = re.findall(r"^ruff==(\S+)", (ROOT.parent / "constraints" / "tried.txt").read_text(), re.MULTILINE)
+    assert f"rev: v{tried}" in (ROOT.parent / ".pre-commit-config.yaml").read_text()

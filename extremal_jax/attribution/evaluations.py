@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from extremal_jax.attribution.common import Model, wide
 from extremal_jax.graph.varying import varying_alike
 from extremal_jax.ground.checks import check_chunk_size, check_count
+from extremal_jax.operators.rewards import image_scores
 
 SCORES: dict[str, Callable[[Array], Array]] = {
     "logit": lambda scores: scores,
@@ -99,7 +100,7 @@ def responses(
     outputs = wide(model(images))
     if score == "softmax" and outputs.shape[-1] == 1:
         raise ValueError("score='softmax' needs at least 2 classes, and the model has a single score; take 'sigmoid' or 'logit'")
-    scores = SCORES[score](outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs)
+    scores = SCORES[score](image_scores(outputs))
     return scores if target is None else scores[:, target]
 
 

@@ -38,11 +38,11 @@ class Run(NamedTuple):
         import numpy as np
 
         from extremal_jax.boundary.targets import class_index
+        from extremal_jax.operators.rewards import image_scores
 
         classes = self.model.classes
         if target == "top":
-            scores = np.asarray(self.model(self.images))
-            return scores.reshape(len(scores), -1, scores.shape[-1]).mean(axis=1).argmax(axis=-1)  # the mean over space
+            return image_scores(np.asarray(self.model(self.images))).argmax(axis=-1)
         if target.isdecimal():
             if int(target) >= len(classes):
                 raise click.BadParameter(f"class indices go from 0 to {len(classes) - 1}, got {target}", param_hint="--target")

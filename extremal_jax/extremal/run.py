@@ -148,8 +148,14 @@ def concluded(
     evaluation = evaluate(problem, masks)
     elements = Elements(count, problem.plan.num_areas)
     lost = ~jnp.isfinite(evaluation.rewards[0]) & (state.nonfinite_step == solver.NEVER)
-    unheard = ~jnp.isfinite(evaluation.image_responses)
-    faults = state.nonfinite_step, state.no_gradient, unheard, evaluation.depends_on_batch, lost, unchanged(problem)
+    status = Status(
+        nonfinite_step=state.nonfinite_step,
+        no_gradient=state.no_gradient,
+        nonfinite_image=~jnp.isfinite(evaluation.image_responses),
+        depends_on_batch=evaluation.depends_on_batch,
+        nonfinite_reward=lost,
+        unchanged=unchanged(problem),
+    )
     return dict(
         masks=elements.by_image(masks),
         params=elements.by_image(params),
@@ -157,7 +163,7 @@ def concluded(
         image_rewards=elements.by_image(evaluation.image_responses)[..., 0],
         targets=problem.targets if count is not None else problem.targets[0],
         history=History(elements.path(record.rewards), elements.path(record.area_losses)),
-        status=Status(*map(elements.by_image, faults)),
+        status=jax.tree.map(elements.by_image, status),
     )
 
 

@@ -214,7 +214,14 @@ def _judged(judge: Problem, areas: Array, masks: Array, params: Array, nonfinite
     exact, cut_off = cut(masks, areas)
     (responses, binary_responses), whole, mixed = evaluate(judge, exact, cut_off)
     lost = ~(jnp.isfinite(responses) & jnp.isfinite(binary_responses)) & (nonfinite_step == solver.NEVER)
-    status = Status(nonfinite_step, no_gradient, ~jnp.isfinite(whole), mixed, lost, unchanged(judge))
+    status = Status(
+        nonfinite_step=nonfinite_step,
+        no_gradient=no_gradient,
+        nonfinite_image=~jnp.isfinite(whole),
+        depends_on_batch=mixed,
+        nonfinite_reward=lost,
+        unchanged=unchanged(judge),
+    )
     return Tried(areas, exact, params, responses, binary_responses, status)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -124,6 +125,16 @@ def closeness(outputs: Callable[[Array], Array], inputs: Float[AnyArray, "N ..."
     return scores
 
 
+def image_scores(outputs: Float[AnyArray, "B ... classes"]) -> Any:
+    """(B, classes): the scores of images; those of a dense model, (B, h, w, classes), are averaged over space.
+
+    Example:
+      >>> image_scores(jnp.ones((2, 3, 4, 5))).shape
+      (2, 5)
+    """
+    return outputs.mean(axis=tuple(range(1, outputs.ndim - 1))) if outputs.ndim > 2 else outputs
+
+
 def reward(name: str | Reward | RewardFunction, outputs: Float[Array, "B ..."], targets: Int[Array, "B ..."]) -> Float[Array, " B"]:
     """The reward of each image of a batch.
 
@@ -150,7 +161,7 @@ def reward(name: str | Reward | RewardFunction, outputs: Float[Array, "B ..."], 
                 f"reward must be a function that gives one number per image, {outputs.shape[:1]}, got the shape {values.shape}"
             )
         return values
-    scores = outputs.mean(axis=(1, 2)) if outputs.ndim == 4 else outputs
+    scores = image_scores(outputs)
     values = jax.vmap(record.function)(scores, targets)
     known = (targets >= 0) & (targets < record.num_targets(scores.shape[-1]))  # an index out of range would be clamped in silence
     return jnp.where(known.reshape(len(values), -1).all(axis=1), values, jnp.nan)

@@ -17,6 +17,7 @@ from extremal_jax.graph.canonical import canonical
 from extremal_jax.graph.functional import Arrays, Program
 from extremal_jax.ground.pytrees import AnyArray
 from extremal_jax.operators.perturbations import Fade, interpolate
+from extremal_jax.operators.rewards import image_scores
 
 _USUAL_CHUNK = 16  # masks at a time
 
@@ -87,7 +88,6 @@ def _scores(program: Program, arrays: Arrays, levels: Any, masks: Any) -> Any:
     """(R, classes): the scores of an image at masks (R, H, W, 1); of a dense classifier, their mean over space."""
 
     def whole(arrays: Arrays, levels: Any, masks: Any) -> Any:
-        outputs = program(arrays, interpolate(levels, masks).astype(levels.dtype))
-        return outputs.reshape(len(outputs), -1, outputs.shape[-1]).mean(axis=1)
+        return image_scores(program(arrays, interpolate(levels, masks).astype(levels.dtype)))
 
     return canonical(whole)(arrays, levels, masks)

@@ -20,6 +20,7 @@ from extremal_jax.extremal.config import Config
 from extremal_jax.extremal.images import extremal_perturbation
 from extremal_jax.graph.functional import Arrays, Program, partition
 from extremal_jax.ground.progress import Counter
+from extremal_jax.operators.rewards import image_scores
 from extremal_jax.sweeps.claims import claimed
 from extremal_jax.sweeps.inputs import Prepare
 from extremal_jax.sweeps.job import LABELS, Job, pose, shard_of
@@ -186,8 +187,7 @@ def _explained(job: Job, group: Group, read: Sequence[Read]) -> Any:
 @functools.partial(jax.jit, static_argnums=0)
 def _highest(program: Program, arrays: Arrays, images: Array) -> Array:
     """(N,), the class of the highest score of each image."""
-    scores = program(arrays, images)
-    return scores.reshape(len(scores), -1, scores.shape[-1]).mean(axis=1).argmax(axis=-1)
+    return image_scores(program(arrays, images)).argmax(axis=-1)
 
 
 def _written(

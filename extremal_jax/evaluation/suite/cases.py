@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from extremal_jax.data.examples import Dataset, Example
 from extremal_jax.evaluation.localisation.grids import arrange, cell_regions, tiled
 from extremal_jax.models.classifier import Classifier
+from extremal_jax.operators.rewards import image_scores
 
 CELLS, CONFIDENT = 2, 0.8  # of a grid: the cells along each side, and the least probability of the image in a cell
 
@@ -273,5 +274,4 @@ def _recognised(
 
 @jax.jit
 def _scores(model: Classifier, images: Float[jax.Array, "N H W C"]) -> Float[jax.Array, "N classes"]:
-    scores = model(images)
-    return jax.nn.softmax(scores.mean(axis=(1, 2)) if scores.ndim == 4 else scores)
+    return jax.nn.softmax(image_scores(model(images)))

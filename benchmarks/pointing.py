@@ -142,7 +142,7 @@ def rows(name: str, count: int) -> list[tuple[str, ...]]:
             explain = contender(f"{method}:torchray").explain
             ours = explain(model, image[None], np.array([target]), (), jax.random.key(0), layers).maps
             placed = model.preprocessing.place(np.asarray(ours[0]), size)
-            points = [np.array(np.unravel_index(one.argmax(), size)) for one in (placed, expected)]
+            points = [np.array(np.unravel_index(np.argmax(one), size)) for one in (placed, expected)]
             largest = np.abs(expected).max() or 1.0  # a map may be zero
             differences.setdefault(method, []).append(float(np.abs(placed - expected).max() / largest))
             distances.setdefault(method, []).append(float(np.linalg.norm(points[0] - points[1])))

@@ -6,9 +6,10 @@ Calls with the default model, shapes and settings share their compiled programs,
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +65,19 @@ def images(count: int = 2, height: int = 20, width: int = 24, channels: int = 3,
     return (3 * np.stack(blobs) * rng.standard_normal(channels) + 0.3 * rng.standard_normal((count, height, width, channels))).astype(
         np.float32
     )
+
+
+@dataclasses.dataclass
+class Grey:
+    """A perturbation of one's own: an image becomes one level of grey."""
+
+    value: float
+    name: ClassVar[str] = "grey"
+    description: ClassVar[str] = "one level of grey"
+    needs_reference: ClassVar[bool] = False
+
+    def levels(self, images: Any, reference: Any = None) -> Any:
+        return jnp.stack([jnp.full_like(images, self.value), images], axis=1)
 
 
 MODEL, IMAGES = model(), images()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -129,17 +129,7 @@ def test_a_reward_that_reads_what_has_changed_is_another() -> None:
 
 
 def test_a_perturbation_that_has_changed_is_another() -> None:
-    @dataclasses.dataclass
-    class Grey:
-        value: float
-        name: ClassVar[str] = "grey"
-        description: ClassVar[str] = "one level of grey"
-        needs_reference: ClassVar[bool] = False
-
-        def levels(self, images: Any, reference: Any = None) -> Any:
-            return jnp.stack([jnp.full_like(images, self.value), images], axis=1)
-
-    grey = Grey(0.0)
+    grey = small.Grey(0.0)
     config = dataclasses.replace(small.CONFIG, perturbation=grey)
     before = np.asarray(small.explain(config=config).rewards)
     grey.value = 5.0

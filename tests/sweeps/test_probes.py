@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import jax.numpy as jnp
 import pytest
 
 import small
 from extremal_jax.operators.games import Game
 from sweep_pictures import run
-
-
-@dataclasses.dataclass(frozen=True)
-class Level:
-    """An image becomes one level of grey."""
-
-    value: float
-    name: ClassVar[str] = "level"
-    description: ClassVar[str] = "grey"
-    needs_reference: ClassVar[bool] = False
-
-    def levels(self, images: Any, reference: Any = None) -> Any:
-        return jnp.stack([jnp.full_like(images, self.value), images], axis=1)
 
 
 def model(factor: float) -> Any:
@@ -37,7 +23,7 @@ def reward(factor: float) -> Any:
 
 
 def perturbation(factor: float) -> Any:
-    return dict(perturbation=Level(factor))
+    return dict(perturbation=small.Grey(factor))
 
 
 def game(factor: float) -> Any:

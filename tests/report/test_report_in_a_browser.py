@@ -7,6 +7,7 @@ it, that check is skipped.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -282,7 +283,7 @@ def test_the_keyboard_goes_through_the_gallery(browser: Any, folder: Path) -> No
     visit.page.keyboard.press("Enter")
     visit.ready()
     assert visit.text("#detail-title") == "dog"
-    assert visit.page.evaluate("document.activeElement.id") == "detail-title"
+    visit.until("document.activeElement.id === 'detail-title'")
     visit.page.focus("nav .next")
     visit.page.keyboard.press("Enter")
     visit.until("document.getElementById('detail-title').textContent === 'cat'")
@@ -293,8 +294,7 @@ def test_the_keyboard_goes_through_the_gallery(browser: Any, folder: Path) -> No
     assert visit.page.is_visible(".cards")
     visit.page.goto(visit.address + "#picture-3")
     visit.until("location.hash === '#picture-3' && !document.getElementById('detail').hidden")
-    visit.page.wait_for_timeout(400)
-    assert visit.text("#detail-title") == HOSTILE
+    visit.until(f"document.getElementById('detail-title').textContent === {json.dumps(HOSTILE)}")
     visit.leave()
 
 

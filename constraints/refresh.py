@@ -1,8 +1,8 @@
 """Writes the constraints files of this folder: `make constraints`, or `python constraints/refresh.py python3.11 python3.12 python3.13`.
 
 `tried.txt` holds the newest versions of all dependencies, developers' tools included, for each of the given Pythons. `oldest.txt` holds,
-for the first of them, the oldest versions of the dependencies that pyproject.toml allows, and the newest of the extras. Nothing is installed: pip resolves in environments that are
-deleted again.
+for the first of them, the oldest versions of the dependencies that pyproject.toml allows, and the newest of the extras. Nothing is
+installed: pip resolves in environments that are deleted again.
 """
 
 from __future__ import annotations

@@ -173,3 +173,10 @@ def test_titles_are_literal(title: str) -> None:
     for figure in figures:
         figure.draw_without_rendering()
         assert titles(figure)[1] == title
+
+
+def test_pictures_of_one_row() -> None:
+    """There is no room for an outline."""
+    mask = np.zeros((1, 16))
+    mask[0, 4:9] = 1
+    ej.plots.selection(np.ones((1, 16, 3)), mask)

@@ -151,7 +151,7 @@ def igos(
 
     Differences from the authors' implementation: its defaults 1 and 20 of the weights, 15 steps, 20 points and 28 cells
       are ours too; the lengths of a step and the amount of noise are ours. It differentiates by M rather than by m, so
-      that the point s counts s/S, and the scores weigh half as much against the penalties. Its search for a step asks the
+      that the point s counts s/S, and the scores weigh half as much against the penalties. Its search for a step evaluates the
       mean score of the line, with noise, in place of the objective.
     """
     check_choice("score", score, SCORES)

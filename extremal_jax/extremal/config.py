@@ -197,7 +197,7 @@ class Config(MaskSettings):
 
         Source: Crabbé and van der Schaar, "Explaining Time Series Predictions with Dynamic Masks", ICML 2021.
         """
-        return cls(**presets.dynamask(changes.get("num_steps", 1000)) | changes)
+        return cls(**presets.dynamask(**{name: changes[name] for name in ("num_steps",) if name in changes}) | changes)
 
     @classmethod
     def step_perturbation(cls, **changes: Any) -> Config:

@@ -131,8 +131,8 @@ class ExtremalResult(Printed, OfImages, Saved):
         evidence, so this marks the pixels under the masks that matter.
 
         Args:
-          images: the images that were explained, (H, W, C) or (N, H, W, C), as they were given to the model; their unit does
-            not matter, so bytes serve as well.
+          images: the images that were explained, (H, W, C) or (N, H, W, C), as they were given to the model. For a blur their
+            unit does not matter, so that bytes serve as well.
           smooth: as in `saliency`.
           reference: as in `extremal_perturbation`.
 

@@ -7,8 +7,10 @@ record of an array, its values. A traced function is recorded equation by equati
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
+import hashlib
 import sys
 import sysconfig
 import types
@@ -21,7 +23,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice, np.dtype, types.CodeType)
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, np.dtype, types.CodeType)
 _PACKAGE, _STDLIB = __name__.partition(".")[0], sysconfig.get_paths()["stdlib"]
 _SCRATCH = {"Store", "EqualStore", "DynamicJaxprTrace", "DebugInfo", "InitialResultPaths"}  # JAX's own, which no result depends on
 _MOST_VALUES = 100_000
@@ -107,22 +109,31 @@ class _Identity:
 
 
 class _Values:
-    """An array, equal to those of the same values."""
+    """An array, equal to those of the same values. NumPy's may change, so of them a digest is kept."""
 
     def __init__(self, array: Any):
-        self.array = array.copy() if isinstance(array, np.ndarray) else array
+        self._form = array.shape, str(array.dtype)
+        self._array = array if isinstance(array, jax.Array) else None
+        self._known = None if isinstance(array, jax.Array) else _digest(array)
 
     def __hash__(self) -> int:
-        return hash((self.array.shape, str(self.array.dtype)))
+        return hash(self._form)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Values) or hash(self) != hash(other):
+        if not isinstance(other, _Values) or self._form != other._form:
             return False
-        return self.array is other.array or self._bytes() == other._bytes()
+        return (self._array is not None and self._array is other._array) or self._values() == other._values()
 
-    def _bytes(self) -> bytes:
-        is_key = isinstance(self.array, jax.Array) and jnp.issubdtype(self.array.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(self.array) if is_key else self.array).tobytes()
+    def _values(self) -> bytes:
+        if self._known is None:
+            array: Any = self._array
+            is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+            self._known = _digest(np.asarray(jax.random.key_data(array) if is_key else array))
+        return self._known
+
+
+def _digest(array: np.ndarray) -> bytes:
+    return hashlib.sha256(array.tobytes()).digest()
 
 
 class _Recorder:
@@ -135,7 +146,7 @@ class _Recorder:
         self._jaxprs: dict[int, Hashable] = {}
 
     def record(self, value: Any) -> Hashable:
-        if isinstance(value, _PLAIN):
+        if isinstance(value, _PLAIN) and not getattr(value, "__dict__", None):
             return type(value), repr(value) if isinstance(value, float | complex) else value
         self._count += 1
         if id(value) in self._path:
@@ -152,19 +163,20 @@ class _Recorder:
         if isinstance(value, Tracer):
             self.traced = True
             return self._identity(value)
+        if isinstance(value, slice):
+            return slice, self._all((value.start, value.stop, value.step))
         if isinstance(value, jax.Array | np.ndarray | np.generic):
-            self.fixed = self.fixed and isinstance(value, np.generic)
-            return type(value), _Values(value)
+            return self._array(value)
         if isinstance(value, ClosedJaxpr):
             return "jaxpr", self.equations(value.jaxpr), self._all(value.consts)
         if isinstance(value, Jaxpr):
             return "jaxpr", self.equations(value)
         if isinstance(value, tuple | list):
-            return type(value), self._all(value)
+            return type(value), self._all(value), self._besides(value)
         if isinstance(value, dict):
-            return type(value), self._all(value), self._all(value.values())
+            return type(value), self._all(value), self._all(value.values()), self._besides(value)
         if isinstance(value, set | frozenset):
-            return type(value), frozenset(map(self.record, value))
+            return type(value), frozenset(map(self.record, value)), self._besides(value)
         if isinstance(value, types.ModuleType):
             return "module", value.__name__
         if isinstance(value, functools.partial):
@@ -179,6 +191,20 @@ class _Recorder:
 
     def _all(self, values: Iterable[Any]) -> tuple[Hashable, ...]:
         return tuple(map(self.record, values))
+
+    def _array(self, value: Any) -> Hashable:
+        self.fixed = self.fixed and isinstance(value, np.generic)
+        if isinstance(value, np.ma.MaskedArray):
+            return type(value), _Values(value.data), _Values(np.ma.getmaskarray(value))
+        if value.dtype == object:
+            return type(value), value.shape, self._all(np.asarray(value).ravel().tolist())
+        return type(value), _Values(value)
+
+    def _besides(self, container: Any) -> Hashable:
+        """What a container of a type of one's own holds besides its values."""
+        if isinstance(container, collections.defaultdict):
+            return self.record(container.default_factory)
+        return self._all(sorted(getattr(container, "__dict__", {}).items()))
 
     def _identity(self, value: Any) -> Hashable:
         self.fixed = False

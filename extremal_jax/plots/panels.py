@@ -132,8 +132,8 @@ def select(axes: Axes, picture: np.ndarray, mask: np.ndarray, title: str, detail
 
 
 def outline(axes: Axes, mask: np.ndarray) -> None:
-    """Draw the line at which a mask is one half, if there is one."""
-    if mask.min() < 0.5 < mask.max():
+    """Draw the line at which a mask is one half, if there is one; a picture one pixel high or wide has no room for it."""
+    if min(mask.shape) > 1 and mask.min() < 0.5 < mask.max():
         axes.contour(mask, levels=[0.5], colors=LINE, linewidths=0.8)
 
 

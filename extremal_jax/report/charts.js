@@ -10,13 +10,14 @@ function ticks(low, high, count) {
   const raw = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(raw));
   const pitch = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw);
-  const found = [];
-  for (let i = Math.ceil(low / pitch - 1e-9); i * pitch <= high + 1e-9 * pitch; i++) found.push(i * pitch);
-  return found;
+  const first = Math.ceil(low / pitch - 1e-9);
+  const found = Math.min(Math.floor(high / pitch + 1e-9) - first + 1, 4 * count); // where pitches are lost in rounding, i + 1 is i
+  return Array.from({ length: Math.max(found, 0) }, (_, i) => (first + i) * pitch);
 }
 
 /** 1, 2, 5, 10, 20 and so on between two ends, or powers of ten where those are many. */
 function logTicks(low, high) {
+  if (!(low > 0)) return [];
   const wide = high / low > 200;
   const found = [];
   for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++) {
@@ -30,6 +31,7 @@ function logTicks(low, high) {
 
 function linear(values, zero, count = 4) {
   let [low, high] = range(values);
+  if (high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high))) high = low; // a constant, but for rounding
   if (zero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
   const room = (high - low || Math.abs(high) || 1) * 0.06;
   [low, high] = [low - (zero && low === 0 ? 0 : room), high + room];

@@ -210,5 +210,5 @@ def _run(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def _write(path: Path, parts: Iterator[str]) -> None:
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:  # names of files may be no Unicode
         file.writelines(parts)

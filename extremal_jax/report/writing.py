@@ -106,7 +106,7 @@ def write(
     looking = None
     if model is not None and isinstance(result, ExtremalResult | SmallestArea | ChannelResult):
         looking = viewer(model, pictures[0].image[None], result.at, len(_masks(pictures[0])), chunk_size)
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:  # names of files may be no Unicode
         file.writelines(page(heading, _described(pictures, looking), _settings(result)))
 
 

@@ -16,7 +16,7 @@ from extremal_jax.extremal.config import Config
 from extremal_jax.ground.differences import differences
 from extremal_jax.models.preprocessing import Preprocessing
 from extremal_jax.optimise.settings import from_json, to_json
-from extremal_jax.sweeps.probes import Probes, alike
+from extremal_jax.sweeps.probes import Probes, same_numbers
 
 FORMAT = 1  # of the stores that this version writes
 _BESIDES = ("jax", "batch_size")  # settings that change no number but by rounding
@@ -77,8 +77,8 @@ def check_same(kept: Mapping[str, Any], now: Mapping[str, Any], location: str) -
     if isinstance(before, list) and len(before) == len(after):
         seen = [one if one is None or other is None else other for one, other in zip(before, after, strict=True)]
         now = {**now, "inputs": seen}
-    if alike(kept.get("computed"), now["computed"]):
-        now = {**now, "computed": kept["computed"]}
+    if "computed" not in kept or same_numbers(kept["computed"], now["computed"]):  # the first stores had none
+        now = {**now, "computed": kept.get("computed")}
     if found := differences(kept, now, _BESIDES):
         raise ValueError(f"{location} holds another sweep: {'; '.join(found)}. Choose another folder, or the same settings")
 

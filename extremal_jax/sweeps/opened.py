@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
+import operator
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -112,9 +112,11 @@ class Sweep:
         return values
 
     def _index(self, index: int) -> int:
-        if not isinstance(index, numbers.Integral):
+        try:
+            index = operator.index(index)
+        except TypeError as error:
             hint = f"; names.index({index!r}) finds a picture by its name" if isinstance(index, str) else ""
-            raise TypeError(f"the index of a picture must be a whole number, got {index!r}{hint}")
+            raise TypeError(f"the index of a picture must be a whole number, got {index!r}{hint}") from error
         if not -len(self) <= index < len(self):
             raise IndexError(f"this sweep is of {len(self)} pictures, got the index {index}")
         return index % len(self)

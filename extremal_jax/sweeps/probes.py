@@ -1,4 +1,5 @@
-"""What models and records of one's own compute on a fixed input: numbers that tell apart those of one name and the same weights."""
+"""What models and records of one's own compute on a fixed input: numbers that tell apart most of those of one name and the same weights.
+Differences as small as rounding, or at few of many outputs, are not seen."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from extremal_jax.models.classifier import Classifier
 from extremal_jax.operators.rewards import reward
 
 Probes = dict[str, list[float | None]]
-_MOST = 8  # numbers of each
+_NUM_PROJECTIONS = 8  # of each output
 _CLOSE = 0.02  # the share of the largest number by which devices and versions of JAX may differ
 
 
@@ -36,11 +37,11 @@ def probes(model: Model, config: Config, shape: tuple[int, ...]) -> Probes:
     if not isinstance(config.reward, str):
         outputs = jax.eval_shape(model, image)
         scores = jnp.asarray(rng.standard_normal(outputs.shape), outputs.dtype)
-        last = outputs.shape[-1] - 1
-        found["reward"] = _numbers(jnp.stack([reward(config.reward, scores, jnp.array([target])) for target in (0, last)]))
+        count = outputs.shape[-1]
+        found["reward"] = _numbers(jnp.stack([reward(config.reward, scores, jnp.array([target])) for target in (0, count // 2, count - 1)]))
     perturbation: Any = config.perturbation
     if perturbation is not None and not isinstance(perturbation, str):
-        levels = jnp.asarray(perturbation.levels(jnp.asarray(image)))
+        levels = jnp.asarray(perturbation.levels(jnp.asarray(image), None))
         found["perturbation"] = _numbers(levels[0])
     game: Any = config.game
     if not isinstance(game, str):
@@ -54,17 +55,18 @@ def _scores(program: Program, arrays: Arrays, image: Float[Array, "1 H W C"]) ->
 
 
 def _numbers(values: Any) -> list[float | None]:
-    """A few numbers from all over an array, and its mean size; None for those that are not finite."""
+    """Random projections of an array, and the size of such projections; None for those that are not finite."""
     flat = np.asarray(values, np.float64).ravel()
-    chosen = [*flat[np.linspace(0, flat.size - 1, min(flat.size, _MOST)).astype(int)], np.abs(flat).mean()]
-    return [float(f"{number:.5g}") if np.isfinite(number) else None for number in chosen]
+    directions = np.random.default_rng(1).standard_normal((_NUM_PROJECTIONS, flat.size))
+    found = [*(directions @ flat), np.linalg.norm(flat)]
+    return [float(f"{number:.5g}") if np.isfinite(number) else None for number in found]
 
 
-def alike(before: Any, now: Mapping[str, Any]) -> bool:
+def same_numbers(before: Any, now: Mapping[str, Any]) -> bool:
     """Whether two runs of `probes` found the same, but for rounding.
 
     Example:
-      >>> alike({"model": [1.0, None]}, {"model": [1.0001, None]}), alike({"model": [1.0, 2.0]}, {"model": [1.0, -2.0]})
+      >>> same_numbers({"model": [1.0, None]}, {"model": [1.0001, None]}), same_numbers({"model": [1.0, 2.0]}, {"model": [1.0, -2.0]})
       (True, False)
     """
     if not isinstance(before, Mapping) or before.keys() != now.keys():

@@ -134,3 +134,21 @@ def test_a_perturbation_that_has_changed_is_another() -> None:
     before = np.asarray(small.explain(config=config).rewards)
     grey.value = 5.0
     assert not np.allclose(small.explain(config=config).rewards, before)
+
+
+def test_a_reward_that_changed_after_its_run_serves_no_other() -> None:
+    """One that is equal to what it was is traced for another number of steps: from itself."""
+
+    @dataclasses.dataclass
+    class Scaled:
+        factor: float
+
+        def __call__(self, outputs: Any, targets: Any) -> Any:
+            return self.factor * outputs[:, 1]
+
+    first = Scaled(1.0)
+    small.explain(config=dataclasses.replace(small.CONFIG, reward=first))
+    first.factor = 7.0
+    longer = dataclasses.replace(small.CONFIG, reward=Scaled(1.0), num_steps=5)
+    plain = dataclasses.replace(small.CONFIG, reward=lambda outputs, targets: 1.0 * outputs[:, 1], num_steps=5)
+    np.testing.assert_allclose(small.explain(config=longer).rewards, small.explain(config=plain).rewards, rtol=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import copy
 import functools
 import gc
 import weakref
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 
-from extremal_jax.graph.contents import contents
+from extremal_jax.graph.contents import alike, contents
 from extremal_jax.graph.functional import _MANY, _known, partition
 
 X = jnp.array([[1.0, -3.0]])
@@ -331,3 +333,40 @@ def test_a_partial_that_is_another_program_each_time_is_warned_of() -> None:
         take(float(number))
     with pytest.warns(UserWarning, match=f"was another program at each of {_MANY} calls"):
         take(float(_MANY))
+
+
+class Weighted(list):  # type: ignore[type-arg]
+    """A list with an attribute."""
+
+    weight = 0.0
+
+
+def weighted(weight: float) -> Weighted:
+    found = Weighted([1.0])
+    found.weight = weight
+    return found
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (weighted(1.0), weighted(-1.0)),
+        (np.ma.array([1.0, 2.0], mask=[False, False]), np.ma.array([1.0, 2.0], mask=[False, True])),
+        (collections.defaultdict(int), collections.defaultdict(float)),
+        (np.array([[1], None], object), np.array([[2], None], object)),
+        (slice(0, 3), slice(0, 4)),
+        (np.zeros(3), np.ones(3)),
+    ],
+    ids=["list with an attribute", "mask", "default factory", "objects", "slice", "values"],
+)
+def test_contents_that_differ_are_told_apart(one: Any, other: Any) -> None:
+    assert alike(one) == alike(copy.deepcopy(one))
+    assert hash(alike(one)) == hash(alike(copy.deepcopy(one)))
+    assert alike(one) != alike(other)
+
+
+def test_a_record_does_not_follow_its_array() -> None:
+    array = np.zeros(3)
+    before = alike(array)
+    array[0] = 1.0
+    assert alike(array) != before

@@ -57,6 +57,13 @@ def test_names_that_are_not_unicode(tmp_path: Path, names: Any) -> None:
     assert found["name"] == "a?.png"
 
 
+def test_titles_and_classes_that_are_not_unicode(tmp_path: Path) -> None:
+    """As names of folders may be."""
+    page = written(tmp_path / "report.html", title="pics\udcff", classes=["a\udce9"] * 6)
+    assert "pics?" in page.texts
+    assert page.pictures[0]["target"] == "a?"
+
+
 def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=r"^cannot write .*: Is a directory; choose another output folder$"):
         written(tmp_path)

@@ -55,8 +55,8 @@ def load_video(path: str | os.PathLike[str], *, frames: int | None = None) -> UI
     av = imported("av", "video", path)
     try:
         return _read(av, path, frames)
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path} cannot be read as a video: {error.strerror}") from error
+    except (av.error.FFmpegError, UnicodeDecodeError) as error:  # of texts in damaged files
+        raise ValueError(f"{path} cannot be read as a video: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _read(av: Any, path: Path, most: int | None) -> np.ndarray:
@@ -64,6 +64,8 @@ def _read(av: Any, path: Path, most: int | None) -> np.ndarray:
         if not container.streams.video:
             raise ValueError(f"{path} has no video stream")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise ValueError(f"{path} cannot be read as a video: its codec is unknown")
         height, width = stream.codec_context.height, stream.codec_context.width
         count = sum(packet.size > 0 for packet in container.demux(stream))  # counted without decoding
     kept = count if most is None else min(count, most)
@@ -74,6 +76,8 @@ def _read(av: Any, path: Path, most: int | None) -> np.ndarray:
         found, _ = _decode(av, path, set(evenly(decoded, most).tolist()))
     if not found:
         raise ValueError(f"{path} has no frames")
+    if len(shapes := {frame.shape[:2] for frame in found}) > 1:
+        raise ValueError(f"{path} must have frames of one size, got {', '.join(f'{h}x{w}' for h, w in sorted(shapes))}")
     return np.stack(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def _nifti(path: Path) -> np.ndarray:
     nibabel: Any = imported("nibabel", "medical", path)
     try:
         image = nibabel.load(path)
+        if image.get_data_dtype().kind == "c":
+            raise ValueError("it holds complex numbers; save their size or their real part")
         towards = nibabel.orientations.axcodes2ornt("LPS")
         turned = image.as_reoriented(nibabel.orientations.ornt_transform(nibabel.io_orientation(image.affine), towards))
         values = turned.get_fdata(dtype=np.float32)
@@ -68,7 +71,7 @@ def _dicom(path: Path) -> np.ndarray:
     files = [file for file in files if file.is_file() and pydicom.misc.is_dicom(file)]
     if not files:
         raise ValueError(f"no DICOM files in the folder {path}" if path.is_dir() else f"{path} is neither a DICOM nor a NIfTI file")
-    slices = [pydicom.dcmread(file) for file in files]
+    slices = [_slice(pydicom, file) for file in files]
     if len(series := {str(getattr(one, "SeriesInstanceUID", "")) for one in slices}) > 1:
         raise ValueError(f"the folder {path} holds slices of {len(series)} DICOM series; give one of a single series")
     values = [_values(pydicom, one, file) for one, file in zip(slices, files, strict=True)]
@@ -76,8 +79,16 @@ def _dicom(path: Path) -> np.ndarray:
         return values[0]
     if len(shapes := {value.shape for value in values}) > 1 or len(values[0]) > 1:
         raise ValueError(f"the DICOM files in {path} must hold one slice each, of one shape, got {', '.join(map(str, sorted(shapes)))}")
-    order = np.argsort([_position(one, index) for index, one in enumerate(slices)], kind="stable")
-    return np.concatenate([values[index] for index in order])
+    return np.concatenate([values[index] for index in _order(slices, path)])
+
+
+def _slice(pydicom: Any, file: Path) -> Any:
+    try:
+        found = pydicom.dcmread(file)
+        str(getattr(found, "SeriesInstanceUID", ""))  # values are parsed when they are asked for
+    except Exception as error:  # a broken file fails in many ways
+        raise ValueError(f"{file} cannot be read as a DICOM file: {error}") from error
+    return found
 
 
 def _values(pydicom: Any, one: Any, file: Path) -> np.ndarray:
@@ -94,11 +105,30 @@ def _values(pydicom: Any, one: Any, file: Path) -> np.ndarray:
     return values if int(getattr(one, "NumberOfFrames", None) or 1) > 1 else values[None]
 
 
-def _position(one: Any, index: int) -> float:
-    """Where a slice lies along the normal of its plane; without a position, its number in the series, or in the folder."""
+def _order(slices: Sequence[Any], path: Path) -> Sequence[int]:
+    """The order of slices: by their positions, or, where one lacks it, by their numbers in the series. Slices that have
+    neither stay in the order of their files."""
+    known = 0
+    for key in (_position, _number):
+        found = np.array([key(one) for one in slices])
+        if np.isfinite(found).all():
+            return np.argsort(found, kind="stable").tolist()
+        known += int(np.isfinite(found).sum())
+    if known:
+        raise ValueError(f"the DICOM files in {path} must all have a position, or all a number in the series, to be put in order")
+    return range(len(slices))
+
+
+def _position(one: Any) -> float:
+    """Where a slice lies along the normal of its plane; NaN if it does not say."""
     try:
         orientation = np.array(one.ImageOrientationPatient, float)
         return float(np.cross(orientation[:3], orientation[3:]) @ np.array(one.ImagePositionPatient, float))
     except (AttributeError, TypeError, ValueError):
-        number = getattr(one, "InstanceNumber", None)
-        return float(index if number is None else number)
+        return np.nan
+
+
+def _number(one: Any) -> float:
+    """The number of a slice in its series; NaN if it does not say."""
+    number = getattr(one, "InstanceNumber", None)
+    return np.nan if number is None else float(number)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -21,7 +20,6 @@ from extremal_jax.evaluation.faithfulness.curves import Curve
 from extremal_jax.ground.checks import check_choice, check_not_negative
 from extremal_jax.ground.filters import gaussian_blur, resize
 from extremal_jax.ground.pytrees import AnyArray
-from extremal_jax.operators.area import binarize
 from extremal_jax.operators.axes import Axes
 
 EDGES = ("feathered", "sharp")
@@ -169,23 +167,23 @@ def check_masks(maps: Any, count: int | None, num_areas: int, layout: Layout) ->
     return found.reshape(count or 1, *((1,) if len(rest) == rank else ()), *rest)
 
 
-def _places(values: Float[Array, "N M n"]) -> Float[Array, "N M n"]:
-    """The share of values that are less than each: the order of maps of any range, even beside an outlier."""
-    below = jax.vmap(jax.vmap(lambda row: jnp.searchsorted(jnp.sort(row), row)))(values)
-    return below.astype(jnp.float32) / values.shape[-1]
-
-
 def binary_masks(masks: Float[AnyArray, "N M ..."], areas: Float[AnyArray, " K"]) -> Float[Array, "N K ..."]:
-    """The round(a n) highest pixels of each mask as ones, the others as zeros; one mask, M = 1, serves every area.
+    """The round(a n) highest pixels of each mask as ones, the others as zeros; one mask, M = 1, serves every area. Masks of
+    any range serve, since only their order counts; among ties, the last ones in reading order are ones.
 
     Example:
       >>> binary_masks(jnp.array([[[[3.0, -1.0, 7.0]]]]), jnp.array([0.34, 0.67])).tolist()
       [[[[0.0, 0.0, 1.0]], [[1.0, 0.0, 1.0]]]]
     """
     num_images, _, *size = masks.shape
-    flat = jnp.asarray(masks, jnp.float32).reshape(*masks.shape[:2], -1)
-    each = jnp.broadcast_to(_places(flat), (num_images, len(areas), flat.shape[-1])).reshape(num_images * len(areas), -1)
-    return binarize(each, jnp.tile(jnp.asarray(areas), num_images)).reshape(num_images, len(areas), *size)
+    flat, count = jnp.asarray(masks, jnp.float32).reshape(*masks.shape[:2], -1), math.prod(size)
+    counts = jnp.round(jnp.asarray(areas) * count).astype(jnp.int32)[None, :, None]
+    values, rising = (jnp.broadcast_to(each, (num_images, counts.shape[1], count)) for each in (flat, jnp.sort(flat, axis=-1)))
+    least = jnp.take_along_axis(rising, count - counts, axis=-1)
+    above, ties = values > least, values == least
+    behind = jnp.cumsum(ties[..., ::-1], axis=-1)[..., ::-1]  # ties from each on
+    kept = above | (ties & (behind <= counts - above.sum(axis=-1, keepdims=True)))
+    return kept.astype(jnp.float32).reshape(num_images, -1, *size)
 
 
 def _rewards(
@@ -213,7 +211,7 @@ def _rewards(
         kept = sized[of, area][..., None]
         return scores_of(model, score, (kept * images[of] + (1 - kept) * others[of]).astype(images.dtype), targets[of])
 
-    scores = for_each(chunk, len(images), len(areas), length)
+    scores = jnp.where(jnp.isnan(areas), jnp.nan, for_each(chunk, len(images), len(areas), length))  # of areas out of range under a trace
     each = jnp.broadcast_to(masks, binary.shape)
     return nan_where_unknown(scores.ravel(), each.reshape(-1, *each.shape[2:])).reshape(scores.shape)
 

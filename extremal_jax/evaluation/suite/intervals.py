@@ -48,7 +48,7 @@ def estimate(
       values: (M,).
       images: (M,), the image that each value belongs to.
       classes: (M,), the name or index of a class for each value, for the mean of the classes' means; None: the mean of all values.
-      among: the number of classes of that mean: those without values count as zero; None: they are left out.
+      among: the number of classes of that mean: those that have no value at all count as zero; None: they are left out.
       level: the level of confidence.
       seed: seeds the resampling.
 
@@ -73,7 +73,7 @@ def estimate(
         """Over the last axis; no image that was drawn may show a class."""
         with np.errstate(invalid="ignore"):
             means = sums / counts
-        return np.nanmean(means, axis=-1) if among is None else np.nansum(means, axis=-1) / among
+        return np.nanmean(means, axis=-1) * (1 if among is None else shape[1] / among)
 
     mean = float(mean_of_classes(sums.sum(axis=0), counts.sum(axis=0)))
     if len(sums) < 2:

@@ -222,7 +222,8 @@ def _named_tensors(content: object, ema: bool) -> dict[str, Tensor]:
     for _ in range(_MAX_DEPTH):
         if not isinstance(content, dict):
             raise ValueError(f"a dictionary of tensors was expected, but it holds an object of type {type(content).__name__!r}")
-        content = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), content)
+        within = [content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)]
+        content = next((part for part in within if _holds_tensors(part)), content)
     assert isinstance(content, dict)
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if unnamed := [name for name in tensors if not isinstance(name, str)]:
@@ -231,6 +232,19 @@ def _named_tensors(content: object, ema: bool) -> dict[str, Tensor]:
         shown = ", ".join(f"{key!r:.40}" for key in list(content)[:5])
         raise ValueError(f"no tensors by name at its top or under {', '.join(_WRAPPERS)}; its keys are: {shown or 'none'}")
     return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _holds_tensors(content: object) -> bool:
+    """Whether there are tensors in dictionaries within dictionaries: a trainer's settings may have the name of a wrapper."""
+    left, seen = [content], set[int]()
+    while left:
+        part = left.pop()
+        if isinstance(part, Tensor):
+            return True
+        if isinstance(part, dict) and id(part) not in seen:
+            seen.add(id(part))
+            left += part.values()
+    return False
 
 
 def _arrays(

@@ -75,6 +75,21 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
         load_video(tmp_path / "missing.mp4")
 
 
+def test_damaged_files_are_refused_by_their_name(tmp_path: Path) -> None:
+    """Whatever is left of them, and whatever bytes have changed."""
+    whole = write(tmp_path / "whole.mkv").read_bytes()
+    rng = np.random.default_rng(0)
+    for index in range(60):
+        content = bytearray(whole[: rng.integers(len(whole))] if index % 2 else whole)
+        for place in rng.integers(0, len(content) or 1, 0 if index % 2 else 20):
+            content[place] ^= rng.integers(1, 256)
+        (tmp_path / "torn.mkv").write_bytes(content)
+        try:
+            load_video(tmp_path / "torn.mkv")
+        except ValueError as error:
+            assert "torn.mkv" in str(error)  # noqa: PT017
+
+
 def test_too_many_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(videos, "MAX_PIXELS", 4 * 32 * 48)
     path = write(tmp_path / "a.mkv")

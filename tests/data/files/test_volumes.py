@@ -86,6 +86,31 @@ def test_slices_without_a_position_are_sorted_by_number(tmp_path: Path, first: i
     np.testing.assert_array_equal(load_volume(tmp_path)[:, 0, 0], [0, 1, 2])
 
 
+PLACE: dict[str, Any] = dict(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+
+
+def test_slices_of_which_one_lacks_its_position_are_sorted_by_number(tmp_path: Path) -> None:
+    """Millimetres and numbers are not one order."""
+    for index, z in enumerate((100, None, 102)):
+        place = {} if z is None else PLACE | dict(ImagePositionPatient=[0, 0, z])
+        dicom(tmp_path / f"{2 - index}", np.full((4, 5), index), InstanceNumber=index + 1, **place)
+    np.testing.assert_array_equal(load_volume(tmp_path)[:, 0, 0], [0, 1, 2])
+
+
+def in_part(folder: Path) -> Path:
+    """Two slices, one of which says where it lies."""
+    dicom(folder / "a", np.zeros((4, 5)), **PLACE, ImagePositionPatient=[0, 0, 1])
+    dicom(folder / "b", np.zeros((4, 5)))
+    return folder
+
+
+def cut(path: Path) -> Path:
+    """A file that ends amid its elements."""
+    dicom(path, VOLUME[0])
+    path.write_bytes(path.read_bytes()[:400])
+    return path
+
+
 def test_a_slice_and_a_file_of_frames(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(dicom(tmp_path / "slice.dcm", VOLUME[0])), VOLUME[:1])
     np.testing.assert_array_equal(load_volume(dicom(tmp_path / "frames.dcm", VOLUME)), VOLUME)
@@ -135,6 +160,9 @@ def without_pixels(path: Path) -> Path:
             lambda folder: enhanced(folder / "a.dcm"),
             r"a.dcm is an enhanced DICOM file, .* convert it to NIfTI or to one file for each slice",
         ),
+        (lambda folder: nifti(folder / "a.nii", VOLUME.T.astype(np.complex64)), "a.nii cannot be read .* it holds complex numbers"),
+        (in_part, "must all have a position, or all a number in the series, to be put in order"),
+        (lambda folder: cut(folder / "a.dcm"), r"a.dcm"),
         (lambda folder: without_pixels(folder / "a.dcm"), r"the pixels of .*a.dcm cannot be read"),
     ],
 )

@@ -60,6 +60,12 @@ def test_an_outlier_does_not_hide_the_order_of_the_others() -> None:
     np.testing.assert_array_equal(reward(maps, AREAS), reward(lower, AREAS))
 
 
+def test_a_traced_area_out_of_range_has_no_reward() -> None:
+    found = jax.jit(lambda areas: reward(MAPS, areas))(jnp.array([0.1, 5.0]))
+    assert np.isfinite(found[:, 0]).all()
+    assert np.isnan(found[:, 1]).all()
+
+
 def test_a_single_image() -> None:
     one = functools.partial(reward_at_areas, small.MODEL, IMAGES[1], TARGETS[1], areas=AREAS)
     np.testing.assert_allclose(one(maps=MASKS[1]), reward(MASKS, AREAS)[1], rtol=1e-4)

@@ -51,3 +51,13 @@ def test_an_image_that_only_other_tests_skip_stays_in_grids(tmp_path: Any) -> No
     run(folder=tmp_path / "once", methods=("gradient", "center"), **options)
     assert rows(tmp_path / "twice") == rows(tmp_path / "once")
     assert collections.Counter(row["of"] for row in rows(tmp_path / "twice"))["grids"] == 12
+
+
+def test_a_benchmark_that_tests_nothing_claims_no_folder(tmp_path: Any) -> None:
+    class Empty(Squares):
+        def example(self, index: int) -> Example:
+            return dataclasses.replace(super().example(index), objects=())
+
+    for seed in (0, 1):
+        with pytest.raises(ValueError, match="no image of squares could be tested"):
+            run(dataset=Empty(1), tests=("insertion",), methods=("center",), folder=tmp_path, seed=seed)

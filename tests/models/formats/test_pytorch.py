@@ -100,6 +100,11 @@ def test_a_dictionary_within_is_opened(key: str, tmp_path: Path) -> None:
     assert list(read_tensors(zip_file(tmp_path / "a.pth", twice))) == ["a"]
 
 
+def test_settings_by_the_name_of_a_wrapper_do_not_hide_the_weights(tmp_path: Path) -> None:
+    body = dictionary(model=dictionary(arch=value(1)), params=dictionary(lr=value(2)), weights=dictionary(a=tensor()))
+    assert list(read_tensors(zip_file(tmp_path / "a.pth", body))) == ["a"]
+
+
 @pytest.mark.parametrize("key", ["ema", "model_ema", "ema_state_dict", "state_dict_ema"])
 def test_the_moving_average_beside_the_weights(key: str, tmp_path: Path) -> None:
     """Its names begin with the key, so that other weights are not taken for it."""

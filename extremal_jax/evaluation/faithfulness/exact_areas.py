@@ -17,6 +17,7 @@ from extremal_jax.boundary.models import Model
 from extremal_jax.evaluation.calls import as_floats
 from extremal_jax.evaluation.faithfulness.altered import for_each, nan_where_unknown, prepare_altered, scores_of
 from extremal_jax.evaluation.faithfulness.curves import Curve
+from extremal_jax.evaluation.selection import select_highest
 from extremal_jax.ground.checks import check_choice, check_not_negative
 from extremal_jax.ground.filters import gaussian_blur, resize
 from extremal_jax.ground.pytrees import AnyArray
@@ -176,13 +177,13 @@ def binary_masks(masks: Float[AnyArray, "N M ..."], areas: Float[AnyArray, " K"]
       [[[[0.0, 0.0, 1.0]], [[1.0, 0.0, 1.0]]]]
     """
     num_images, _, *size = masks.shape
-    flat, count = jnp.asarray(masks, jnp.float32).reshape(*masks.shape[:2], -1), math.prod(size)
-    counts = jnp.round(jnp.asarray(areas) * count).astype(jnp.int32)[None, :, None]
-    values, rising = (jnp.broadcast_to(each, (num_images, counts.shape[1], count)) for each in (flat, jnp.sort(flat, axis=-1)))
-    least = jnp.take_along_axis(rising, count - counts, axis=-1)
-    above, ties = values > least, values == least
+    flat = jnp.asarray(masks, jnp.float32).reshape(*masks.shape[:2], -1)
+    counts = jnp.round(jnp.asarray(areas) * flat.shape[-1]).astype(jnp.int32)
+    shape = num_images, len(areas)
+    keys, lowest = select_highest(jnp.broadcast_to(flat, (*shape, flat.shape[-1])), jnp.broadcast_to(counts, shape))
+    above, ties = keys > lowest, keys == lowest
     behind = jnp.cumsum(ties[..., ::-1], axis=-1)[..., ::-1]  # ties from each on
-    kept = above | (ties & (behind <= counts - above.sum(axis=-1, keepdims=True)))
+    kept = above | (ties & (behind <= (counts - above.sum(axis=-1))[..., None]))
     return kept.astype(jnp.float32).reshape(num_images, -1, *size)
 
 

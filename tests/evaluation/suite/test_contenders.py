@@ -43,7 +43,7 @@ def test_what_extremal_perturbation_enters(preset: str, monkeypatch: pytest.Monk
 
 
 def test_evidence_that_is_not_finite_points_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ej.ExtremalResult, "evidence", lambda self, images: jnp.full(images.shape[:3], jnp.nan).at[0].set(1))
+    monkeypatch.setattr(ej.ExtremalResult, "evidence", lambda self, images, **_: jnp.full(images.shape[:3], jnp.nan).at[0].set(1))
     monkeypatch.setattr(contenders, "Config", lambda: small.CONFIG)
     found = contender("extremal_perturbation").explain(MODEL, small.images(2), np.array([1, 2], np.int32), (0.1, 0.3), KEY)
     first, second = ej.evaluation.highest_point(found.pointing)

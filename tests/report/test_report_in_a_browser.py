@@ -289,9 +289,9 @@ def test_the_keyboard_goes_through_the_gallery(browser: Any, folder: Path) -> No
     visit.until("document.getElementById('detail-title').textContent === 'cat'")
     visit.page.go_back()
     visit.until("document.getElementById('detail-title').textContent === 'dog'")
-    assert visit.page.get_attribute("nav .previous", "aria-disabled") == "true"
+    visit.until("document.querySelector('nav .previous').getAttribute('aria-disabled') === 'true'")
     visit.page.click("nav .all")
-    assert visit.page.is_visible(".cards")
+    visit.until("document.querySelector('.cards').checkVisibility()")
     visit.page.goto(visit.address + "#picture-3")
     visit.until("location.hash === '#picture-3' && !document.getElementById('detail').hidden")
     visit.until(f"document.getElementById('detail-title').textContent === {json.dumps(HOSTILE)}")

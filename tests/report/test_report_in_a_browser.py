@@ -215,6 +215,19 @@ def test_the_slices_of_a_clip(browser: Any, folder: Path) -> None:
     visit.leave()
 
 
+def test_a_series_of_constants(browser: Any, tmp_path: Path) -> None:
+    """Under a mask a constant differs from itself by rounding, where round numbers are too close to count."""
+    values = np.broadcast_to(np.array([5.0, 10.0, 20.0, 1013.2], np.float32), (200, 4))
+    config = ej.Config(num_steps=2, perturbation="blur")
+    found = ej.extremal_perturbation(lambda series: series.mean(axis=1), values, 1, (0.05, 0.1, 0.2), axes="series", config=config)
+    ej.report.write(tmp_path / "constants.html", values, found)
+    visit = Visit(browser, tmp_path / "constants.html", "#")
+    for key in ("Home", "ArrowRight", "End"):
+        visit.press("#area", key)
+    assert visit.page.locator("#plots svg").count() == 4
+    visit.leave()
+
+
 def test_the_lines_of_a_series(browser: Any, folder: Path) -> None:
     visit = Visit(browser, folder / "series.html", "#")
     shades = []
